@@ -1,0 +1,42 @@
+"""impasto repaints a photograph in the style of a painting.
+
+>>> import impasto
+>>> image = impasto.stylize("photo.jpg", "painting.jpg")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from impasto.errors import ImpastoError
+    from impasto.optimize import Step
+    from impasto.options import Options
+    from impasto.styles import Style
+    from impasto.stylizer import Run, Stylizer, stylize
+
+_HOMES = {
+    "ImpastoError": "impasto.errors",
+    "Options": "impasto.options",
+    "Run": "impasto.stylizer",
+    "Step": "impasto.optimize",
+    "Style": "impasto.styles",
+    "Stylizer": "impasto.stylizer",
+    "stylize": "impasto.stylizer",
+}
+
+__all__ = ["ImpastoError", "Options", "Run", "Step", "Style", "Stylizer", "stylize"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import impasto` never waits for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

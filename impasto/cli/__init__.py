@@ -1,0 +1,46 @@
+"""The command line: the only place that prints. Nothing here imports torch before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+from pydantic import ValidationError
+
+from impasto.cli.commands import app
+from impasto.cli.console import fail
+from impasto.errors import ImpastoError
+from impasto.options import explain
+
+__all__ = ["main"]
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        return fail(usage_message(error), USAGE, words)
+    except ImpastoError as error:
+        return fail(str(error), error.exit_code, words)
+    except KeyboardInterrupt:
+        return fail("interrupted before there was a picture; nothing was written", INTERRUPTED, words)
+    except BrokenPipeError:
+        # whoever read our output has gone; keep Python from complaining about it once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def usage_message(error: cyclopts.CycloptsError) -> str:
+    """What is wrong with the words of the command, in one line."""
+    if isinstance(error.__cause__, ValidationError):
+        return explain(error.__cause__, flags=True)
+    if isinstance(error, cyclopts.MissingArgumentError):
+        return f"{error} Usage: impasto PHOTO STYLE, or `impasto --help`"
+    return " ".join(str(error).split())

@@ -1,0 +1,133 @@
+"""The commands and their words; the flags come from impasto.options."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from impasto import __version__
+from impasto.cli.console import fail, follow, note, seconds
+from impasto.cli.weights import weights_app
+from impasto.errors import RunError
+from impasto.options import Options, Output
+
+if TYPE_CHECKING:
+    from impasto.stylizer import Run
+
+INTERRUPTED = 130
+ASSETS = Path(__file__).parent.parent / "assets"
+EXAMPLES = """\
+Examples:
+
+    impasto demo
+    impasto photo.jpg painting.jpg
+    impasto photo.jpg painting.jpg -o result.jpg --size 1024 --style-weight 400
+    impasto photo.jpg painting.jpg --method gatys --encoder vgg19
+"""
+
+app = App(name="impasto", version=__version__, help_epilogue=EXAMPLES, help_format="markdown")
+app.command(weights_app)
+
+Flattened = Parameter(name="*")
+
+
+@app.default
+def paint(
+    photo: Path,
+    style: Path,
+    /,
+    *,
+    output: Annotated[Output | None, Flattened] = None,
+    options: Annotated[Options | None, Flattened] = None,
+) -> int:
+    """Repaint PHOTO in the style of the painting STYLE.
+
+    Parameters
+    ----------
+    photo: Path
+        The photograph: what the result shows.
+    style: Path
+        The painting: what the result looks like.
+    """
+    return _paint(photo, style, photo.with_name(f"{photo.stem}-{style.stem}.png"), output or Output(), options or Options())
+
+
+@app.command
+def demo(
+    *,
+    output: Annotated[Output | None, Flattened] = None,
+    options: Annotated[Options | None, Flattened] = None,
+) -> int:
+    """Repaint a sample photograph; writes impasto-demo.png here. Needs no files and no network."""
+    return _paint(
+        ASSETS / "chelsea.jpg", ASSETS / "strokes.jpg", Path("impasto-demo.png"), output or Output(), options or Options()
+    )
+
+
+def _paint(photo: Path, style: Path, default: Path, output: Output, options: Options) -> int:
+    began = time.monotonic()
+    from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
+    from impasto.stylizer import Stylizer
+
+    target = pictures.check_output(output.output or default, overwrite=output.overwrite)
+    run = Stylizer(options).run(photo, style)
+    pictures.check_output(target, overwrite=output.overwrite, size=run.size)  # some formats have a largest side
+    for word in run.notes:
+        note(word, quiet=output.quiet)
+    problem = _follow(run, quiet=output.quiet)
+    if problem and run.last is None:
+        return _report_failure(problem, output)
+    took = time.monotonic() - began
+    image = run.image()
+    settings = run.settings() | {"impasto": __version__, "photo": photo.name, "style": style.name, "seconds": round(took, 1)}
+    notes = pictures.save(image, target, settings=settings, overwrite=output.overwrite)
+    for word in notes:
+        note(word, quiet=output.quiet)
+    return _report(run, target, took, problem, output)
+
+
+def _follow(run: Run, *, quiet: bool) -> tuple[str, int] | None:
+    """Paint to the end. Returns what cut it short and the exit code, or None."""
+    try:
+        follow(run, quiet=quiet)
+    except KeyboardInterrupt:
+        return "interrupted", INTERRUPTED
+    except RunError as error:
+        return str(error), error.exit_code
+    return None
+
+
+def _report_failure(problem: tuple[str, int], output: Output) -> int:
+    message, code = problem
+    return fail(f"{message}; nothing was written", code, ["--json"] if output.json_line else [])
+
+
+def _report(run: Run, target: Path, took: float, problem: tuple[str, int] | None, output: Output) -> int:
+    message, code = problem or ("", 0)
+    size = f"{run.size[1]}x{run.size[0]}"
+    if problem:
+        fail(f"{message}; the best picture so far is in {target}", code)
+    elif not output.quiet:
+        print(f"wrote {target} ({size}) in {seconds(took)}", flush=True)
+    if output.json_line:
+        print(
+            json.dumps(_summary(run, target, took) | ({"error": message} if problem else {}) | {"exit_code": code}), flush=True
+        )
+    return code
+
+
+def _summary(run: Run, target: Path, took: float) -> dict[str, object]:
+    step = run.last
+    return {
+        "output": str(target),
+        "width": run.size[1],
+        "height": run.size[0],
+        "seconds": round(took, 2),
+        "losses": dict(step.losses) if step else {},
+        "notes": list(run.notes),
+        "settings": run.settings(),
+    }

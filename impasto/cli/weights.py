@@ -1,0 +1,79 @@
+"""`impasto weights`: what is on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from impasto import weights
+
+weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.")
+
+Convention = Literal["caffe", "torchvision"]
+
+
+@weights_app.command(name="list")
+def list_() -> None:
+    """Show every encoder's weights: size, licence, and where they are."""
+    table = Table("name", "download", "licence", "on this machine", "origin", box=None)
+    for entry in weights.TABLE.values():
+        size = "comes with impasto" if entry.url is None else f"{entry.bytes / 1e6:.0f} MB"
+        table.add_row(entry.name, size, entry.licence, "yes" if weights.find(entry.name) else "no", entry.origin)
+    Console().print(table)
+
+
+@weights_app.command
+def fetch(name: str, /) -> None:
+    """Download weights, check them and keep them for later; an interrupted download goes on where it stopped.
+
+    Parameters
+    ----------
+    name: str
+        vgg16 or vgg19. IMPASTO_HOME says where to keep them, IMPASTO_OFFLINE=1 forbids downloads.
+    """
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    print(file)
+
+
+@weights_app.command
+def path(name: str, /) -> None:
+    """Print where weights are, or would be.
+
+    Parameters
+    ----------
+    name: str
+        lite, vgg16 or vgg19.
+    """
+    print(weights.path(name))
+
+
+@weights_app.command(name="import")
+def import_(
+    file: Path,
+    /,
+    *,
+    name: Annotated[str | None, Parameter(show_default=False)] = None,
+    convention: Annotated[Convention | None, Parameter(show_default=False)] = None,
+) -> None:
+    """Take in a VGG you have: Keras .h5, torchvision or Caffe-converted .pth, MatConvNet .mat, safetensors.
+
+    Parameters
+    ----------
+    file: Path
+        The weights file; its format is told from its content.
+    name: str
+        vgg16 or vgg19, if it must be that one.
+    convention: str
+        What input a .pth expects: caffe (BGR, 0..255) or torchvision (RGB, normalised). [default: Oxford's weights are recognised,
+        all others taken for torchvision's]
+    """
+    done = weights.import_file(file, name=name, convention=convention)
+    print(f"{done.network} imported ({done.convention} input convention) to {done.path}")

@@ -1,0 +1,93 @@
+"""What every encoder is: a picture in, a dict of named features ("taps") out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from impasto.errors import PictureError, UnknownNameError
+
+Pooling = Literal["average", "max"]
+Padding = Literal["zero", "replicate"]
+
+
+class Encoder(nn.Module):
+    """Base class: checks tap names and picture sizes, pools and pads.
+
+    taps: names of the features `forward` returns. pooling, padding: see the options of the same name.
+    Subclasses set `known`, every tap name from shallow to deep. Parameters are frozen: only the picture is optimised.
+    """
+
+    name: str
+    known: Sequence[str]
+
+    def __init__(self, taps: Iterable[str], pooling: Pooling, padding: Padding) -> None:
+        super().__init__()
+        self.taps = frozenset(taps)
+        self.pooling = pooling
+        self.padding = padding
+        self.filters = nn.ParameterDict()
+        self.dtype = torch.float32
+
+    def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Move to a device; convolve in dtype, in the memory layout convolutions are fastest in. Features come out in dtype."""
+        self.to(device)
+        self.dtype = dtype
+        for name, tensor in self.filters.items():
+            layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+            self.filters[name] = nn.Parameter(tensor.to(dtype, memory_format=layout), requires_grad=False)
+        return self
+
+    def check_taps(self) -> None:
+        """Raise UnknownNameError for a tap this encoder does not have."""
+        for tap in sorted(self.taps):
+            if tap not in self.known:
+                raise UnknownNameError(f"tap of encoder {self.name}:", tap, self.known)
+
+    @property
+    def deepest_block(self) -> int:
+        """The number of the deepest block used, 1 to 5."""
+        return max(block_of(tap) for tap in self.taps)
+
+    @property
+    def minimum_side(self) -> int:
+        """Pixels a picture needs on each side so that the deepest tap still has one position."""
+        return 1 << (self.deepest_block - 1)
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise PictureError if a picture of height x width pixels is too small for the deepest tap."""
+        if min(height, width) < self.minimum_side:
+            raise PictureError(
+                f"picture is {width}x{height} at the size it is worked on, but encoder {self.name} needs at least "
+                f"{self.minimum_side}x{self.minimum_side} pixels for the taps used; a larger --size helps"
+            )
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Halve BxCxHxW features in height and width, rounding down."""
+        return F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """3x3 convolution that keeps height and width."""
+        if self.padding == "zero":
+            return F.conv2d(x, weight, bias, padding=1)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for."""
+        self.check_size(*image.shape[-2:])
+        return self.see(image.contiguous(memory_format=torch.channels_last))
+
+    def see(self, image: Tensor) -> dict[str, Tensor]:
+        """`forward` without its checks: what a subclass defines."""
+        raise NotImplementedError
+
+
+def block_of(tap: str) -> int:
+    """The block number in a tap's name: 4 for "relu4_1" and for "pool4" (whose maps are those of block 5) it is 5."""
+    digits = "".join(c for c in tap.partition("_")[0] if c.isdigit())
+    return int(digits) + tap.startswith("pool")

@@ -1,0 +1,72 @@
+"""VGG-16 and VGG-19 (Simonyan and Zisserman, 2014) without their classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.encoders.base import Encoder, Padding, Pooling
+from impasto.errors import WeightsFileError
+from impasto.weights.networks import DEPTHS
+
+INPUT_RANGE = 255.0  # the published networks were trained on bytes
+
+
+def operations(network: str) -> Iterator[tuple[str, str]]:
+    """(kind, tap name) of every operation in order: ("conv", "conv1_1"), ("relu", "relu1_1"), ..., ("pool", "pool5")."""
+    for block, count in enumerate(DEPTHS[network], start=1):
+        for i in range(1, count + 1):
+            yield "conv", f"conv{block}_{i}"
+            yield "relu", f"relu{block}_{i}"
+        yield "pool", f"pool{block}"
+
+
+class VGG(Encoder):
+    """A VGG built only as deep as its deepest tap.
+
+    network: "vgg16" or "vgg19". tensors: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias`, ... and `mean` (3,), float32, for RGB
+    input in 0..255 less `mean` (what `impasto.weights` gives for every file format).
+    Taps: `conv{b}_{i}` before, `relu{b}_{i}` after the ReLU, `pool{b}`. The papers' "conv4_2" is the rectified response, `relu4_2`.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        tensors: Mapping[str, Tensor],
+        taps: Iterable[str],
+        *,
+        pooling: Pooling = "average",
+        padding: Padding = "zero",
+    ) -> None:
+        super().__init__(taps, pooling, padding)
+        self.name = network
+        self.known = [tap for _, tap in operations(network)]
+        self.check_taps()
+        self.operations = list(operations(network))[: 1 + max(map(self.known.index, self.taps))]
+        self.mean: Tensor
+        self.register_buffer("mean", tensors["mean"].float().reshape(1, 3, 1, 1))
+        for kind, tap in self.operations:
+            if kind == "conv":
+                self._add_filters(tap, tensors)
+
+    def _add_filters(self, tap: str, tensors: Mapping[str, Tensor]) -> None:
+        for part in ("weight", "bias"):
+            tensor = tensors.get(f"{tap}.{part}")
+            if tensor is None:
+                raise WeightsFileError(f"the weights given for {self.name} end before {tap}, which the taps used need")
+            self.filters[f"{tap}_{part}"] = nn.Parameter(tensor, requires_grad=False)
+
+    def see(self, image: Tensor) -> dict[str, Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw}."""
+        x = (image * INPUT_RANGE - self.mean).to(self.dtype)
+        features = {}
+        for kind, tap in self.operations:
+            if kind == "conv":
+                x = self.convolve(x, self.filters[f"{tap}_weight"], self.filters[f"{tap}_bias"])
+            else:
+                x = F.relu(x) if kind == "relu" else self.pool(x)
+            if tap in self.taps:
+                features[tap] = x
+        return features

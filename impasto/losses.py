@@ -1,0 +1,141 @@
+"""What a picture is measured by: pure functions first, then small modules that hold a target.
+
+F, P, G, A, N and M are those of Gatys et al. (2016): F and P the features of the new picture and of the photograph at one tap, G and A
+the Gram matrices of the new picture and of the painting, N the number of channels, M the number of positions (H * W).
+A module never sees an encoder: it is given the picture and the dict of its features, and looks up its own tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+Features = Mapping[str, Tensor]
+
+
+def gram(F: Tensor) -> Tensor:
+    """Gram matrix G_ij = sum_k F_ik F_jk (Gatys et al. 2016, equation 3), summed in float32 or better.
+
+    F: 1xNxHxW features. Returns NxN.
+    """
+    G: Tensor = _Gram.apply(F)  # type: ignore[no-untyped-call]
+    return G
+
+
+class _Gram(torch.autograd.Function):
+    """The Gram matrix with its own backward: G is symmetric, so one product does where autograd would take two and add them."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, F: Tensor) -> Tensor:
+        """F: 1xNxHxW. Returns NxN."""
+        ctx.save_for_backward(F)
+        rows = wide(_rows(F))
+        return rows.T @ rows
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """gradient: NxN, dL/dG. Returns dL/dF = (dL/dG + its transpose) F as 1xNxHxW, in F's own precision."""
+        F: Tensor = ctx.saved_tensors[0]
+        product = _rows(F) @ (gradient + gradient.T).to(F.dtype)
+        return product.T.reshape(F.shape)
+
+
+def _rows(F: Tensor) -> Tensor:
+    """1xNxHxW features as MxN; a view, not a copy, where they are channels_last."""
+    return F[0].permute(1, 2, 0).flatten(0, 1)
+
+
+def content_loss(F: Tensor, P: Tensor) -> Tensor:
+    """1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1). F, P: 1xNxHxW. Returns a scalar."""
+    return 0.5 * (wide(F) - P).square().sum()
+
+
+def relative_content_loss(F: Tensor, P: Tensor) -> Tensor:
+    """Mean (F - P)^2 over the variance of P: 0 for the photograph, 1 for a picture of its mean features. Returns a scalar."""
+    return (wide(F) - P).square().mean() / P.var(correction=0).clamp_min(torch.finfo(P.dtype).eps)
+
+
+def style_loss(G: Tensor, A: Tensor, M: int) -> Tensor:
+    """1 / (4 N^2 M^2) sum (G - A)^2 (Gatys et al. 2016, equation 4). G, A: NxN sums over M positions. Returns a scalar."""
+    return (G - A).square().sum() / (4 * G.shape[0] ** 2 * M**2)
+
+
+def relative_style_loss(G: Tensor, A: Tensor, M: int) -> Tensor:
+    """Sum (G - A)^2 over sum A^2: 0 for the painting, 1 for a picture without features; M cancels. Returns a scalar."""
+    return ((G - A) / M).square().sum() / (A / M).square().sum().clamp_min(torch.finfo(A.dtype).eps)
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Sum of squared differences of neighbouring pixels, per value (Mahendran and Vedaldi 2015, beta = 2).
+
+    image: 1x3xHxW, 0..1. Returns a scalar, 0 for a picture of one colour.
+    """
+    down = (image[..., 1:, :] - image[..., :-1, :]).square().sum()
+    right = (image[..., :, 1:] - image[..., :, :-1]).square().sum()
+    return (down + right) / image.numel()
+
+
+def wide(x: Tensor) -> Tensor:
+    """Half precision as float32; everything else unchanged."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+class ContentLoss(nn.Module):
+    """Distance of the features at `tap` from the photograph's, P (1xNxHxW)."""
+
+    def __init__(self, tap: str, P: Tensor, measure: Callable[[Tensor, Tensor], Tensor] = content_loss) -> None:
+        super().__init__()
+        self.tap, self.measure = tap, measure
+        self.P: Tensor
+        self.register_buffer("P", wide(P).detach())
+
+    def forward(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
+        return self.measure(features[self.tap], self.P)
+
+
+class StyleLoss(nn.Module):
+    """Distance of the Gram matrix at `tap` from the painting's, given per position (NxN, G / M), so that sizes may differ."""
+
+    def __init__(self, tap: str, A: Tensor, measure: Callable[[Tensor, Tensor, int], Tensor] = style_loss) -> None:
+        super().__init__()
+        self.tap, self.measure = tap, measure
+        self.A: Tensor
+        self.register_buffer("A", A.detach())
+
+    def forward(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
+        F = features[self.tap]
+        M = F.shape[-2] * F.shape[-1]
+        return self.measure(gram(F), self.A * M, M)
+
+
+class VariationLoss(nn.Module):
+    """`total_variation` of the picture; it has no target."""
+
+    def forward(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW; features are not looked at. Returns a scalar."""
+        return total_variation(image)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted summand of the total: `name` groups terms in reports ("content", "style", "variation")."""
+
+    name: str
+    weight: float
+    loss: nn.Module
+
+
+def weighted(terms: Sequence[Term], image: Tensor, features: Features) -> dict[str, Tensor]:
+    """Sum the terms by name. Returns {name: weight * loss}; the total is the sum of its values (equation 7)."""
+    sums: dict[str, Tensor] = {}
+    for term in terms:
+        value = term.weight * term.loss(image, features)
+        sums[term.name] = sums[term.name] + value if term.name in sums else value
+    return sums

@@ -1,0 +1,178 @@
+"""The engine: minimise an objective over a picture with L-BFGS, scale by scale, as an iterator of steps."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from impasto.errors import DivergenceError
+
+Size = tuple[int, int]  # (height, width) in pixels
+Objective = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
+
+COARSEST = (
+    128  # longer side of the first scale in pixels: large forms and palette settle here (RECIPES: the step that matters most)
+)
+RATIO = math.sqrt(2)  # of neighbouring scales: the picture doubles its pixels each time
+HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
+FIRST_STEP = 0.02  # root mean square change of the picture, in its range 0..1, by a first step
+LONGEST_STEP = 0.03  # by any step
+SURGE = 2.0  # a total this many times the lowest one means that a step went astray
+CURVATURE = 1e-9  # least cosine between a move and the change of gradient along it
+STEP_OVERHEAD = 10_000  # pixels a step could have computed in the time it takes to start
+TINY = 1e-30  # instead of a division by zero
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One stop on the way from coarse to fine: the picture's size there and the steps spent."""
+
+    size: Size
+    steps: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a run is. The picture is the best so far, never a half-made one.
+
+    scale, scales: 1-based number of the scale, and how many there are. step, steps: the same within the scale.
+    losses: {name: weighted loss} of this step; total: their sum. done: share of the whole work, 0..1.
+    picture: 1x3xHxW float32 at the scale's size, not yet clamped to 0..1.
+    """
+
+    scale: int
+    scales: int
+    step: int
+    steps: int
+    losses: Mapping[str, float]
+    total: float
+    done: float
+    picture: Tensor
+
+
+def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
+    """Share `iterations` out among scales, more where a step is cheap: in proportion to 1 / sqrt(longer side), at least 1 each."""
+    shares = [max(size) ** -0.5 for size in sizes]
+    ends = [round(iterations * sum(shares[: i + 1]) / sum(shares)) for i in range(len(sizes))]
+    return [Scale(size, max(1, end - start)) for size, start, end in zip(sizes, [0, *ends], ends, strict=False)]
+
+
+def longer_sides(longest: int) -> list[int]:
+    """The scales' longer sides, from coarse to `longest` pixels: 128, 181, 256, 362, 512 for 512."""
+    count = 1 + max(0, round(math.log(longest / COARSEST, RATIO)))
+    return [round(longest / RATIO**i) for i in reversed(range(count))]
+
+
+def cost(size: Size) -> int:
+    """What a step takes, in pixels: those of the picture, and a fixed part that small pictures feel."""
+    return math.prod(size) + STEP_OVERHEAD
+
+
+def coarse_to_fine(
+    start: Tensor,
+    scales: Sequence[Scale],
+    objective_at: Callable[[Size], Objective],
+    resize: Callable[[Tensor, Size], Tensor],
+) -> Iterator[Step]:
+    """Minimise at each scale in turn; each starts from the enlarged result of the one before.
+
+    start: 1x3xHxW at the first scale's size. objective_at: makes the objective of a size. Yields a Step after every evaluation.
+    Raises DivergenceError when the objective is no longer finite; the steps before it stay valid.
+    """
+    work = [scale.steps * cost(scale.size) for scale in scales]
+    picture = start
+    for number, scale in enumerate(scales, start=1):
+        before = sum(work[: number - 1])
+        objective = objective_at(scale.size)
+        for step, (losses, picture) in enumerate(descend(objective, resize(picture, scale.size), scale.steps), start=1):
+            done = (before + step * cost(scale.size)) / sum(work)
+            yield Step(number, len(scales), step, scale.steps, losses, sum(losses.values()), done, picture)
+
+
+def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
+    """Yield (losses, best picture so far) after each of `steps` evaluations of the objective.
+
+    start: 1x3xHxW, not changed. Raises DivergenceError at the first loss that is not finite.
+    """
+    picture, best, lowest = start.detach().contiguous(), start, math.inf
+    lbfgs = LBFGS(picture.shape)
+    for step in range(1, steps + 1):
+        losses, gradient = evaluate(objective, picture)
+        total = sum(losses.values())
+        if not math.isfinite(total):
+            raise DivergenceError(_which_diverged(losses, step))
+        if total < lowest:
+            best, lowest = picture, total
+        elif total > SURGE * lowest:
+            # no line search watches over the steps: go back to the best picture and forget the curvature that misled us
+            picture, lbfgs = best, LBFGS(picture.shape, lbfgs.first / 2)
+            losses, gradient = evaluate(objective, picture)
+        yield losses, best
+        picture = picture + lbfgs.move(picture, gradient)
+
+
+def evaluate(objective: Objective, picture: Tensor) -> tuple[dict[str, float], Tensor]:
+    """The losses at a picture as numbers, and the gradient of their sum to it, 1x3xHxW."""
+    variable = picture.detach().requires_grad_()
+    with torch.enable_grad():
+        losses = objective(variable)
+        (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), variable)
+    return {name: float(loss.detach()) for name, loss in losses.items()}, gradient
+
+
+class LBFGS:
+    """Limited-memory BFGS (Nocedal and Wright 2006, algorithm 7.4) with bounded steps in place of a line search.
+
+    A line search spends evaluations, and each one costs as much as a step. Without it torch.optim.LBFGS may leap to 1e30 when the
+    first curvature it sees is small, as a white-noise start shows; here no step changes the picture by more than LONGEST_STEP.
+    shape: of the picture. first: length of the first step, whose scale the curvature cannot give yet.
+    """
+
+    def __init__(self, shape: torch.Size, first: float = FIRST_STEP) -> None:
+        self.shape = shape
+        self.first = first
+        self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)  # (s, y, 1 / s.y): moves, changes of gradient
+        self.before: tuple[Tensor, Tensor] | None = None
+
+    def move(self, picture: Tensor, gradient: Tensor) -> Tensor:
+        """The change to make to `picture`, given the gradient there; both of the shape given."""
+        x, g = picture.reshape(-1), gradient.reshape(-1)
+        if self.before is not None:
+            self._remember(x - self.before[0], g - self.before[1])
+        self.before = x, g
+        change = -self._newton(g) if self.pairs else -g * (self.first / length(g).clamp_min(TINY))
+        return (change * (LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
+
+    def _remember(self, s: Tensor, y: Tensor) -> None:
+        """Keep a pair that shows positive curvature; another would make the direction point uphill."""
+        curvature = torch.dot(s, y)
+        if curvature > CURVATURE * s.norm() * y.norm():
+            self.pairs.append((s, y, 1 / curvature))
+
+    def _newton(self, g: Tensor) -> Tensor:
+        """H g, where H approximates the inverse Hessian from the pairs: the two-loop recursion."""
+        q, weights = g.clone(), []
+        for s, y, rho in reversed(self.pairs):
+            weights.append(rho * torch.dot(s, q))
+            q -= weights[-1] * y
+        s, y, rho = self.pairs[-1]
+        q /= rho * torch.dot(y, y)  # equation 7.20
+        for (s, y, rho), weight in zip(self.pairs, reversed(weights), strict=True):
+            q += s * (weight - rho * torch.dot(y, q))
+        return q
+
+
+def length(change: Tensor) -> Tensor:
+    """Root mean square of a change to a picture; a change of 0.01 everywhere has length 0.01."""
+    return change.square().mean().sqrt()
+
+
+def _which_diverged(losses: Mapping[str, float], step: int) -> str:
+    name = next((name for name, loss in losses.items() if not math.isfinite(loss)), "total")
+    option = {"content": "--content-weight", "style": "--style-weight", "variation": "--tv-weight"}.get(name, "the weights")
+    return f"the {name} loss is no longer a finite number at step {step} of this scale; try a smaller {option}"

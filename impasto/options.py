@@ -1,0 +1,255 @@
+"""Every option, once: its type, range, default and help.
+
+`Options` is what the library runs with. The command line's flags, help and errors are generated from it, and so are the settings stored
+inside a picture. Defaults depend on the method and the encoder; `DEFAULTS` is the one table of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from typing_extensions import Self
+
+from impasto.errors import OptionError
+
+Method = Literal["impasto", "gatys"]
+EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
+Values = dict[str, Any]
+
+# Rows of (what they hold for, defaults); a later row overrides an earlier one. Where the numbers come from: docs/method.md.
+DEFAULTS: tuple[tuple[Values, Values], ...] = (
+    (
+        {},
+        {
+            "size": 512,
+            "init": "content",
+            "iterations": 330,
+            "content_taps": ("relu3_1",),
+            "style_taps": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+            "content_weight": 1.0,
+            "style_weight": 200.0,
+            "tv_weight": 0.0,
+            "pooling": "average",
+            "padding": "replicate",
+            "precision": "auto",
+        },
+    ),
+    ({"encoder": "lite"}, {"pooling": "max"}),
+    (
+        {"method": "gatys"},
+        {
+            "init": "noise",
+            "iterations": 500,
+            "content_taps": ("relu4_2",),
+            "style_weight": 1e3,
+            "pooling": "average",
+            "padding": "zero",
+            "precision": "fp32",
+        },
+    ),
+    ({"method": "gatys", "encoder": "lite"}, {"content_taps": ("relu4_1",), "padding": "replicate"}),
+)
+# The encoder "auto" stands for, before it is known whether VGG-19's weights are on this machine.
+AUTO_ENCODER: dict[str, str] = {"impasto": "lite", "gatys": "vgg19"}
+
+
+def defaults(method: str, encoder: str = "auto") -> Values:
+    """The defaults of a method with an encoder, from the table above."""
+    place = {"method": method, "encoder": AUTO_ENCODER.get(method, "lite") if encoder == "auto" else encoder}
+    values: Values = {}
+    for where, row in DEFAULTS:
+        if where.items() <= place.items():
+            values |= row
+    return values
+
+
+PICTURE = Group("Picture", sort_key=1)
+METHOD = Group("Method", sort_key=2)
+MACHINE = Group("Machine", sort_key=3)
+OUTPUT = Group("Output", sort_key=0)
+_BASE = defaults("impasto")
+
+
+def _option(name: str, help_: str, **limits: Any) -> Any:
+    """A field whose default is a row of DEFAULTS; its help says where the methods differ."""
+    shown = _shown(_BASE[name])
+    published = _shown(defaults("gatys")[name])
+    both = shown if published == shown else f"{shown}; gatys: {published}"
+    return Field(default=_BASE[name], description=f"{help_} [default: {both}]", **limits)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flag(group: Group, *names: str) -> Parameter:
+    return Parameter(name=names or None, group=group, show_default=False, negative=())
+
+
+class Options(BaseModel):
+    """How to repaint: every field has a default, and an instance never changes.
+
+    Raises OptionError, through `Options.create`, for a value out of its range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    method: Annotated[Method, _flag(METHOD)] = Field(
+        default="impasto",
+        description="impasto: coarse to fine, for pictures worth keeping; gatys: the algorithm as published in 2016. "
+        "[default: impasto]",
+    )
+    encoder: Annotated[EncoderName, _flag(METHOD)] = Field(
+        default="auto",
+        description="The network pictures are seen through; lite comes with impasto. "
+        "[default: lite; gatys: vgg19 if its weights are here, else lite]",
+    )
+    weights: Annotated[Path | None, _flag(METHOD)] = Field(
+        default=None,
+        description="A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors. "
+        "[default: what `impasto weights` has]",
+    )
+    size: Annotated[int | Literal["original"], _flag(PICTURE)] = _option(
+        "size", "Longer side of the result in pixels, or 'original' for the photograph's."
+    )
+    init: Annotated[str | Path, _flag(METHOD)] = _option("init", "What to start from: content, noise, or a picture file.")
+    iterations: Annotated[int, _flag(METHOD)] = _option(
+        "iterations", "Optimisation steps over all scales; more is slower and closer.", ge=1, le=100_000
+    )
+    content_weight: Annotated[float, _flag(METHOD)] = _option(
+        "content_weight", "Weight of the photograph (alpha); 0 keeps none of it.", ge=0, le=1e12, allow_inf_nan=False
+    )
+    style_weight: Annotated[float, _flag(METHOD)] = _option(
+        "style_weight", "Weight of the painting (beta); higher is more painted.", ge=0, le=1e12, allow_inf_nan=False
+    )
+    tv_weight: Annotated[float, _flag(METHOD)] = _option(
+        "tv_weight", "Weight of total variation; higher is smoother.", ge=0, le=1e12, allow_inf_nan=False
+    )
+    content_taps: Annotated[tuple[str, ...], _flag(METHOD)] = _option(
+        "content_taps", "Layers the photograph is kept at, separated by commas."
+    )
+    style_taps: Annotated[tuple[str, ...], _flag(METHOD, "--taps", "--style-taps")] = _option(
+        "style_taps", "Layers the painting's look is taken from, separated by commas."
+    )
+    pooling: Annotated[Literal["average", "max"], _flag(METHOD)] = _option("pooling", "How the encoder pools, average or max.")
+    padding: Annotated[Literal["zero", "replicate"], _flag(METHOD)] = _option(
+        "padding", "What the encoder sees beyond the picture's edge; zero may leave a border."
+    )
+    seed: Annotated[int, _flag(METHOD)] = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the noise; the same seed gives the same picture. [default: 0]"
+    )
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _flag(MACHINE)] = Field(
+        default="auto", description="Where to compute; auto takes a GPU if there is one. [default: auto]"
+    )
+    precision: Annotated[Literal["auto", "fp32", "bf16"], _flag(MACHINE)] = _option(
+        "precision", "Arithmetic of the encoder; auto takes bf16 where it is fast."
+    )
+    max_pixels: Annotated[int, _flag(PICTURE)] = Field(
+        default=200_000_000, ge=1, description="Refuse pictures of more pixels than this. [default: 200000000]"
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fill(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        """Fill what is not given from DEFAULTS; `model_fields_set` remembers what was."""
+        if not isinstance(given, dict):
+            return build(given)
+        options = build(defaults(str(given.get("method", "impasto")), str(given.get("encoder", "auto"))) | given)
+        object.__setattr__(options, "__pydantic_fields_set__", set(given))
+        return options
+
+    @field_validator("size", mode="after")
+    @classmethod
+    def _size_in_range(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and not 16 <= size <= 65_535:
+            raise ValueError("must be from 16 to 65535, or 'original'")
+        return size
+
+    @field_validator("content_taps", "style_taps", mode="before")
+    @classmethod
+    def _split(cls, taps: Any) -> Any:
+        """Accept "relu1_1,relu2_1" and sequences of such."""
+        parts = [taps] if isinstance(taps, str) else taps
+        return tuple(name.strip() for part in parts for name in str(part).split(","))
+
+    @field_validator("content_taps", "style_taps", mode="after")
+    @classmethod
+    def _named_once(cls, taps: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(taps) or not taps:
+            raise ValueError("must name at least one tap, such as relu4_1")
+        if len(set(taps)) < len(taps):
+            raise ValueError("must name each tap once")
+        return taps
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.content_weight == self.style_weight == 0:
+            raise ValueError("content_weight and style_weight must not both be 0")
+        return self
+
+    @classmethod
+    def create(cls, **given: Any) -> Self:
+        """Options from keyword arguments. Raises OptionError, one line, for a name that is unknown or a value out of range."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise OptionError(explain(error)) from None
+
+    def changed(self, **given: Any) -> Self:
+        """These options with `given` on top; what was never asked for follows the new method's and encoder's defaults."""
+        return self.create(**{name: getattr(self, name) for name in self.model_fields_set} | given)
+
+
+class Output(BaseModel):
+    """Where the result goes and what is said on the way; the command line's own options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
+        default=None,
+        description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph]",
+    )
+    overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
+    quiet: Annotated[bool, _flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Say nothing but errors.")
+    json_line: Annotated[bool, _flag(OUTPUT, "--json")] = Field(
+        default=False, description="End with one line of JSON on standard output, for programs."
+    )
+
+
+def explain(error: ValidationError, *, flags: bool = False) -> str:
+    """One line for the first thing wrong: the option, the rule, the value. flags: write --style-weight for style_weight."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    shown = f"--{name.replace('_', '-')}" if flags else name
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Options.model_fields, n=1)
+        return f"unknown option {shown}" + (f"; did you mean {near[0]}?" if near else "")
+    message = _rule(first)
+    return f"{shown} {message}, not {first['input']!r}" if name else message
+
+
+def _rule(detail: ErrorDetails) -> str:
+    """What the value must be."""
+    kind, limits = detail["type"], detail.get("ctx", {})
+    if kind == "literal_error":
+        names = re.findall(r"'(.*?)'", limits["expected"])
+        near = difflib.get_close_matches(str(detail["input"]), names, n=1)
+        return f"must be {limits['expected']}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    bounds = {
+        "greater_than_equal": "must be at least {ge:g}",
+        "less_than_equal": "must be at most {le:g}",
+        "less_than": "must be less than {lt}",
+        "finite_number": "must be a finite number",
+        "value_error": "{error}",
+    }
+    if kind in bounds:
+        return bounds[kind].format(**limits)
+    return {"int": "must be a whole number", "float": "must be a number"}.get(kind.partition("_")[0], detail["msg"])

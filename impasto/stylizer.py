@@ -1,0 +1,164 @@
+"""The front door: `stylize` for one picture, `Stylizer` for many, `Run` to follow one as it is painted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from impasto import devices, encoders, pictures, weights
+from impasto.losses import (
+    ContentLoss,
+    StyleLoss,
+    Term,
+    VariationLoss,
+    content_loss,
+    relative_content_loss,
+    relative_style_loss,
+    style_loss,
+    weighted,
+)
+from impasto.optimize import Objective, Scale, Size, Step, coarse_to_fine, longer_sides, schedule
+from impasto.options import AUTO_ENCODER, Options
+from impasto.pictures import Picture, PictureLike
+from impasto.styles import Style
+from impasto.weights import VGGWeights
+
+NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
+# Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
+CONTENT_MEASURE = {"gatys": content_loss, "impasto": relative_content_loss}
+STYLE_MEASURE = {"gatys": style_loss, "impasto": relative_style_loss}
+
+
+def stylize(content: PictureLike, style: PictureLike, **options: Any) -> Image.Image:
+    """Repaint a photograph in the style of a painting.
+
+    content, style: paths, PIL images, HxW, HxWx3 or HxWx4 arrays (uint8, uint16, or float in 0..1), or 3xHxW tensors in 0..1.
+    options: see `Options`. Returns an RGB image, or RGBA where the photograph has transparency. Raises ImpastoError for whatever
+    the caller can mend.
+    """
+    return Stylizer(**options).run(content, style).finish()
+
+
+class Stylizer:
+    """An encoder that is loaded once, and options; makes any number of pictures."""
+
+    def __init__(self, options: Options | None = None, **changes: Any) -> None:
+        """options: all of them; changes: single ones on top. Raises OptionError, UnknownNameError and the errors of weights."""
+        asked = (options or Options()).changed(**changes)
+        found, self.notes = _find_weights(asked)
+        self.options = asked.changed(encoder=found.network)
+        self.device = devices.choose(self.options.device)
+        taps = {*self.options.content_taps, *self.options.style_taps}
+        encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
+        self.encoder = encoder.prepare(self.device, devices.encoder_dtype(self.options.precision, self.device))
+
+    def run(self, content: PictureLike, style: PictureLike | Style) -> Run:
+        """Load and check the pictures; iterate over the Run to paint. Raises PictureError for what cannot be used."""
+        photo = pictures.load(content, max_pixels=self.options.max_pixels, role="photograph")
+        return Run(self, photo, style if isinstance(style, Style) else self.style(style))
+
+    def style(self, painting: PictureLike) -> Style:
+        """A painting's targets, to use for several photographs. Raises PictureError."""
+        picture = pictures.load(painting, max_pixels=self.options.max_pixels, role="style picture")
+        return Style(picture.pixels.to(self.device), self.encoder, self.options.style_taps, picture.notes)
+
+
+def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:
+    """The weights of the encoder asked for, and a word for the user when it is not the one the method wants."""
+    network = None if options.encoder == "auto" else options.encoder
+    if options.weights is not None:
+        return weights.load(options.weights, network=network), ()
+    wanted = network or AUTO_ENCODER[options.method]
+    if network is None and not weights.find(wanted):
+        word = f"{wanted}'s weights are not on this machine, so lite stands in; `impasto weights fetch {wanted}` gets them"
+        return weights.load("lite"), (word,)
+    return weights.load(wanted), ()
+
+
+class Run:
+    """One photograph on its way to being repainted: iterate for Steps, stop whenever you like, and take `image()`."""
+
+    def __init__(self, stylizer: Stylizer, photo: Picture, style: Style) -> None:
+        self.options = stylizer.options
+        self.encoder = stylizer.encoder
+        self.device = stylizer.device
+        self.photo = photo
+        self.style = style
+        self.notes = (*stylizer.notes, *photo.notes, *style.notes)
+        self.pixels = photo.pixels.to(self.device)
+        longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
+        self.size = pictures.fit(photo.size, longer)
+        self.encoder.check_size(*self.size)
+        self.scales = self._scales(longer)
+        self.start = self._start()
+        self.last: Step | None = None
+
+    def __iter__(self) -> Iterator[Step]:
+        """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
+        work = f"{self.size[1]}x{self.size[0]} pixels with encoder {self.options.encoder}"
+        steps = coarse_to_fine(self.start, self.scales, self._objective, pictures.resize)
+        with devices.clear_memory_errors(work), devices.repeatable(self.device, self.encoder.dtype):
+            for self.last in steps:
+                yield self.last
+
+    def finish(self) -> Image.Image:
+        """Paint to the end and return the picture."""
+        for _ in self:
+            pass
+        return self.image()
+
+    def image(self) -> Image.Image:
+        """The best picture so far at its final size, under the photograph's transparency. Before the first step: the start."""
+        pixels = self.last.picture if self.last else self.start
+        alpha = self.photo.alpha
+        full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+        return pictures.to_image(full, alpha if alpha is None else pictures.resize(alpha, self.size))
+
+    def settings(self) -> dict[str, object]:
+        """What was asked for and settled on, for storing inside the picture; values that JSON can hold."""
+        return self.options.model_dump(mode="json", exclude={"max_pixels"})
+
+    def _scales(self, longer: int) -> list[Scale]:
+        if self.options.method == "gatys":
+            return schedule([self.size], self.options.iterations)
+        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer)]
+        large_enough = [size for size in sizes if min(size) >= self.encoder.minimum_side]
+        return schedule(large_enough, self.options.iterations)
+
+    def _start(self) -> Tensor:
+        """What the first scale starts from, 1x3xHxW at that scale's size."""
+        size, init = self.scales[0].size, self.options.init
+        if init == "content":
+            return pictures.resize(self.pixels, size)
+        if init == "noise":
+            generator = torch.Generator().manual_seed(self.options.seed)  # on the CPU: the same noise for every device
+            return (0.5 + NOISE_DEVIATION * torch.randn(1, 3, *size, generator=generator)).to(self.device)
+        return pictures.resize(self._init_picture(Path(init)).to(self.device), size)
+
+    def _init_picture(self, file: Path) -> Tensor:
+        return pictures.load(file, max_pixels=self.options.max_pixels, role="picture to start from (--init)").pixels
+
+    def _objective(self, size: Size) -> Objective:
+        terms = [*self._content_terms(size), *self._style_terms(size)]
+        if self.options.tv_weight:
+            terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
+        return lambda picture: weighted(terms, picture, self.encoder(picture))
+
+    @torch.no_grad()
+    def _content_terms(self, size: Size) -> list[Term]:
+        features = self.encoder(pictures.resize(self.pixels, size))
+        taps, measure = self.options.content_taps, CONTENT_MEASURE[self.options.method]
+        weight = self.options.content_weight / len(taps)
+        return [Term("content", weight, ContentLoss(tap, features[tap], measure)) for tap in taps]
+
+    def _style_terms(self, size: Size) -> list[Term]:
+        # the published method squeezes the painting to the photograph's size, ours keeps its proportions
+        targets = self.style.targets(size if self.options.method == "gatys" else self.style.size_at(max(size)))
+        measure = STYLE_MEASURE[self.options.method]
+        weight = self.options.style_weight / len(targets)
+        return [Term("style", weight, StyleLoss(tap, A, measure)) for tap, A in targets.items()]

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import h5py
+import numpy as np
+import pytest
+from weights.vgg_files import hwio, keras_name, make_network
+
+from impasto import weights
+from impasto.errors import DownloadError, MissingWeightsError, SaveError, UnknownNameError
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file at every address, and misbehaves as told."""
+
+    daemon_threads = True
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.asked = []  # the Range header of every request
+        self.ranges = True  # whether it honours them
+        self.status = None  # an error to answer with
+        self.stop_after = None  # bytes after which it hangs up
+        self.says_length = True
+        self.pause = 0.0
+        self.shift = 0  # how far from the range asked for it starts
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client that hung up is part of the tests
+            super().handle_error(request, client_address)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/file.h5"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        wanted = self.headers.get("Range")
+        server.asked.append(wanted)
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) + server.shift if wanted and server.ranges else 0
+        if server.status or (wanted and start >= len(server.content)):
+            self.send_error(server.status or 416)
+            return
+        self.send_response(206 if wanted and server.ranges else 200)
+        if wanted and server.ranges:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+        if server.says_length:
+            self.send_header("Content-Length", str(len(server.content) - start))
+        self.end_headers()
+        time.sleep(server.pause)
+        self.wfile.write(server.content[start : server.stop_after])
+
+
+@pytest.fixture(scope="session")
+def network():
+    """A whole VGG-16, mostly zeros."""
+    made = make_network("vgg16")
+    for kernel, _ in made.values():
+        kernel[:, 1:] = 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def content(network, tmp_path_factory):
+    """The network as a Keras file; HDF5 compresses the zeros, so it is small."""
+    file = tmp_path_factory.mktemp("served") / "file.h5"
+    with h5py.File(file, "w") as hdf5:
+        for layer, (kernel, bias) in network.items():
+            name = keras_name(layer)
+            kernel = kernel[:, ::-1] if layer == "conv1_1" else kernel
+            hdf5.create_dataset(f"{name}/{name}_W_1:0", data=hwio(kernel), compression="gzip", compression_opts=1)
+            hdf5[f"{name}/{name}_b_1:0"] = bias
+    return file.read_bytes()
+
+
+@pytest.fixture
+def server(content, cache, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made = Server(content)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.fixture
+def entry(server, content):
+    return dataclasses.replace(
+        weights.TABLE["vgg16"], url=server.url, digest=f"md5:{hashlib.md5(content).hexdigest()}", bytes=len(content)
+    )
+
+
+@pytest.fixture
+def part(cache, entry):
+    (cache / "weights").mkdir(parents=True)
+    return cache / "weights" / f"{entry.file}.part"
+
+
+def left(cache):
+    return {file.name for file in (cache / "weights").iterdir()} - {"vgg16.lock"}
+
+
+def assert_good(file, cache, network):
+    assert file == cache / "weights" / "vgg16.safetensors"
+    assert left(cache) == {"vgg16.safetensors"}
+    found = weights.load("vgg16")
+    for layer, (kernel, bias) in network.items():
+        assert np.array_equal(found.tensors[f"{layer}.weight"].numpy(), kernel)
+        assert np.array_equal(found.tensors[f"{layer}.bias"].numpy(), bias)
+
+
+def failure(entry, **how):
+    with pytest.raises(DownloadError) as caught:
+        weights.fetch(entry, **how)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("could not download VGG-16's weights from ")
+    assert message.endswith(f"`impasto weights import {entry.file}`")
+    return message
+
+
+def test_a_download_is_checked_converted_and_kept(server, entry, cache, network):
+    seen = []
+    file = weights.fetch(entry, progress=lambda done, total: seen.append((done, total)))
+    assert_good(file, cache, network)
+    assert seen[0] == (0, entry.bytes)
+    assert seen[-1] == (entry.bytes, entry.bytes)
+    assert seen == sorted(seen)
+    assert weights.fetch(entry) == file
+    assert server.asked == [None]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, entry, cache, part, content, network):
+    server.stop_after = 100_000
+    message = failure(entry)
+    assert f"the connection broke after 100000 of {entry.bytes} bytes; run it again" in message
+    assert part.read_bytes() == content[:100_000]
+    server.stop_after = 150_000
+    failure(entry)
+    assert part.read_bytes() == content[:150_000]
+    server.stop_after = None
+    seen = []
+    assert_good(weights.fetch(entry, progress=lambda done, _: seen.append(done)), cache, network)
+    assert server.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert seen[0] == 150_000
+
+
+def test_a_server_that_ignores_ranges_sends_it_all(server, entry, cache, part, content, network):
+    part.write_bytes(b"x" * 50_000)
+    server.ranges = False
+    assert_good(weights.fetch(entry), cache, network)
+    assert server.asked == ["bytes=50000-"]
+
+
+def test_a_server_that_refuses_the_range_is_asked_for_it_all(server, entry, cache, part, content, network):
+    server.content = content[:1000]
+    part.write_bytes(content[:2000])
+    assert "offers 1000 bytes" in failure(entry)
+    assert server.asked == ["bytes=2000-", None]
+    assert part.read_bytes() == content[:2000]  # the server is wrong, not what came before
+    server.content = content
+    assert_good(weights.fetch(entry), cache, network)
+
+
+def test_a_finished_partial_file_is_used_without_asking(server, entry, cache, part, content, network):
+    part.write_bytes(content)
+    assert_good(weights.fetch(entry), cache, network)
+    assert server.asked == []
+
+
+def test_a_partial_file_that_is_too_long_is_started_over(server, entry, cache, part, content, network):
+    part.write_bytes(content + b"more")
+    assert_good(weights.fetch(entry), cache, network)
+    assert server.asked == [None]
+
+
+def test_wrong_bytes_are_not_kept(server, entry, cache, content):
+    server.content = content[:-1] + bytes([content[-1] ^ 1])
+    message = failure(entry)
+    found = hashlib.md5(server.content).hexdigest()
+    assert f"the bytes are wrong: expected {entry.digest}, found md5:{found}" in message
+    assert left(cache) == set()
+
+
+def test_a_partial_file_of_other_bytes_is_not_kept(server, entry, cache, part):
+    part.write_bytes(b"x" * 1000)
+    assert "the bytes are wrong" in failure(entry)
+    assert left(cache) == set()
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_file_that_is_too_long_is_not_kept(says_length, server, entry, cache, content):
+    server.content = content * 2
+    server.says_length = says_length
+    expected = f"offers {2 * len(content)} bytes, expected {len(content)}" if says_length else "sends more than"
+    assert expected in failure(entry)
+    assert left(cache) == set()
+
+
+def test_a_server_that_sends_another_part_is_refused(server, entry, cache, part):
+    part.write_bytes(b"x" * 1000)
+    server.shift = 500
+    assert "sends the file from byte 1500 on, asked for from 1000" in failure(entry)
+
+
+def test_errors_of_the_server_are_named(server, entry, cache):
+    server.status = 404
+    message = failure(entry)
+    assert server.url in message
+    assert "the server answered 404 Not Found" in message
+    assert left(cache) == set()
+
+
+def test_no_connection_is_named(server, entry, cache):
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as closed:
+        url = f"http://127.0.0.1:{closed.server_address[1]}/file.h5"
+    assert f"from {url}: the connection was refused" in failure(entry, url=url)
+    assert "neither http nor https" in failure(entry, url="file:///etc/passwd")
+    assert "neither http nor https" in failure(entry, url="vgg16.h5")
+    assert left(cache) == set()
+
+
+def test_a_server_that_says_nothing_is_given_up(server, entry, cache):
+    server.pause = 1.0
+    assert "no answer for 0.2 s" in failure(entry, timeout=0.2)
+
+
+def test_another_address_and_another_digest(server, entry, content):
+    entry = dataclasses.replace(entry, url="http://127.0.0.1:9/gone", digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+    assert weights.fetch(entry, url=server.url).is_file()
+
+
+def test_offline_nothing_is_asked(server, entry, cache, monkeypatch):
+    monkeypatch.setenv("IMPASTO_OFFLINE", "1")
+    with pytest.raises(MissingWeightsError, match=r"not on this machine; .* IMPASTO_OFFLINE is set, so nothing is downloaded"):
+        weights.fetch(entry)
+    assert server.asked == []
+    monkeypatch.setenv("IMPASTO_OFFLINE", "0")
+    server.status = 404
+    failure(entry)
+    assert server.asked == [None]
+
+
+def test_what_is_here_needs_no_download(cache):
+    assert weights.fetch("lite") == weights.path("lite")
+    with pytest.raises(UnknownNameError, match="unknown weights 'vgg61'"):
+        weights.fetch("vgg61")
+
+
+def test_a_full_disk_is_named_and_what_came_is_kept(server, entry, cache, part, content):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, before[1]))
+    try:
+        with pytest.raises(SaveError, match=r"cannot write .*\.part: File too large"):
+            weights.fetch(entry)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert part.read_bytes() == content[: part.stat().st_size]
+    assert left(cache) == {part.name}
+
+
+FETCH = """
+import json, sys
+from impasto import weights
+print(weights.fetch(weights.Entry(**json.loads(sys.argv[1]))))
+"""
+
+
+def test_two_processes_at_once_download_once(server, entry, cache, network):
+    server.pause = 0.6
+    command = [sys.executable, "-c", FETCH, json.dumps(dataclasses.asdict(entry))]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert outputs == [str(cache / "weights" / "vgg16.safetensors")] * 2
+    assert server.asked == [None]
+    assert_good(weights.path("vgg16"), cache, network)
