@@ -56,10 +56,15 @@ class Step:
 
 
 def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
-    """Share `iterations` out among scales, more where a step is cheap: in proportion to 1 / sqrt(longer side), at least 1 each."""
+    """Share `iterations` out among scales, in proportion to 1 / sqrt(longer side): more where a step is cheap, 1 at least.
+
+    sizes: from coarse to fine. The steps add up to `iterations`, or to one a scale if that is more.
+    """
+    extra = max(0, iterations - len(sizes))
     shares = [max(size) ** -0.5 for size in sizes]
-    ends = [round(iterations * sum(shares[: i + 1]) / sum(shares)) for i in range(len(sizes))]
-    return [Scale(size, max(1, end - start)) for size, start, end in zip(sizes, [0, *ends], ends, strict=False)]
+    steps = [1 + math.floor(extra * share / sum(shares)) for share in shares]
+    left = max(0, iterations - sum(steps))  # less than one a scale: the coarsest get them
+    return [Scale(size, count + (i < left)) for i, (size, count) in enumerate(zip(sizes, steps, strict=True))]
 
 
 def longer_sides(longest: int) -> list[int]:
@@ -97,22 +102,22 @@ def coarse_to_fine(
 def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
     """Yield (losses, best picture so far) after each of `steps` evaluations of the objective.
 
-    start: 1x3xHxW, not changed. Raises DivergenceError at the first loss that is not finite.
+    start: 1x3xHxW, not changed. Raises DivergenceError at the first loss or gradient that is not finite.
     """
-    picture, best, lowest = start.detach().contiguous(), start, math.inf
+    picture = start.detach().contiguous()
     lbfgs = LBFGS(picture.shape)
+    best, best_gradient, lowest = picture, torch.zeros_like(picture), math.inf
     for step in range(1, steps + 1):
         losses, gradient = evaluate(objective, picture)
         total = sum(losses.values())
-        if not math.isfinite(total):
+        if not (math.isfinite(total) and bool(gradient.isfinite().all())):
             raise DivergenceError(_which_diverged(losses, step))
         if total < lowest:
-            best, lowest = picture, total
+            best, best_gradient, lowest = picture, gradient, total
         elif total > SURGE * lowest:
             # no line search watches over the steps: go back to the best picture and forget the curvature that misled us
-            picture, lbfgs = best, LBFGS(picture.shape, lbfgs.first / 2)
-            losses, gradient = evaluate(objective, picture)
-        yield losses, best
+            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2)
+        yield losses, best.clone()
         picture = picture + lbfgs.move(picture, gradient)
 
 
@@ -173,6 +178,7 @@ def length(change: Tensor) -> Tensor:
 
 
 def _which_diverged(losses: Mapping[str, float], step: int) -> str:
-    name = next((name for name, loss in losses.items() if not math.isfinite(loss)), "total")
-    option = {"content": "--content-weight", "style": "--style-weight", "variation": "--tv-weight"}.get(name, "the weights")
-    return f"the {name} loss is no longer a finite number at step {step} of this scale; try a smaller {option}"
+    """Name the loss that is not finite, or, where only the gradient is not, the largest."""
+    name = next((name for name, loss in losses.items() if not math.isfinite(loss)), max(losses, key=lambda name: losses[name]))
+    option = {"content": "--content-weight", "variation": "--tv-weight"}.get(name, "--style-weight")
+    return f"the {name} loss is out of bounds at step {step} of this scale; try a smaller {option}"

@@ -53,7 +53,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "precision": "fp32",
         },
     ),
-    ({"method": "gatys", "encoder": "lite"}, {"content_taps": ("relu4_1",), "padding": "replicate"}),
+    ({"method": "gatys", "encoder": "lite"}, {"content_taps": ("relu4_1",), "padding": "replicate", "style_weight": 1e7}),
 )
 # The encoder "auto" stands for, before it is known whether VGG-19's weights are on this machine.
 AUTO_ENCODER: dict[str, str] = {"impasto": "lite", "gatys": "vgg19"}
@@ -77,10 +77,10 @@ _BASE = defaults("impasto")
 
 
 def _option(name: str, help_: str, **limits: Any) -> Any:
-    """A field whose default is a row of DEFAULTS; its help says where the methods differ."""
-    shown = _shown(_BASE[name])
-    published = _shown(defaults("gatys")[name])
-    both = shown if published == shown else f"{shown}; gatys: {published}"
+    """A field whose default is a row of DEFAULTS; its help says where method gatys differs, with VGG-19 and with lite."""
+    shown, published, standin = (_shown(row[name]) for row in (_BASE, defaults("gatys", "vgg19"), defaults("gatys", "lite")))
+    gatys = published if published == standin else f"{published}, or {standin} with lite"
+    both = shown if shown == gatys else f"{shown}; gatys: {gatys}"
     return Field(default=_BASE[name], description=f"{help_} [default: {both}]", **limits)
 
 

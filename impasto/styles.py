@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,10 @@ class Style:
         self._targets: dict[Size, dict[str, Tensor]] = {}
 
     def size_at(self, longer: int) -> Size:
-        """The painting's size with a longer side of `longer` pixels, its proportions kept."""
-        return pictures.fit((self.painting.shape[-2], self.painting.shape[-1]), longer)
+        """The painting's size with a longer side of `longer` pixels, or more if it is too narrow for the encoder then."""
+        height, width = self.painting.shape[-2:]
+        needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
+        return pictures.fit((height, width), max(longer, needed))
 
     @torch.no_grad()
     def targets(self, size: Size) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import devices, encoders, pictures, weights
+from impasto.errors import OptionError
 from impasto.losses import (
     ContentLoss,
     StyleLoss,
@@ -58,7 +59,13 @@ class Stylizer:
         self.encoder = encoder.prepare(self.device, devices.encoder_dtype(self.options.precision, self.device))
 
     def run(self, content: PictureLike, style: PictureLike | Style) -> Run:
-        """Load and check the pictures; iterate over the Run to paint. Raises PictureError for what cannot be used."""
+        """Load and check the pictures; iterate over the Run to paint.
+
+        style: a picture, or a Style that this Stylizer made. Raises PictureError for what cannot be used, OptionError for a Style
+        that was made with other options.
+        """
+        if isinstance(style, Style) and style.encoder is not self.encoder:
+            raise OptionError("a Style can only be used with the Stylizer that made it")
         photo = pictures.load(content, max_pixels=self.options.max_pixels, role="photograph")
         return Run(self, photo, style if isinstance(style, Style) else self.style(style))
 

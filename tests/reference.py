@@ -1,8 +1,8 @@
 """The published algorithm, slowly: numpy in float64, written from the papers and not from impasto, to compare impasto with.
 
 [1] Gatys, Ecker, Bethge: A Neural Algorithm of Artistic Style. arXiv:1508.06576, 2015.
-[2] Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks. CVPR 2016. Equation numbers are those of [2].
-[3] Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. arXiv:1409.1556, 2014 (table 1, D and E).
+[2] Gatys, Ecker, Bethge: Image Style Transfer Using Convolutional Neural Networks. CVPR 2016. Equations are numbered as there.
+[3] Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. arXiv:1409.1556, 2014.
 
 Pictures are 3xHxW, RGB, 0..1; features CxHxW; everything is float64. Weights are a dict `conv1_1.weight` (out, in, 3, 3),
 `conv1_1.bias` (out,), ... and `mean` (3,), as numpy arrays. Names: F and P are the features of the new picture and of the
@@ -21,7 +21,6 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 # [3], table 1: how many convolutions precede each of the five poolings
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-PADDING = {"zero": "constant", "replicate": "edge"}  # numpy's words for them
 
 
 # ------------------------------------------------------------------------------------------------- the network, forwards
@@ -30,7 +29,7 @@ PADDING = {"zero": "constant", "replicate": "edge"}  # numpy's words for them
 def convolve(x: Array, weight: NDArray[np.float32], bias: NDArray[np.float32], padding: str) -> Array:
     """3x3 cross-correlation, as deep learning calls a convolution; the size is kept."""
     height, width = x.shape[1:]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode=PADDING[padding])
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)), mode="edge" if padding == "replicate" else "constant")
     out = np.zeros((len(weight), height, width)) + bias.astype(np.float64)[:, None, None]
     for i in range(3):
         for j in range(3):
@@ -52,7 +51,7 @@ def pool(x: Array, pooling: str) -> Array:
     """2x2, stride 2."""
     if pooling == "average":
         return sum(quarters(x), start=np.zeros(())) / 4
-    return np.max(quarters(x), axis=0)
+    return np.asarray(np.max(quarters(x), axis=0))
 
 
 def layers(network: str) -> list[str]:
@@ -174,7 +173,7 @@ def total_variation(picture: Array) -> float:
 
 
 class Published:
-    """L_total of a picture, as published: one content layer, w_l = 1 / (number of style layers), VGG-19 with average pooling."""
+    """L_total of a picture, as published: one content layer, w_l = 1 / (number of style layers), average pooling."""
 
     def __init__(
         self,

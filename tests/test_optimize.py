@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -61,8 +61,8 @@ def minimum_by_scipy(function: Smooth, start: Tensor) -> tuple[float, np.ndarray
     def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         x = torch.from_numpy(flat.reshape(start.shape)).requires_grad_()
         value = function(x)
-        value.backward()
-        return value.item(), x.grad.numpy().ravel()
+        (gradient,) = torch.autograd.grad(value, x)
+        return value.item(), gradient.numpy().ravel()
 
     options = {"maxcor": 20, "maxiter": 2000, "maxfun": 4000, "ftol": 0, "gtol": 1e-9}
     found = minimize(value_and_gradient, start.double().numpy().ravel(), jac=True, method="L-BFGS-B", options=options)
@@ -138,7 +138,7 @@ def watch(function: Smooth, steps: int, start: Tensor) -> list[Tensor]:
 def test_no_step_leaps(scale: float) -> None:
     """Where the first curvature it sees is next to nothing, an unbounded quasi-Newton step would end at 1e6 or so."""
     evaluated = watch(lambda x: scale * log_cosh(100 * x), 40, random())
-    moves = [float((after - before).square().mean().sqrt()) for before, after in zip(evaluated, evaluated[1:], strict=False)]
+    moves = [float((after - before).square().mean().sqrt()) for before, after in pairwise(evaluated)]
     assert 0 < max(moves) < 0.1  # of a picture in 0..1
 
 
@@ -278,7 +278,6 @@ def test_every_scale_gets_a_step(sizes: list[Size], iterations: int) -> None:
     assert all(scale.steps >= 1 for scale in scales)
 
 
-@pytest.mark.xfail(strict=True, reason="rounds a scale's share to 0, lifts it to 1 and takes it from no other")
 @steady
 @given(sizes, st.integers(0, 300))
 def test_steps_add_up_to_the_iterations(sizes: list[Size], more: int) -> None:
@@ -286,7 +285,6 @@ def test_steps_add_up_to_the_iterations(sizes: list[Size], more: int) -> None:
     assert sum(scale.steps for scale in schedule(sizes, iterations)) == iterations
 
 
-@pytest.mark.xfail(strict=True, reason="rounding the running sum can give a fine scale a step more than a coarse one")
 @steady
 @given(sizes, st.integers(1, 2000))
 def test_coarse_scales_get_at_least_as_many_steps(sizes: list[Size], iterations: int) -> None:
@@ -299,7 +297,8 @@ def test_coarse_scales_get_at_least_as_many_steps(sizes: list[Size], iterations:
 def test_shares_follow_one_over_the_root_of_the_side(sizes: list[Size], iterations: int) -> None:
     ideal = [1 / math.sqrt(max(size)) for size in sizes]
     for scale, share in zip(schedule(sizes, iterations), ideal, strict=True):
-        assert abs(scale.steps - iterations * share / sum(ideal)) <= 1.5
+        # one step each comes first, and whole steps are handed out: both move a scale by less than the number of scales
+        assert abs(scale.steps - iterations * share / sum(ideal)) <= len(sizes)
 
 
 def test_schedule_of_the_default() -> None:
@@ -319,7 +318,7 @@ def test_sides_grow_evenly_from_about_128_to_the_size(longest: int) -> None:
     assert all(isinstance(side, int) for side in sides)
     if longest >= 128:
         assert 128 / 2**0.25 - 1 <= sides[0] <= 128 * 2**0.25 + 1
-    for coarse, fine in zip(sides, sides[1:], strict=False):
+    for coarse, fine in pairwise(sides):
         assert fine / coarse == pytest.approx(math.sqrt(2), rel=0.01)
 
 
@@ -357,7 +356,7 @@ class Watched:
         self.evaluated[size] = []
 
         def objective(x: Tensor) -> dict[str, Tensor]:
-            assert x.shape[-2:] == size
+            assert tuple(x.shape[-2:]) == size
             self.evaluated[size].append(x.detach().clone())
             return {"content": target(size)(x), "style": 0 * x.sum()}
 

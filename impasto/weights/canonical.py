@@ -147,9 +147,7 @@ def _choose(fits: list[_Fit], said: str | None) -> _Fit:
         if fit.network == said or (said is None and _is_oxford(bias, fit.network)):
             return fit
     last = list(fits[0].arrays)[-1].partition(".")[0]
-    raise WeightsFileError(
-        f"ends at {last}, up to where VGG-16 and VGG-19 look alike; say which it is, vgg16 or vgg19"
-    )
+    raise WeightsFileError(f"ends at {last}, up to where VGG-16 and VGG-19 look alike; say which it is, vgg16 or vgg19")
 
 
 def _fit(raw: Raw, network: str) -> _Fit:

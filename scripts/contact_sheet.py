@@ -1,0 +1,72 @@
+"""Paint pairs of pictures and lay them out to be looked at: a row for each pair, photograph, painting, result, and any reference.
+
+    python scripts/contact_sheet.py PHOTO:PAINTING[:REFERENCE] ... [-o sheet.jpg] [--set OPTION=VALUE ...] [--results DIR]
+
+`--set style_weight=400 --set method=gatys` changes options, `--results DIR` also keeps every result in full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+import impasto
+
+GAP, LABEL = 8, 22
+
+
+def paint(photo: Path, painting: Path, options: dict[str, str]) -> tuple[Image.Image, float]:
+    """The result and the seconds it took."""
+    began = time.perf_counter()
+    result = impasto.stylize(photo, painting, **options)
+    return result, time.perf_counter() - began
+
+
+def cell(image: Image.Image, label: str, side: int) -> Image.Image:
+    """The picture in a square of `side` pixels, its label below."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (side + GAP, side + LABEL), "white")
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    ImageDraw.Draw(square).text((2, side + 4), label, fill="black", font_size=13)
+    return square
+
+
+def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> list[Image.Image]:
+    """The cells of one pair."""
+    photo, painting, *reference = map(Path, pair.split(":"))
+    result, seconds = paint(photo, painting, options)
+    if results:
+        results.mkdir(parents=True, exist_ok=True)
+        result.save(results / f"{photo.stem}--{painting.stem}.png")
+    print(f"{photo.stem} with {painting.stem}: {seconds:.1f} s", flush=True)
+    cells = [cell(Image.open(file), file.stem, side) for file in (photo, painting)]
+    cells.append(cell(result, f"impasto, {seconds:.0f} s", side))
+    return cells + [cell(Image.open(file), f"reference: {file.stem}", side) for file in reference]
+
+
+def main() -> None:
+    """Read the arguments, paint, write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="+", metavar="PHOTO:PAINTING[:REFERENCE]")
+    parser.add_argument("-o", "--output", type=Path, default=Path("sheet.jpg"))
+    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of impasto.stylize")
+    parser.add_argument("--side", type=int, default=384, help="pixels of a picture on the sheet (default: %(default)s)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="keep every result in full there")
+    arguments = parser.parse_args()
+    options = dict(item.split("=", 1) for item in arguments.set)
+    rows = [row(pair, options, arguments.side, arguments.results) for pair in arguments.pairs]
+    width = max(len(cells) for cells in rows) * (arguments.side + GAP) - GAP
+    sheet = Image.new("RGB", (width, len(rows) * (arguments.side + LABEL)), "white")
+    for y, cells in enumerate(rows):
+        for x, image in enumerate(cells):
+            sheet.paste(image, (x * (arguments.side + GAP), y * (arguments.side + LABEL)))
+    sheet.save(arguments.output, quality=88)
+    print(f"wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

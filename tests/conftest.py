@@ -1,0 +1,31 @@
+"""For every test: the network is off but for this machine itself, and the user's own cache is out of reach."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_connect = socket.socket.connect
+
+
+def _only_here(self: socket.socket, address: Any) -> None:
+    if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError(f"tests must not use the network, but one asked for {address[0]}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setattr(socket.socket, "connect", _only_here)
+    monkeypatch.setenv("IMPASTO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+    monkeypatch.delenv("IMPASTO_OFFLINE", raising=False)
+
+
+@pytest.fixture
+def assets() -> Path:
+    import impasto
+
+    return Path(impasto.__file__).parent / "assets"

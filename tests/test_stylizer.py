@@ -1,0 +1,184 @@
+"""The front door: what goes in, what comes out, and that the same goes in and out the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+import impasto
+from impasto import pictures
+from impasto.encoders import Lite
+from impasto.errors import OptionError, PictureError
+from impasto.losses import gram
+from impasto.optimize import Step
+from impasto.weights import load
+
+SMALL = {"size": 64, "iterations": 12}
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> impasto.Stylizer:
+    return impasto.Stylizer(**SMALL)
+
+
+@pytest.fixture
+def photo(assets: Path) -> Path:
+    return assets / "chelsea.jpg"
+
+
+@pytest.fixture
+def painting(assets: Path) -> Path:
+    return assets / "strokes.jpg"
+
+
+def test_same_seed_same_picture_byte_for_byte(photo: Path, painting: Path) -> None:
+    def paint(seed: int) -> bytes:
+        return impasto.stylize(photo, painting, init="noise", seed=seed, **SMALL).tobytes()
+
+    assert paint(3) == paint(3)
+    assert paint(3) != paint(4)
+
+
+def test_paths_images_and_arrays_are_the_same_picture(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    image = Image.open(painting).convert("RGB")
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.astype(np.float32) / 255).permute(2, 0, 1)
+    results = [stylizer.run(str(photo), style).finish().tobytes() for style in (painting, image, array, tensor)]
+    assert len(set(results)) == 1
+
+
+def test_nothing_given_is_changed(stylizer: impasto.Stylizer, photo: Path) -> None:
+    array = np.random.RandomState(0).randint(0, 256, (48, 64, 3), dtype=np.uint8)
+    before = array.copy()
+    stylizer.run(photo, array).finish()
+    assert (array == before).all()
+
+
+def test_a_style_is_analysed_once_and_used_often(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    style = stylizer.style(painting)
+    first = stylizer.run(photo, style).finish()
+    targets = {size: dict(taps) for size, taps in style._targets.items()}
+    second = stylizer.run(photo, style).finish()
+    assert first.tobytes() == second.tobytes() == stylizer.run(photo, painting).finish().tobytes()
+    assert all(style.targets(size)[tap] is A for size, taps in targets.items() for tap, A in taps.items())
+
+
+def test_steps_can_be_left_at_any_time(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    run = stylizer.run(photo, painting)
+    assert run.image().size == (64, 43)
+    for step in run:
+        if step.step == 5:
+            break
+    assert isinstance(step, Step)
+    early = run.image()
+    assert early.size == (64, 43)
+    assert early.tobytes() != stylizer.run(photo, painting).finish().tobytes()
+
+
+def test_the_result_is_nearer_to_the_painting_and_still_shows_the_photograph(assets: Path, painting: Path) -> None:
+    photo = Image.open(assets / "chelsea.jpg")
+    result = impasto.stylize(photo, painting, size=128, iterations=80)
+    photo = photo.resize(result.size, Image.Resampling.LANCZOS)
+    assert _style_distance(result, painting) < 0.2 * _style_distance(photo, painting)
+    grey = [np.asarray(image.convert("L"), dtype=np.float64) for image in (photo, result)]
+    stranger = np.asarray(Image.open(painting).resize(result.size).convert("L"), dtype=np.float64)
+    assert _similarity(grey[0], grey[1]) > 2 * _similarity(grey[0], stranger)
+
+
+def _similarity(a: np.ndarray, b: np.ndarray) -> float:
+    return float(structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=3))
+
+
+def _style_distance(image: Image.Image, painting: Path) -> float:
+    """Relative Gram distance at relu2_1 and relu3_1, computed here from the definition."""
+    encoder = Lite(load("lite").tensors, ["relu2_1", "relu3_1"])
+    style = pictures.load(painting).pixels
+    seen = encoder(pictures.load(image).pixels), encoder(pictures.resize(style, pictures.fit(tuple(style.shape[-2:]), 128)))
+    distances = []
+    for tap in ("relu2_1", "relu3_1"):
+        G, A = (gram(features[tap]) / features[tap][0, 0].numel() for features in seen)
+        distances.append(float((G - A).square().sum() / A.square().sum()))
+    return sum(distances)
+
+
+def test_more_style_weight_is_more_painted(photo: Path, painting: Path) -> None:
+    distances = [
+        _style_distance(impasto.stylize(photo, painting, size=96, iterations=60, style_weight=weight), painting)
+        for weight in (2, 50, 1000)
+    ]
+    assert distances[0] > distances[1] > distances[2]
+
+
+@pytest.mark.parametrize(("init", "near"), [("content", "photo"), ("picture", "painting"), ("noise", "grey")])
+def test_init_is_where_it_starts(photo: Path, painting: Path, init: str, near: str) -> None:
+    run = impasto.Stylizer(size=64, init=str(painting) if init == "picture" else init).run(photo, painting)
+    start = np.asarray(run.image(), dtype=np.float64)
+    expected = {
+        "photo": np.asarray(Image.open(photo).resize((64, 43), Image.Resampling.BICUBIC), dtype=np.float64),
+        "painting": np.asarray(Image.open(painting).resize((64, 43), Image.Resampling.BICUBIC), dtype=np.float64),
+        "grey": np.full((43, 64, 3), 127.5),
+    }
+    distance = {name: np.abs(start - picture).mean() for name, picture in expected.items()}
+    assert min(distance, key=lambda name: distance[name]) == near
+
+
+def test_transparency_of_the_photograph_is_kept(stylizer: impasto.Stylizer, painting: Path) -> None:
+    pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 4), dtype=np.uint8)
+    pixels[..., 3] = np.linspace(0, 255, 64).astype(np.uint8)
+    result = stylizer.run(pixels, painting).finish()
+    assert result.mode == "RGBA"
+    assert (np.asarray(result)[..., 3] == pixels[..., 3]).all()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(100, (100, 67)), ("original", (451, 300))])
+def test_size_is_the_longer_side(photo: Path, painting: Path, size: int | str, expected: tuple[int, int]) -> None:
+    assert impasto.Stylizer(size=size).run(photo, painting).size == expected[::-1]
+    assert impasto.stylize(photo, painting, size=size, iterations=1).size == expected
+
+
+def test_too_narrow_a_photograph_is_refused_before_any_work(stylizer: impasto.Stylizer, painting: Path) -> None:
+    with pytest.raises(PictureError, match=r"64x3 .* at least 16x16"):
+        stylizer.run(np.zeros((20, 400, 3), dtype=np.uint8), painting)
+
+
+def test_one_pixel_and_flat_pictures_do_not_break_the_losses(stylizer: impasto.Stylizer) -> None:
+    flat = np.full((40, 40, 3), 128, dtype=np.uint8)
+    assert np.isfinite(np.asarray(stylizer.run(flat, flat).finish())).all()
+    assert stylizer.run(flat, np.zeros((40, 40, 3), dtype=np.uint8)).finish().size == (64, 64)
+    assert stylizer.run(flat, np.full((1, 1, 3), 200, dtype=np.uint8)).finish().size == (64, 64)
+
+
+def test_bf16_ends_where_fp32_ends(photo: Path, painting: Path) -> None:
+    """The way there amplifies every rounding, so the pictures differ; how good they are, seen in fp32, does not."""
+    ends = []
+    for precision in ("fp32", "bf16"):
+        result = impasto.stylize(photo, painting, precision=precision, size=96, iterations=60)
+        ends.append(_style_distance(result, painting))
+    assert ends[1] == pytest.approx(ends[0], rel=0.15)
+
+
+def test_an_unknown_option_names_the_nearest(photo: Path, painting: Path) -> None:
+    with pytest.raises(OptionError, match="style_weight"):
+        impasto.stylize(photo, painting, stile_weight=3)
+
+
+def test_settings_tell_what_was_settled_on(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    settings = stylizer.run(photo, painting).settings()
+    assert settings["encoder"] == "lite"
+    assert settings["style_weight"] == 200
+    assert settings["size"] == 64
+
+
+def test_white_noise_becomes_the_photograph_with_the_published_method(photo: Path, painting: Path) -> None:
+    def totals() -> Iterator[float]:
+        options = {"method": "gatys", "encoder": "lite", "size": 64, "iterations": 60}
+        yield from (step.total for step in impasto.Stylizer(**options).run(photo, painting))
+
+    history = list(totals())
+    assert history[-1] < 0.05 * history[0]
