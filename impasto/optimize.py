@@ -93,8 +93,8 @@ def coarse_to_fine(
     picture = start
     for number, scale in enumerate(scales, start=1):
         before = sum(work[: number - 1])
-        objective = objective_at(scale.size)
-        for step, (losses, picture) in enumerate(descend(objective, resize(picture, scale.size), scale.steps), start=1):
+        descent = descend(objective_at(scale.size), resize(picture, scale.size), scale.steps)
+        for step, (losses, picture) in enumerate(descent, start=1):
             done = (before + step * cost(scale.size)) / sum(work)
             yield Step(number, len(scales), step, scale.steps, losses, sum(losses.values()), done, picture)
 

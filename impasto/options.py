@@ -33,7 +33,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "content_taps": ("relu3_1",),
             "style_taps": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
             "content_weight": 1.0,
-            "style_weight": 200.0,
+            "style_weight": 100.0,
             "tv_weight": 0.0,
             "pooling": "average",
             "padding": "replicate",
@@ -228,12 +228,20 @@ def explain(error: ValidationError, *, flags: bool = False) -> str:
     """One line for the first thing wrong: the option, the rule, the value. flags: write --style-weight for style_weight."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
-    shown = f"--{name.replace('_', '-')}" if flags else name
+    shown = _flag_of(name) if flags else name
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Options.model_fields, n=1)
         return f"unknown option {shown}" + (f"; did you mean {near[0]}?" if near else "")
     message = _rule(first)
-    return f"{shown} {message}, not {first['input']!r}" if name else message
+    if name:
+        return f"{shown} {message}, not {first['input']!r}"
+    # a rule about several options names them itself
+    return re.sub("|".join(Options.model_fields), lambda field: _flag_of(field[0]), message) if flags else message
+
+
+def _flag_of(name: str) -> str:
+    """The flag of a field: --style-weight for style_weight."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _rule(detail: ErrorDetails) -> str:

@@ -72,6 +72,7 @@ class Stylizer:
     def style(self, painting: PictureLike) -> Style:
         """A painting's targets, to use for several photographs. Raises PictureError."""
         picture = pictures.load(painting, max_pixels=self.options.max_pixels, role="style picture")
+        self.encoder.check_size(*picture.size, "style picture")
         return Style(picture.pixels.to(self.device), self.encoder, self.options.style_taps, picture.notes)
 
 
@@ -100,7 +101,8 @@ class Run:
         self.pixels = photo.pixels.to(self.device)
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
-        self.encoder.check_size(*self.size)
+        self.encoder.check_size(*photo.size, "photograph")
+        self.encoder.check_size(*self.size, "photograph resized to the size asked for")
         self.scales = self._scales(longer)
         self.start = self._start()
         self.last: Step | None = None

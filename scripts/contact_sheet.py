@@ -26,13 +26,13 @@ def paint(photo: Path, painting: Path, options: dict[str, str]) -> tuple[Image.I
 
 
 def cell(image: Image.Image, label: str, side: int) -> Image.Image:
-    """The picture in a square of `side` pixels, its label below."""
+    """The picture, at most `side` pixels wide and high, centred in that width, its label below."""
     image = image.convert("RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    square = Image.new("RGB", (side + GAP, side + LABEL), "white")
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    ImageDraw.Draw(square).text((2, side + 4), label, fill="black", font_size=13)
-    return square
+    framed = Image.new("RGB", (side, image.height + LABEL), "white")
+    framed.paste(image, ((side - image.width) // 2, 0))
+    ImageDraw.Draw(framed).text(((side - image.width) // 2, image.height + 4), label, fill="black", font_size=13)
+    return framed
 
 
 def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> list[Image.Image]:
@@ -44,8 +44,20 @@ def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> 
         result.save(results / f"{photo.stem}--{painting.stem}.png")
     print(f"{photo.stem} with {painting.stem}: {seconds:.1f} s", flush=True)
     cells = [cell(Image.open(file), file.stem, side) for file in (photo, painting)]
-    cells.append(cell(result, f"impasto, {seconds:.0f} s", side))
+    cells.append(cell(result, "impasto", side))
     return cells + [cell(Image.open(file), f"reference: {file.stem}", side) for file in reference]
+
+
+def lay_out(rows: list[list[Image.Image]], side: int) -> Image.Image:
+    """All rows below one another, each as high as its highest cell, cells level at the bottom."""
+    heights = [max(image.height for image in cells) for cells in rows]
+    width = max(len(cells) for cells in rows) * (side + GAP) - GAP
+    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
+    for number, cells in enumerate(rows):
+        bottom = sum(heights[: number + 1]) + GAP * number
+        for x, image in enumerate(cells):
+            sheet.paste(image, (x * (side + GAP), bottom - image.height))
+    return sheet
 
 
 def main() -> None:
@@ -59,12 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = dict(item.split("=", 1) for item in arguments.set)
     rows = [row(pair, options, arguments.side, arguments.results) for pair in arguments.pairs]
-    width = max(len(cells) for cells in rows) * (arguments.side + GAP) - GAP
-    sheet = Image.new("RGB", (width, len(rows) * (arguments.side + LABEL)), "white")
-    for y, cells in enumerate(rows):
-        for x, image in enumerate(cells):
-            sheet.paste(image, (x * (arguments.side + GAP), y * (arguments.side + LABEL)))
-    sheet.save(arguments.output, quality=88)
+    lay_out(rows, arguments.side).save(arguments.output, quality=88)
     print(f"wrote {arguments.output}")
 
 

@@ -143,15 +143,28 @@ def test_size_is_the_longer_side(photo: Path, painting: Path, size: int | str, e
 
 
 def test_too_narrow_a_photograph_is_refused_before_any_work(stylizer: impasto.Stylizer, painting: Path) -> None:
-    with pytest.raises(PictureError, match=r"64x3 .* at least 16x16"):
+    with pytest.raises(PictureError, match=r"64x3 .* needs at least 16x16"):
         stylizer.run(np.zeros((20, 400, 3), dtype=np.uint8), painting)
 
 
-def test_one_pixel_and_flat_pictures_do_not_break_the_losses(stylizer: impasto.Stylizer) -> None:
+def test_pictures_smaller_than_the_encoder_takes_are_refused(stylizer: impasto.Stylizer, photo: Path) -> None:
+    tiny = np.zeros((15, 40, 3), dtype=np.uint8)
+    with pytest.raises(PictureError, match=r"photograph is 40x15 .* at least 16x16"):
+        stylizer.run(tiny, photo)
+    with pytest.raises(PictureError, match=r"style picture is 40x15 .* at least 16x16"):
+        stylizer.run(photo, tiny)
+
+
+def test_a_narrow_painting_is_enlarged_until_the_encoder_takes_it(stylizer: impasto.Stylizer, photo: Path) -> None:
+    narrow = np.random.RandomState(0).randint(0, 256, (16, 400, 3), dtype=np.uint8)
+    assert stylizer.style(narrow).size_at(64) == (16, 400)
+    assert stylizer.run(photo, narrow).finish().size == (64, 43)
+
+
+def test_flat_pictures_do_not_break_the_losses(stylizer: impasto.Stylizer) -> None:
     flat = np.full((40, 40, 3), 128, dtype=np.uint8)
     assert np.isfinite(np.asarray(stylizer.run(flat, flat).finish())).all()
     assert stylizer.run(flat, np.zeros((40, 40, 3), dtype=np.uint8)).finish().size == (64, 64)
-    assert stylizer.run(flat, np.full((1, 1, 3), 200, dtype=np.uint8)).finish().size == (64, 64)
 
 
 def test_bf16_ends_where_fp32_ends(photo: Path, painting: Path) -> None:
@@ -171,7 +184,7 @@ def test_an_unknown_option_names_the_nearest(photo: Path, painting: Path) -> Non
 def test_settings_tell_what_was_settled_on(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     settings = stylizer.run(photo, painting).settings()
     assert settings["encoder"] == "lite"
-    assert settings["style_weight"] == 200
+    assert settings["style_weight"] == 100
     assert settings["size"] == 64
 
 

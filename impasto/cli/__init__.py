@@ -41,6 +41,6 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
     """What is wrong with the words of the command, in one line."""
     if isinstance(error.__cause__, ValidationError):
         return explain(error.__cause__, flags=True)
-    if isinstance(error, cyclopts.MissingArgumentError):
-        return f"{error} Usage: impasto PHOTO STYLE, or `impasto --help`"
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        return f"too many words: {' '.join(error.unused_tokens or [])}; see `impasto --help`"
     return " ".join(str(error).split())

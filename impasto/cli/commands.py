@@ -53,7 +53,7 @@ def paint(
     style: Path
         The painting: what the result looks like.
     """
-    return _paint(photo, style, photo.with_name(f"{photo.stem}-{style.stem}.png"), output or Output(), options or Options())
+    return _paint(photo, style, photo.parent / f"{photo.stem}-{style.stem}.png", output or Output(), options or Options())
 
 
 @app.command
@@ -73,9 +73,8 @@ def _paint(photo: Path, style: Path, default: Path, output: Output, options: Opt
     from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
     from impasto.stylizer import Stylizer
 
-    target = pictures.check_output(output.output or default, overwrite=output.overwrite)
     run = Stylizer(options).run(photo, style)
-    pictures.check_output(target, overwrite=output.overwrite, size=run.size)  # some formats have a largest side
+    target = pictures.check_output(output.output or default, overwrite=output.overwrite, size=run.size)
     for word in run.notes:
         note(word, quiet=output.quiet)
     problem = _follow(run, quiet=output.quiet)

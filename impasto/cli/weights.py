@@ -12,7 +12,7 @@ from rich.table import Table
 
 from impasto import weights
 
-weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.")
+weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.", help_epilogue="")
 
 Convention = Literal["caffe", "torchvision"]
 
@@ -37,7 +37,8 @@ def fetch(name: str, /) -> None:
         vgg16 or vgg19. IMPASTO_HOME says where to keep them, IMPASTO_OFFLINE=1 forbids downloads.
     """
     columns = (TextColumn(name), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
         file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
     print(file)

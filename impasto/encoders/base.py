@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import Self
 
 from impasto.errors import PictureError, UnknownNameError
@@ -59,23 +59,21 @@ class Encoder(nn.Module):
         """Pixels a picture needs on each side so that the deepest tap still has one position."""
         return 1 << (self.deepest_block - 1)
 
-    def check_size(self, height: int, width: int) -> None:
-        """Raise PictureError if a picture of height x width pixels is too small for the deepest tap."""
-        if min(height, width) < self.minimum_side:
-            raise PictureError(
-                f"picture is {width}x{height} at the size it is worked on, but encoder {self.name} needs at least "
-                f"{self.minimum_side}x{self.minimum_side} pixels for the taps used; a larger --size helps"
-            )
+    def check_size(self, height: int, width: int, what: str = "picture") -> None:
+        """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
+        side = self.minimum_side
+        if min(height, width) < side:
+            raise PictureError(f"{what} is {width}x{height} pixels; encoder {self.name} needs at least {side}x{side} for the taps used")
 
     def pool(self, x: Tensor) -> Tensor:
         """Halve BxCxHxW features in height and width, rounding down."""
-        return F.avg_pool2d(x, 2) if self.pooling == "average" else F.max_pool2d(x, 2)
+        return functional.avg_pool2d(x, 2) if self.pooling == "average" else functional.max_pool2d(x, 2)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """3x3 convolution that keeps height and width."""
         if self.padding == "zero":
-            return F.conv2d(x, weight, bias, padding=1)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
+            return functional.conv2d(x, weight, bias, padding=1)
+        return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from impasto.encoders.base import Encoder, Padding, Pooling
 
@@ -33,7 +33,7 @@ class Lite(Encoder):
     """
 
     name = "lite"
-    known = [tap for place in PLACES for tap in taps_at(place)]
+    known = tuple(tap for place in PLACES for tap in taps_at(place))
 
     def __init__(
         self, tensors: Mapping[str, Tensor], taps: Iterable[str], *, pooling: Pooling = "max", padding: Padding = "replicate"
@@ -50,7 +50,7 @@ class Lite(Encoder):
         for place in PLACES[: 1 + PLACES.index(self.deepest)]:
             if place.endswith("_1") and place != PLACES[0]:
                 x = self.pool(x)
-            x = F.relu(self.convolve(x, *self._filters("conv", place)))
+            x = functional.relu(self.convolve(x, *self._filters("conv", place)))
             features |= self._tapped(place, x)
         return features
 
@@ -60,6 +60,6 @@ class Lite(Encoder):
     def _tapped(self, place: str, x: Tensor) -> dict[str, Tensor]:
         found = {f"trunk{place}": x}
         if self.taps & {f"conv{place}", f"relu{place}"}:
-            head = F.conv2d(x, *self._filters("head", place))
-            found |= {f"conv{place}": head, f"relu{place}": F.relu(head)}
+            head = functional.conv2d(x, *self._filters("head", place))
+            found |= {f"conv{place}": head, f"relu{place}": functional.relu(head)}
         return {tap: feature for tap, feature in found.items() if tap in self.taps}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from impasto.encoders.base import Encoder, Padding, Pooling
 from impasto.errors import WeightsFileError
@@ -66,7 +66,7 @@ class VGG(Encoder):
             if kind == "conv":
                 x = self.convolve(x, self.filters[f"{tap}_weight"], self.filters[f"{tap}_bias"])
             else:
-                x = F.relu(x) if kind == "relu" else self.pool(x)
+                x = functional.relu(x) if kind == "relu" else self.pool(x)
             if tap in self.taps:
                 features[tap] = x
         return features

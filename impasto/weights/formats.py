@@ -59,6 +59,8 @@ def _head(file: Path) -> bytes:
         raise WeightsFileError("is a directory, expected a weights file")
     if not file.exists():
         raise WeightsFileError("does not exist")
+    if not file.is_file():  # opening a pipe would wait for ever
+        raise WeightsFileError("is not a regular file, expected a weights file")
     with file.open("rb") as stream:
         return stream.read(1024)
 

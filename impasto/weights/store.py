@@ -26,7 +26,10 @@ def home() -> Path:
     """Return impasto's directory: $IMPASTO_HOME, else the user's cache directory."""
     chosen = os.environ.get("IMPASTO_HOME")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            raise OptionError(f"IMPASTO_HOME={chosen}: there is no such user") from error
     import platformdirs
 
     return platformdirs.user_cache_path("impasto", appauthor=False)

@@ -1,0 +1,48 @@
+"""Write docs/commandline.md from the program's own help, or, with --check, say whether it is up to date.
+
+python scripts/write_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "commandline.md"
+COMMANDS = ("", "demo", "weights", "weights list", "weights fetch", "weights path", "weights import")
+
+
+def help_of(command: str) -> str:
+    """What `impasto COMMAND --help` prints on a page of 100 columns."""
+    from impasto.cli import main
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main([*command.split(), "--help"])
+    return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
+
+
+def page() -> str:
+    """The whole page."""
+    parts = ["# The command line", "Made by `scripts/write_docs.py` from the program's own help."]
+    parts += [f"## impasto {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```" for command in COMMANDS]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Write or check the page. Returns 1 if the check fails."""
+    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    if "--check" not in sys.argv:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
+        return 0
+    print("docs/commandline.md is out of date: run `python scripts/write_docs.py`")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

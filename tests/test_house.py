@@ -1,0 +1,134 @@
+"""The house itself: who may import whom, what is public, what help costs, what the documents say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import impasto
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "impasto"
+RINGS = (
+    {"errors"},
+    {"options", "pictures", "devices", "weights"},
+    {"encoders", "losses"},
+    {"styles"},
+    {"optimize"},
+    {"stylizer"},
+    {"cli"},
+)
+RING = {room: number for number, rooms in enumerate(RINGS) for room in rooms}
+
+
+def room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "impasto":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("impasto."):
+            names.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("impasto.")}
+    return names - {"__version__"}
+
+
+def test_every_room_has_its_ring() -> None:
+    rooms = {room(file) for file in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert rooms == set(RING)
+
+
+def test_imports_only_point_down() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {other}"
+        for file in PACKAGE.rglob("*.py")
+        if room(file) in RING
+        for other in imported_rooms(file)
+        if other != room(file) and RING[other] >= RING[room(file)]
+    ]
+    assert not wrong
+
+
+def test_losses_never_see_an_encoder_and_encoders_never_see_files() -> None:
+    assert "encoders" not in imported_rooms(PACKAGE / "losses.py")
+    for file in (PACKAGE / "encoders").glob("*.py"):
+        assert not re.search(r"\b(open|Path|pathlib)\b", file.read_text(encoding="utf-8")), file
+
+
+def test_public_names_are_sorted_and_load() -> None:
+    assert impasto.__all__ == sorted(impasto.__all__)
+    for name in impasto.__all__:
+        assert getattr(impasto, name).__name__ == name
+        assert getattr(impasto, name).__doc__
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = impasto.nonsense
+
+
+def test_help_never_imports_torch() -> None:
+    code = (
+        "import sys, impasto.cli; "
+        "assert impasto.cli.main(['--help']) == 0; assert impasto.cli.main(['weights', '--help']) == 0; "
+        "assert impasto.cli.main(['a.jpg']) == 2; "
+        "sys.exit(sum(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'h5py', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_nothing_but_the_command_line_prints_or_exits() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        if room(file) not in ("cli", "__main__"):
+            names = {
+                node.func.id
+                for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            }
+            assert not names & {"print", "exit", "input", "breakpoint"}, file
+
+
+def test_functions_are_short() -> None:
+    long = [
+        f"{file.name}:{node.name} {int(node.end_lineno or 0) - node.lineno + 1}"
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and int(node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert not long
+
+
+def test_the_generated_page_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "write_docs.py", "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, assets: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes((assets / "chelsea.jpg").read_bytes())
+    (tmp_path / "painting.jpg").write_bytes((assets / "strokes.jpg").read_bytes())
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        small = re.sub(r"size=\d+", "size=48, iterations=6", block)
+        assert small != block, "a block in the README names no size, so this test cannot make it small"
+        exec(compile(small, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{file.name}" for file in sorted((ROOT / "docs").glob("*.md")))])
+def test_links_in_the_documents_lead_somewhere(page: str) -> None:
+    file = ROOT / page
+    text = file.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text)
+    assert [target for target in targets if "://" not in target and not (file.parent / target).exists()] == []
+
+
+def test_every_option_is_in_the_documents() -> None:
+    text = (ROOT / "docs" / "commandline.md").read_text(encoding="utf-8")
+    assert all(f"--{name.replace('_', '-')}" in text for name in impasto.Options.model_fields)
