@@ -60,7 +60,7 @@ def clear_memory_errors(work: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        raise MemoryLimitError(f"not enough memory for {work}; a smaller --size or --encoder lite needs less") from error
+        raise MemoryLimitError(f"not enough memory for {work}; a smaller --size needs less") from error
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -166,6 +166,13 @@ class Options(BaseModel):
         object.__setattr__(options, "__pydantic_fields_set__", set(given))
         return options
 
+    @field_validator("size", mode="before")
+    @classmethod
+    def _number_or_original(cls, size: Any) -> Any:
+        if isinstance(size, str) and size != "original" and not re.fullmatch(r"[+-]?\d+", size):
+            raise ValueError("must be a whole number of pixels, or 'original'")
+        return size
+
     @field_validator("size", mode="after")
     @classmethod
     def _size_in_range(cls, size: int | str) -> int | str:
@@ -178,7 +185,9 @@ class Options(BaseModel):
     def _split(cls, taps: Any) -> Any:
         """Accept "relu1_1,relu2_1" and sequences of such."""
         parts = [taps] if isinstance(taps, str) else taps
-        return tuple(name.strip() for part in parts for name in str(part).split(","))
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+            raise ValueError("must be names of taps, such as relu3_1,relu4_1")
+        return tuple(name.strip() for part in parts for name in part.split(","))
 
     @field_validator("content_taps", "style_taps", mode="after")
     @classmethod
@@ -231,10 +240,11 @@ def explain(error: ValidationError, *, flags: bool = False) -> str:
     shown = _flag_of(name) if flags else name
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Options.model_fields, n=1)
-        return f"unknown option {shown}" + (f"; did you mean {near[0]}?" if near else "")
+        return f"unknown option {shown}" + (f" (did you mean {_flag_of(near[0]) if flags else near[0]}?)" if near else "")
     message = _rule(first)
     if name:
-        return f"{shown} {message}, not {first['input']!r}"
+        value = first["input"]
+        return f"{shown} {message}, not {value[0] if isinstance(value, list) and len(value) == 1 else value!r}"
     # a rule about several options names them itself
     return re.sub("|".join(Options.model_fields), lambda field: _flag_of(field[0]), message) if flags else message
 

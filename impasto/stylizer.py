@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import devices, encoders, pictures, weights
-from impasto.errors import OptionError
+from impasto.errors import OptionError, PictureError, UnknownNameError
 from impasto.losses import (
     ContentLoss,
     StyleLoss,
@@ -101,6 +102,10 @@ class Run:
         self.pixels = photo.pixels.to(self.device)
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
+        if math.prod(self.size) > self.options.max_pixels:
+            raise PictureError(
+                f"the result would have {self.size[1]}x{self.size[0]} pixels, more than --max-pixels {self.options.max_pixels}"
+            )
         self.encoder.check_size(*photo.size, "photograph")
         self.encoder.check_size(*self.size, "photograph resized to the size asked for")
         self.scales = self._scales(longer)
@@ -109,9 +114,8 @@ class Run:
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
-        work = f"{self.size[1]}x{self.size[0]} pixels with encoder {self.options.encoder}"
         steps = coarse_to_fine(self.start, self.scales, self._objective, pictures.resize)
-        with devices.clear_memory_errors(work), devices.repeatable(self.device, self.encoder.dtype):
+        with devices.clear_memory_errors(self._work), devices.repeatable(self.device, self.encoder.dtype):
             for self.last in steps:
                 yield self.last
 
@@ -125,12 +129,19 @@ class Run:
         """The best picture so far at its final size, under the photograph's transparency. Before the first step: the start."""
         pixels = self.last.picture if self.last else self.start
         alpha = self.photo.alpha
-        full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
-        return pictures.to_image(full, alpha if alpha is None else pictures.resize(alpha, self.size))
+        with devices.clear_memory_errors(self._work):
+            full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+            return pictures.to_image(full, alpha if alpha is None else pictures.resize(alpha, self.size))
 
     def settings(self) -> dict[str, object]:
-        """What was asked for and settled on, for storing inside the picture; values that JSON can hold."""
-        return self.options.model_dump(mode="json", exclude={"max_pixels"})
+        """What was asked for and settled on, for storing inside the picture; values that JSON can hold, files by name only."""
+        settings = self.options.model_dump(mode="json", exclude={"max_pixels"})
+        files = {name: Path(settings[name]).name for name in ("weights", "init") if settings[name]}
+        return settings | files
+
+    @property
+    def _work(self) -> str:
+        return f"{self.size[1]}x{self.size[0]} pixels with encoder {self.options.encoder}"
 
     def _scales(self, longer: int) -> list[Scale]:
         if self.options.method == "gatys":
@@ -150,6 +161,8 @@ class Run:
         return pictures.resize(self._init_picture(Path(init)).to(self.device), size)
 
     def _init_picture(self, file: Path) -> Tensor:
+        if not file.suffix and not file.exists():
+            raise UnknownNameError("start (--init)", str(file), ("content", "noise"))
         return pictures.load(file, max_pixels=self.options.max_pixels, role="picture to start from (--init)").pixels
 
     def _objective(self, size: Size) -> Objective:

@@ -85,6 +85,7 @@ def make_files(folder: Path) -> None:
     photo.save(folder / "photo.png")
     Image.fromarray(random.integers(0, 256, (48, 40, 3), dtype=np.uint8)).save(folder / "style.png")
     photo.save(folder / "taken.png")
+    photo.save(folder / f"{'s' * 250}.png")
     photo.save(folder / "taken.jpg")
     for suffix in ("png", "jpg", "webp", "tif"):
         whole = io.BytesIO()
@@ -207,7 +208,7 @@ def _picture_cases() -> Iterator[Case]:
         yield Case(f"style {file!r}", paint(style=file), says)
     yield Case("photo in a missing folder", paint(photo="nowhere/photo.png"), "photo.*no such file|photograph")
     yield Case("photo with an endless name", paint(photo="a" * 300 + ".png"), "too long")
-    yield Case("default output with an endless name", paint(photo="cut.png", style="s" * 250 + ".png"), "too long|no such file")
+    yield Case("default output with an endless name", paint(style="s" * 250 + ".png"), "photo-s.*too long")
     unreadable = "not as root" if AS_ROOT else ""
     yield Case("photo without permission", paint(photo="unreadable.png"), "permission denied", skip=unreadable)
     yield Case("style without permission", paint(style="unreadable.png"), "permission denied", skip=unreadable)

@@ -269,7 +269,7 @@ MESSAGES: list[tuple[dict[str, Any], str, str]] = [
     ({"pooling": "median"}, "pooling must be 'average' or 'max', not 'median'", "--pooling"),
     ({"style_taps": ""}, "style_taps must name at least one tap, such as relu4_1.*", "--style-taps"),
     ({"content_taps": "relu1_1,relu1_1"}, "content_taps must name each tap once, not .*relu1_1,relu1_1.*", "--content-taps"),
-    ({"stlye_weight": 3}, r"unknown option stlye_weight; did you mean style_weight\?", "--stlye-weight"),
+    ({"stlye_weight": 3}, r"unknown option stlye_weight(; | \()did you mean style_weight\?\)?", "--stlye-weight"),
     ({"x": 3}, "unknown option x", "--x"),
     ({"content_weight": 0, "style_weight": 0}, "content_weight and style_weight must not both be 0", "--content-weight"),
 ]

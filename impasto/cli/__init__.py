@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,19 +22,27 @@ USAGE, INTERRUPTED = 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        # whoever read our output has gone; keep Python from complaining about it once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(words: list[str]) -> int:
     try:
         code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return fail(usage_message(error), USAGE, words)
     except ImpastoError as error:
         return fail(str(error), error.exit_code, words)
     except KeyboardInterrupt:
-        return fail("interrupted before there was a picture; nothing was written", INTERRUPTED, words)
-    except BrokenPipeError:
-        # whoever read our output has gone; keep Python from complaining about it once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return fail("interrupted; nothing was written", INTERRUPTED, words)
     return code if isinstance(code, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from cyclopts import App, Parameter
 from impasto import __version__
 from impasto.cli.console import fail, follow, note, seconds
 from impasto.cli.weights import weights_app
-from impasto.errors import RunError
+from impasto.errors import OutputError, RunError
 from impasto.options import Options, Output
 
 if TYPE_CHECKING:
@@ -29,7 +30,13 @@ Examples:
     impasto photo.jpg painting.jpg --method gatys --encoder vgg19
 """
 
-app = App(name="impasto", version=__version__, help_epilogue=EXAMPLES, help_format="markdown")
+app = App(
+    name="impasto",
+    version=__version__,
+    help_epilogue=EXAMPLES,
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,  # main says what became of the picture
+)
 app.command(weights_app)
 
 Flattened = Parameter(name="*")
@@ -75,6 +82,7 @@ def _paint(photo: Path, style: Path, default: Path, output: Output, options: Opt
 
     run = Stylizer(options).run(photo, style)
     target = pictures.check_output(output.output or default, overwrite=output.overwrite, size=run.size)
+    _spare_inputs(target, photo, style)
     for word in run.notes:
         note(word, quiet=output.quiet)
     problem = _follow(run, quiet=output.quiet)
@@ -83,10 +91,24 @@ def _paint(photo: Path, style: Path, default: Path, output: Output, options: Opt
     took = time.monotonic() - began
     image = run.image()
     settings = run.settings() | {"impasto": __version__, "photo": photo.name, "style": style.name, "seconds": round(took, 1)}
-    notes = pictures.save(image, target, settings=settings, overwrite=output.overwrite)
-    for word in notes:
+    if not output.overwrite:
+        target = _free_name(target)
+    for word in pictures.save(image, target, settings=settings, overwrite=output.overwrite):
         note(word, quiet=output.quiet)
     return _report(run, target, took, problem, output)
+
+
+def _spare_inputs(target: Path, *inputs: Path) -> None:
+    """Raise OutputError if the output is one of the inputs, even with --overwrite: nobody means to lose the photograph."""
+    for file in inputs:
+        if target.exists() and target.samefile(file):
+            raise OutputError(f"output {target} is the input {file} itself; choose another name")
+
+
+def _free_name(target: Path) -> Path:
+    """The output's name, or the next free one if a file has appeared there while we painted."""
+    names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([target], names) if not name.exists())
 
 
 def _follow(run: Run, *, quiet: bool) -> tuple[str, int] | None:

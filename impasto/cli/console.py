@@ -21,7 +21,7 @@ def fail(message: str, code: int, words: Sequence[str] = ()) -> int:
     """Say what went wrong in one line, for programs too if the command's words ask for JSON. Returns code."""
     line = " ".join(message.split())
     print(f"impasto: {line}", file=sys.stderr)
-    if "--json" in words:
+    if {"--json", "--json=true"} & set(words):
         print(json.dumps({"error": line, "exit_code": code}), flush=True)
     return code
 

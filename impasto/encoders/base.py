@@ -63,7 +63,9 @@ class Encoder(nn.Module):
         """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
         side = self.minimum_side
         if min(height, width) < side:
-            raise PictureError(f"{what} is {width}x{height} pixels; encoder {self.name} needs at least {side}x{side} for the taps used")
+            raise PictureError(
+                f"{what} is {width}x{height} pixels; encoder {self.name} needs at least {side}x{side} for the taps used"
+            )
 
     def pool(self, x: Tensor) -> Tensor:
         """Halve BxCxHxW features in height and width, rounding down."""
