@@ -39,7 +39,10 @@ def _has_fast_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def repeatable(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Make the same run give the same bytes on a CUDA device, and float32 mean float32 there (cuDNN would round to TF32)."""
+    """Have cuDNN choose repeatable kernels on a CUDA device, and float32 mean float32 there (it would round to TF32).
+
+    torch's own replicate padding may still add in any order there. The settings hold for the process until the run ends.
+    """
     if device.type != "cuda":
         yield
         return

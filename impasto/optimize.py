@@ -143,15 +143,22 @@ class LBFGS:
         self.first = first
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)  # (s, y, 1 / s.y): moves, changes of gradient
         self.before: tuple[Tensor, Tensor] | None = None
+        self.scale: Tensor | None = None
 
     def move(self, picture: Tensor, gradient: Tensor) -> Tensor:
         """The change to make to `picture`, given the gradient there; both of the shape given."""
-        x, g = picture.reshape(-1), gradient.reshape(-1)
+        x, g = picture.reshape(-1), self._scaled(gradient.reshape(-1))
         if self.before is not None:
             self._remember(x - self.before[0], g - self.before[1])
         self.before = x, g
         change = -self._newton(g) if self.pairs else -g * (self.first / length(g).clamp_min(TINY))
         return (change * (LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
+
+    def _scaled(self, gradient: Tensor) -> Tensor:
+        """The gradient over the largest entry of the first one: losses of any magnitude keep float32's squares in range."""
+        if self.scale is None:
+            self.scale = gradient.abs().max().clamp_min(TINY)
+        return gradient / self.scale
 
     def _remember(self, s: Tensor, y: Tensor) -> None:
         """Keep a pair that shows positive curvature; another would make the direction point uphill."""

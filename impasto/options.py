@@ -9,14 +9,16 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from impasto.errors import OptionError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Method = Literal["impasto", "gatys"]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
@@ -38,6 +40,9 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "pooling": "average",
             "padding": "replicate",
             "precision": "auto",
+            "device": "auto",
+            "seed": 0,
+            "max_pixels": 200_000_000,
         },
     ),
     ({"encoder": "lite"}, {"pooling": "max"}),
@@ -143,18 +148,16 @@ class Options(BaseModel):
     padding: Annotated[Literal["zero", "replicate"], _flag(METHOD)] = _option(
         "padding", "What the encoder sees beyond the picture's edge; zero may leave a border."
     )
-    seed: Annotated[int, _flag(METHOD)] = Field(
-        default=0, ge=0, lt=2**63, description="Seed of the noise; the same seed gives the same picture. [default: 0]"
+    seed: Annotated[int, _flag(METHOD)] = _option(
+        "seed", "Seed of the noise; the same seed gives the same picture.", ge=0, lt=2**63
     )
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _flag(MACHINE)] = Field(
-        default="auto", description="Where to compute; auto takes a GPU if there is one. [default: auto]"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], _flag(MACHINE)] = _option(
+        "device", "Where to compute; auto takes a GPU if there is one."
     )
     precision: Annotated[Literal["auto", "fp32", "bf16"], _flag(MACHINE)] = _option(
         "precision", "Arithmetic of the encoder; auto takes bf16 where it is fast."
     )
-    max_pixels: Annotated[int, _flag(PICTURE)] = Field(
-        default=200_000_000, ge=1, description="Refuse pictures of more pixels than this. [default: 200000000]"
-    )
+    max_pixels: Annotated[int, _flag(PICTURE)] = _option("max_pixels", "Refuse pictures of more pixels than this.", ge=1)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -224,7 +227,7 @@ class Output(BaseModel):
 
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
         default=None,
-        description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph]",
+        description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; demo: impasto-demo.png here]",
     )
     overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
     quiet: Annotated[bool, _flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Say nothing but errors.")

@@ -1,7 +1,8 @@
 """Picture files, images and arrays <-> 1x3xHxW float32 sRGB tensors in [0, 1].
 
 `load` reads whatever a user has (any orientation, colour profile, depth, alpha) into one representation; `to_image` and `save`
-go back, at most half a rounding step away. The number 255 appears in this file only.
+go back, at most half a rounding step away. Outside the weights' input conventions, the number 255
+appears in this file only.
 """
 
 from __future__ import annotations
@@ -458,7 +459,9 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(pixels.shape[-2:]) == tuple(size):
         return pixels
-    return functional.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    source = pixels.cpu() if pixels.device.type == "mps" else pixels  # some torch releases lack this filter on MPS
+    resized = functional.interpolate(source, size=size, mode="bicubic", antialias=True, align_corners=False)
+    return resized.clamp(0, 1).to(pixels.device)
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing
@@ -641,11 +644,24 @@ def _replace(target: Path, data: bytes, overwrite: bool) -> None:
         check_output(target, overwrite=overwrite)
         if final.exists():
             shutil.copymode(final, temporary)
-        temporary.replace(final)
-    except BaseException:  # Ctrl-C too
+        _publish(temporary, final, overwrite)
+    finally:  # after Ctrl-C too
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
+
+
+def _publish(temporary: Path, final: Path, overwrite: bool) -> None:
+    """Give the finished file its name. Without `overwrite` a hard link does it: unlike a rename, it never replaces a file."""
+    if not overwrite:
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            raise OutputError(f"{_printable(final)} exists; add --overwrite to replace it") from None
+        except OSError:
+            pass  # no hard links on this file system: rename, a moment after the check
+        else:
+            return
+    temporary.replace(final)
 
 
 def read_settings(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, object] | None:

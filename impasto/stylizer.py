@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,15 +103,18 @@ class Run:
         self.pixels = photo.pixels.to(self.device)
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
-        if math.prod(self.size) > self.options.max_pixels:
-            raise PictureError(
-                f"the result would have {self.size[1]}x{self.size[0]} pixels, more than --max-pixels {self.options.max_pixels}"
-            )
-        self.encoder.check_size(*photo.size, "photograph")
-        self.encoder.check_size(*self.size, "photograph resized to the size asked for")
+        self._check_size()
         self.scales = self._scales(longer)
         self.start = self._start()
         self.last: Step | None = None
+
+    def _check_size(self) -> None:
+        """Raise PictureError if the photograph or the result is too small for the encoder, or the result too large."""
+        limit = self.options.max_pixels
+        if math.prod(self.size) > limit:
+            raise PictureError(f"the result would have {self.size[1]}x{self.size[0]} pixels, more than --max-pixels {limit}")
+        self.encoder.check_size(*self.photo.size, "photograph")
+        self.encoder.check_size(*self.size, "photograph resized to the size asked for")
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
@@ -161,9 +165,12 @@ class Run:
         return pictures.resize(self._init_picture(Path(init)).to(self.device), size)
 
     def _init_picture(self, file: Path) -> Tensor:
-        if not file.suffix and not file.exists():
-            raise UnknownNameError("start (--init)", str(file), ("content", "noise"))
-        return pictures.load(file, max_pixels=self.options.max_pixels, role="picture to start from (--init)").pixels
+        try:
+            return pictures.load(file, max_pixels=self.options.max_pixels, role="picture to start from (--init)").pixels
+        except PictureError:
+            if difflib.get_close_matches(str(file), ("content", "noise"), n=1):
+                raise UnknownNameError("start (--init)", str(file), ("content", "noise")) from None
+            raise
 
     def _objective(self, size: Size) -> Objective:
         terms = [*self._content_terms(size), *self._style_terms(size)]

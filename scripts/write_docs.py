@@ -1,4 +1,4 @@
-"""Write docs/commandline.md from the program's own help, or, with --check, say whether it is up to date.
+"""Write docs/commandline.md from the program's own help and table of weights, or, with --check, say whether it is up to date.
 
 python scripts/write_docs.py [--check]
 """
@@ -25,9 +25,23 @@ def help_of(command: str) -> str:
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
 
+def weights_table() -> str:
+    """Every entry of the table of weights: name, url, digest, bytes, licence."""
+    from impasto.weights import TABLE
+
+    rows = [
+        f"| {entry.name} | {entry.url or 'comes with impasto'} | `{entry.digest}` | {entry.bytes} | {entry.licence} |"
+        for entry in TABLE.values()
+    ]
+    return "\n".join(
+        ["## The weights it knows by name", "", "| name | url | hash | bytes | licence |", "|---|---|---|---|---|", *rows]
+    )
+
+
 def page() -> str:
     """The whole page."""
     parts = ["# The command line", "Made by `scripts/write_docs.py` from the program's own help."]
+    parts += [weights_table()]
     parts += [f"## impasto {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```" for command in COMMANDS]
     return "\n\n".join(parts) + "\n"
 

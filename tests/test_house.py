@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ RINGS = (
     {"styles"},
     {"optimize"},
     {"stylizer"},
+    {"report"},
     {"cli"},
 )
 RING = {room: number for number, rooms in enumerate(RINGS) for room in rooms}
@@ -105,6 +107,10 @@ def test_functions_are_short() -> None:
 
 
 def test_the_generated_page_is_up_to_date() -> None:
+    if f'cyclopts=={version("cyclopts")}; python_version >= "3.11"' not in (ROOT / "constraints.txt").read_text(
+        encoding="utf-8"
+    ):
+        pytest.skip("the page shows help as the pinned cyclopts draws it")
     done = subprocess.run([sys.executable, ROOT / "scripts" / "write_docs.py", "--check"], capture_output=True, check=False)
     assert done.returncode == 0, done.stdout
 

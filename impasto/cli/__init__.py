@@ -11,13 +11,13 @@ import cyclopts
 from pydantic import ValidationError
 
 from impasto.cli.commands import app
-from impasto.cli.console import fail
+from impasto.cli.console import INTERRUPTED, fail
 from impasto.errors import ImpastoError
 from impasto.options import explain
 
 __all__ = ["main"]
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,15 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
     try:
         code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        return fail(usage_message(error), USAGE, words)
+        return fail(usage_message(error), USAGE, as_json=as_json)
     except ImpastoError as error:
-        return fail(str(error), error.exit_code, words)
+        return fail(str(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt:
-        return fail("interrupted; nothing was written", INTERRUPTED, words)
+        return fail("interrupted; nothing was written", INTERRUPTED, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

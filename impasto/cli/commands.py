@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from impasto import __version__
-from impasto.cli.console import fail, follow, note, seconds
+from impasto.cli.console import INTERRUPTED, fail, follow, note, seconds
 from impasto.cli.weights import weights_app
 from impasto.errors import OutputError, RunError
 from impasto.options import Options, Output
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from impasto.stylizer import Run
 
-INTERRUPTED = 130
 ASSETS = Path(__file__).parent.parent / "assets"
 EXAMPLES = """\
 Examples:
@@ -34,7 +35,7 @@ app = App(
     name="impasto",
     version=__version__,
     help_epilogue=EXAMPLES,
-    help_format="markdown",
+    help_format="plaintext",
     suppress_keyboard_interrupt=False,  # main says what became of the picture
 )
 app.command(weights_app)
@@ -91,9 +92,8 @@ def _paint(photo: Path, style: Path, default: Path, output: Output, options: Opt
     took = time.monotonic() - began
     image = run.image()
     settings = run.settings() | {"impasto": __version__, "photo": photo.name, "style": style.name, "seconds": round(took, 1)}
-    if not output.overwrite:
-        target = _free_name(target)
-    for word in pictures.save(image, target, settings=settings, overwrite=output.overwrite):
+    target, notes = _save(image, target, settings, overwrite=output.overwrite)
+    for word in notes:
         note(word, quiet=output.quiet)
     return _report(run, target, took, problem, output)
 
@@ -105,10 +105,19 @@ def _spare_inputs(target: Path, *inputs: Path) -> None:
             raise OutputError(f"output {target} is the input {file} itself; choose another name")
 
 
-def _free_name(target: Path) -> Path:
-    """The output's name, or the next free one if a file has appeared there while we painted."""
-    names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
-    return next(name for name in itertools.chain([target], names) if not name.exists())
+def _save(image: Image.Image, target: Path, settings: dict[str, object], *, overwrite: bool) -> tuple[Path, tuple[str, ...]]:
+    """Save under the output's name, or under the next free one if a file has appeared there while we painted."""
+    from impasto import pictures
+
+    name = target
+    for number in itertools.count(2):
+        try:
+            return name, pictures.save(image, name, settings=settings, overwrite=overwrite)
+        except OutputError:
+            if overwrite or not name.exists():
+                raise
+            name = target.with_name(f"{target.stem}-{number}{target.suffix}")
+    raise AssertionError("unreachable")
 
 
 def _follow(run: Run, *, quiet: bool) -> tuple[str, int] | None:
@@ -124,7 +133,7 @@ def _follow(run: Run, *, quiet: bool) -> tuple[str, int] | None:
 
 def _report_failure(problem: tuple[str, int], output: Output) -> int:
     message, code = problem
-    return fail(f"{message}; nothing was written", code, ["--json"] if output.json_line else [])
+    return fail(f"{message}; nothing was written", code, as_json=output.json_line)
 
 
 def _report(run: Run, target: Path, took: float, problem: tuple[str, int] | None, output: Output) -> int:

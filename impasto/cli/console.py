@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,14 +14,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 if TYPE_CHECKING:
     from impasto.optimize import Step
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
-def fail(message: str, code: int, words: Sequence[str] = ()) -> int:
-    """Say what went wrong in one line, for programs too if the command's words ask for JSON. Returns code."""
+def fail(message: str, code: int, *, as_json: bool = False) -> int:
+    """Say what went wrong in one line, for programs too if they asked for JSON. Returns code."""
     line = " ".join(message.split())
     print(f"impasto: {line}", file=sys.stderr)
-    if {"--json", "--json=true"} & set(words):
+    if as_json:
         print(json.dumps({"error": line, "exit_code": code}), flush=True)
     return code
 

@@ -1,4 +1,7 @@
-"""`impasto weights`: what is on this machine, and how to get the rest."""
+"""`impasto weights`: what is on this machine, and how to get the rest.
+
+`impasto.weights` is imported by the commands that use it: help need not wait for urllib.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from impasto import weights
+from impasto.cli.console import INTERRUPTED, fail
 
 weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.", help_epilogue="")
 
@@ -20,6 +23,8 @@ Convention = Literal["caffe", "torchvision"]
 @weights_app.command(name="list")
 def list_() -> None:
     """Show every encoder's weights: size, licence, and where they are."""
+    from impasto import weights
+
     table = Table("name", "download", "licence", "on this machine", "origin", box=None)
     for entry in weights.TABLE.values():
         size = "comes with impasto" if entry.url is None else f"{entry.bytes / 1e6:.0f} MB"
@@ -28,7 +33,7 @@ def list_() -> None:
 
 
 @weights_app.command
-def fetch(name: str, /) -> None:
+def fetch(name: str, /) -> int:
     """Download weights, check them and keep them for later; an interrupted download goes on where it stopped.
 
     Parameters
@@ -36,12 +41,19 @@ def fetch(name: str, /) -> None:
     name: str
         vgg16 or vgg19. IMPASTO_HOME says where to keep them, IMPASTO_OFFLINE=1 forbids downloads.
     """
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    from impasto import weights
+
+    weights.path(name)  # an unknown name is said before a bar is drawn
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
-        file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        try:
+            file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        except KeyboardInterrupt:
+            return fail("interrupted; what came is kept, and fetching again goes on from there", INTERRUPTED)
     print(file)
+    return 0
 
 
 @weights_app.command
@@ -53,6 +65,8 @@ def path(name: str, /) -> None:
     name: str
         lite, vgg16 or vgg19.
     """
+    from impasto import weights
+
     print(weights.path(name))
 
 
@@ -76,5 +90,7 @@ def import_(
         What input a .pth expects: caffe (BGR, 0..255) or torchvision (RGB, normalised). [default: Oxford's weights are recognised,
         all others taken for torchvision's]
     """
+    from impasto import weights
+
     done = weights.import_file(file, name=name, convention=convention)
     print(f"{done.network} imported ({done.convention} input convention) to {done.path}")

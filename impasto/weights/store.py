@@ -23,7 +23,7 @@ class Imported:
 
 
 def home() -> Path:
-    """Return impasto's directory: $IMPASTO_HOME, else the user's cache directory."""
+    """Return impasto's directory: $IMPASTO_HOME, else the user's cache directory. Raises OptionError for ~nobody."""
     chosen = os.environ.get("IMPASTO_HOME")
     if chosen:
         try:
@@ -53,7 +53,10 @@ def entry_path(entry: Entry) -> Path:
 def find(name: str) -> Path | None:
     """Return the file of the weights called `name` if it is on this machine. Raises UnknownNameError."""
     file = path(name)
-    return file if file.is_file() else None
+    try:
+        return file if file.is_file() else None
+    except OSError as error:  # a name too long, a folder that may not be searched
+        raise SaveError(f"cannot look for weights at {file}: {error.strerror or error}") from error
 
 
 def load(source: str | os.PathLike[str], *, network: str | None = None, convention: str | None = None) -> VGGWeights:
@@ -83,7 +86,7 @@ def missing(entry: Entry) -> str:
     """Return the sentence for weights that are not on this machine, with the two ways to get them."""
     return (
         f"{entry.title}'s weights are not on this machine; `impasto weights fetch {entry.name}` downloads "
-        f"{entry.bytes / 1e6:.0f} MB, or `impasto weights import FILE` takes a file you have"
+        f"{entry.bytes / 1e6:.0f} MB from {entry.url}, or fetch that file by other means and `impasto weights import {entry.file}`"
     )
 
 

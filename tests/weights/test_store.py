@@ -67,9 +67,10 @@ def test_weights_that_are_not_there(cache):
     assert weights.find("vgg19") is None
     with pytest.raises(MissingWeightsError) as caught:
         weights.load("vgg19")
+    file = weights.TABLE["vgg19"].file
     assert str(caught.value) == (
-        "VGG-19's weights are not on this machine; `impasto weights fetch vgg19` downloads 80 MB, "
-        "or `impasto weights import FILE` takes a file you have"
+        "VGG-19's weights are not on this machine; `impasto weights fetch vgg19` downloads 80 MB from "
+        f"{weights.TABLE['vgg19'].url}, or fetch that file by other means and `impasto weights import {file}`"
     )
     with pytest.raises(UnknownNameError, match="unknown weights 'vgg91'; did you mean 'vgg19'"):
         weights.path("vgg91")

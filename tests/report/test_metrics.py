@@ -1,0 +1,400 @@
+"""impasto.report.metrics against numpy, scikit-image, scipy and Pillow, and against degradations of known strength."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import skimage.color
+import skimage.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.stats import wasserstein_distance
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from impasto import encoders, pictures, weights
+from impasto.encoders import Encoder
+from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
+from impasto.report import (
+    content_distance,
+    fine_share,
+    grain,
+    mean_style_distance,
+    measure,
+    moments_distance,
+    palette_distance,
+    structure,
+    style_distances,
+    to_lab,
+)
+from impasto.report.metrics import luma
+
+SAMPLES: Any = skimage.data  # which has no types, as all below
+RGB2LAB: Any = skimage.color.rgb2lab
+SSIM: Any = structural_similarity
+BLUR: Any = gaussian_filter
+TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+steady = settings(derandomize=True, deadline=None, database=None, max_examples=40)
+sides = st.integers(1, 12)
+Degrade = Callable[[reference.Array, float], reference.Array]
+
+
+def tensor(picture: reference.Array) -> Tensor:
+    """HxWx3, 0..1 -> 1x3xHxW float32."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].float()
+
+
+def array(picture: Tensor) -> reference.Array:
+    """1x3xHxW -> HxWx3 float64."""
+    return picture[0].permute(1, 2, 0).double().numpy()
+
+
+def random(height: int, width: int, seed: int) -> Tensor:
+    return tensor(np.random.default_rng(seed).random((height, width, 3)))
+
+
+def features(shape: tuple[int, int, int], seed: int) -> reference.Array:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def plain(height: int, width: int, value: float = 0.5) -> Tensor:
+    return torch.full((1, 3, height, width), value, dtype=torch.float32)
+
+
+CAT = SAMPLES.chelsea()[60:156, 110:206] / 255  # 96x96
+FACE = SAMPLES.astronaut()[0:480:5, 100:450:5] / 255  # 96x70: another size and shape
+PHOTO, PAINTING = tensor(CAT), tensor(FACE)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Encoder:
+    return encoders.build(weights.load("lite"), TAPS, pooling="max", padding="replicate")
+
+
+# ------------------------------------------------------------------------------------------------------ degradations, 0..1
+
+
+def blurred(picture: reference.Array, strength: float) -> reference.Array:
+    return np.asarray(BLUR(picture, (3 * strength, 3 * strength, 0)))
+
+
+def noisy(picture: reference.Array, strength: float) -> reference.Array:
+    noise = np.random.default_rng(0).standard_normal(picture.shape)
+    return np.clip(picture + 0.3 * strength * noise, 0, 1)
+
+
+def tinted(picture: reference.Array, strength: float) -> reference.Array:
+    return np.clip(picture + strength * np.array([0.2, -0.1, -0.2]), 0, 1)
+
+
+def shuffled(picture: reference.Array, strength: float) -> reference.Array:
+    """A share `strength` of the 8x8 tiles dealt out anew, each to the place of the next."""
+    tiles = picture.reshape(12, 8, 12, 8, 3).swapaxes(1, 2).reshape(144, 8, 8, 3).copy()
+    chosen = np.random.default_rng(0).permutation(144)[: round(144 * strength)]
+    tiles[chosen] = tiles[np.roll(chosen, 1)]
+    return tiles.reshape(12, 12, 8, 8, 3).swapaxes(1, 2).reshape(96, 96, 3)
+
+
+def grows(values: list[float]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(values))
+
+
+def series(degrade: Degrade, value: Callable[[Tensor], float]) -> list[float]:
+    return [value(tensor(degrade(CAT, strength))) for strength in (0, 0.25, 0.5, 1)]
+
+
+# --------------------------------------------------------------------------------------------------- identical, and degraded
+
+
+def test_a_picture_beside_itself(judge: Encoder) -> None:
+    found = measure(PHOTO, PHOTO, PHOTO, judge, content_tap="relu4_1", style_taps=TAPS)
+    assert found.judge == "lite"
+    assert found.style == dict.fromkeys(TAPS, 0.0)
+    assert (found.content, found.style_mean, found.moments, found.palette, found.grain) == (0, 0, 0, 0, 0)
+    assert found.structure == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("degrade", [blurred, noisy, tinted])
+def test_every_distance_grows_with_the_damage(judge: Encoder, degrade: Degrade) -> None:
+    found = [
+        measure(tensor(degrade(CAT, strength)), PHOTO, PHOTO, judge, content_tap="relu4_1", style_taps=TAPS)
+        for strength in (0, 0.25, 0.5, 1)
+    ]
+    for name in ("content", "style_mean", "moments", "palette"):
+        assert grows([getattr(one, name) for one in found]), name
+    for tap in TAPS[:-1]:  # relu5_1 has 6x6 positions here and is not monotone, see `style_distances`
+        assert grows([one.style[tap] for one in found]), tap
+    assert grows([-one.structure for one in found])
+
+
+def test_shuffled_tiles_cost_the_photograph_and_keep_the_palette(judge: Encoder) -> None:
+    assert grows(series(shuffled, lambda picture: content_distance(judge(picture)["relu4_1"], judge(PHOTO)["relu4_1"])))
+    assert grows(series(shuffled, lambda picture: -structure(picture, PHOTO)))
+    assert series(shuffled, lambda picture: palette_distance(picture, PHOTO)) == pytest.approx([0] * 4, abs=1e-12)
+
+
+def test_grain_tells_noise_and_grids_from_blur() -> None:
+    def grid(picture: reference.Array, strength: float) -> reference.Array:
+        lines = picture.copy()
+        lines[::2] *= 1 - 0.5 * strength
+        return lines
+
+    assert grows(series(noisy, lambda picture: grain(picture, PHOTO)))
+    assert grows(series(grid, lambda picture: grain(picture, PHOTO)))
+    assert grows(series(blurred, lambda picture: -grain(picture, PHOTO)))
+    assert grain(tensor(noisy(CAT, 0.5)), PHOTO) > 0 > grain(tensor(blurred(CAT, 0.5)), PHOTO)
+
+
+# ------------------------------------------------------------------------------------------------------- through a network
+
+
+@steady
+@given(st.integers(1, 5), sides, sides, st.integers(0, 2**31))
+def test_feature_distances_are_numpys(channels: int, height: int, width: int, seed: int) -> None:
+    F, P, A = (
+        features((channels, height, width), seed),
+        features((channels, height, width), seed + 1),
+        features((channels, 5, 3), 9),
+    )
+    f, p, a = (torch.from_numpy(x)[None] for x in (F, P, A))
+    assert content_distance(f, p) == pytest.approx(((F - P) ** 2).sum() / (P**2).sum(), rel=1e-9)
+
+    wanted = reference.gram(A) / 15
+    error = ((reference.gram(F) / (height * width) - wanted) ** 2).sum() / (wanted**2).sum()
+    assert style_distances({"x": f, "y": a}, {"x": a, "y": a}, ("x", "y")) == {"x": pytest.approx(error, rel=1e-9), "y": 0}
+
+    means, deviations = F.mean((1, 2)) - A.mean((1, 2)), F.std((1, 2)) - A.std((1, 2))
+    moments = (means**2).mean() + (deviations**2).mean()
+    assert moments_distance({"x": f, "y": a}, {"x": a, "y": a}, ("x", "y")) == pytest.approx(moments / 2, rel=1e-9)
+
+
+def test_features_of_half_precision_are_summed_in_single() -> None:
+    F, P = (torch.from_numpy(1000 * features((3, 8, 8), seed))[None].to(torch.float16) for seed in (0, 1))
+    wide = content_distance(F.double(), P.double())  # the squares alone overflow float16
+    assert content_distance(F, P) == pytest.approx(wide, rel=1e-5)
+
+
+def test_no_features_at_all_is_distance_1_and_nothing_divides_by_0() -> None:
+    P, nothing = torch.from_numpy(features((4, 6, 6), 0))[None].float(), torch.zeros(1, 4, 6, 6)
+    assert content_distance(nothing, P) == 1
+    assert style_distances({"x": nothing}, {"x": P}, ["x"])["x"] == 1
+    assert content_distance(nothing, nothing) == 0
+    assert style_distances({"x": nothing}, {"x": nothing}, ["x"])["x"] == 0
+
+
+def test_the_mean_gives_every_tap_the_same_weight() -> None:
+    assert mean_style_distance({"relu1_1": 0.5, "relu2_1": 0.25, "relu3_1": 3.0}) == 1.25
+
+
+def test_style_does_not_see_how_often_the_painting_is_repeated() -> None:
+    A = torch.from_numpy(features((6, 5, 7), 3))[None]
+    twice = {"x": torch.cat((A, A), 3)}
+    assert style_distances(twice, {"x": A}, ["x"])["x"] == pytest.approx(0, abs=1e-20)
+    assert moments_distance(twice, {"x": A}, ["x"]) == pytest.approx(0, abs=1e-20)
+
+
+# --------------------------------------------------------------------------------------------------------------- structure
+
+
+def test_luma_is_pillows_grey() -> None:
+    grey = np.asarray(Image.fromarray((CAT * 255).round().astype(np.uint8)).convert("L")) / 255
+    np.testing.assert_allclose(luma(PHOTO)[0, 0].numpy(), grey, atol=0.5 / 255 + 1e-4)
+
+
+def test_structure_is_the_definition_summed_by_hand() -> None:
+    x, y = (luma(random(9, 8, seed))[0, 0].numpy() for seed in (0, 1))
+    values = []
+    for top, left in np.ndindex(3, 2):
+        a, b = x[top : top + 7, left : left + 7].ravel(), y[top : top + 7, left : left + 7].ravel()
+        (va, cov), (_, vb) = np.cov(a, b)
+        c1, c2 = 0.01**2, 0.03**2
+        values.append((2 * a.mean() * b.mean() + c1) * (2 * cov + c2) / ((a.mean() ** 2 + b.mean() ** 2 + c1) * (va + vb + c2)))
+    assert structure(random(9, 8, 0), random(9, 8, 1)) == pytest.approx(np.mean(values), abs=1e-10)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3), (6, 9), (7, 7), (13, 31)])
+def test_structure_of_tiny_pictures(size: tuple[int, int]) -> None:
+    x, y = random(*size, 0), random(*size, 1)
+    assert structure(x, x) == pytest.approx(1, abs=1e-12)
+    assert structure(x, y) == pytest.approx(structure(y, x), abs=1e-12)
+    assert structure(x, y) < 0.99
+
+
+def test_a_short_side_is_continued_by_its_mirror_image() -> None:
+    x, y = random(4, 20, 0), random(4, 20, 1)
+    mirrored = [torch.cat((z, z.flip(2)), 2)[:, :, :7] for z in (x, y)]
+    assert structure(x, y) == pytest.approx(structure(*mirrored), abs=1e-12)
+
+
+def test_one_pixel_is_compared_by_its_luma() -> None:
+    def by_hand(a: float, b: float) -> float:
+        return (2 * a * b + 1e-4) / (a * a + b * b + 1e-4)  # Wang et al. 2004, where nothing varies
+
+    assert structure(plain(1, 1, 0.2), plain(1, 1, 0.6)) == pytest.approx(by_hand(0.2, 0.6), abs=1e-6)
+
+
+def test_pictures_of_two_sizes_have_no_common_structure() -> None:
+    with pytest.raises(PictureError, match=r"same shape, not \(1, 3, 8, 9\) and \(1, 3, 8, 8\)"):
+        structure(plain(8, 9), plain(8, 8))
+    with pytest.raises(PictureError, match="features"):  # which would otherwise be broadcast
+        content_distance(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 1, 4))
+
+
+def test_without_scikit_image_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)  # what an absent module looks like to `import`
+    with pytest.raises(UsageError, match=r"pip install 'impasto\[report\]'"):
+        structure(plain(8, 8), plain(8, 8))
+
+
+# ----------------------------------------------------------------------------------------------------------------- palette
+
+
+def test_lab_is_scikit_images() -> None:
+    every = np.stack(np.meshgrid(*[np.linspace(0, 1, 17)] * 3, indexing="ij"), -1).reshape(17, 289, 3)
+    # scikit-image rounds the matrix to six digits and the white to five.
+    np.testing.assert_allclose(array(to_lab(tensor(every))), RGB2LAB(every.astype(np.float32)), atol=0.02)
+
+
+def test_lab_of_known_colours() -> None:
+    colours = {  # Lindbloom's calculator, sRGB, D65, no adaptation
+        (1, 1, 1): (100, 0, 0),
+        (0, 0, 0): (0, 0, 0),
+        (1, 0, 0): (53.24, 80.09, 67.20),
+        (0, 1, 0): (87.73, -86.18, 83.18),
+        (0, 0, 1): (32.30, 79.19, -107.86),
+    }
+    for rgb, lab in colours.items():
+        assert to_lab(tensor(np.array([[rgb]], float))).flatten().tolist() == pytest.approx(lab, abs=0.01)
+    greys = to_lab(torch.linspace(0, 1, 50).expand(1, 3, 1, 50))
+    assert greys[:, 1:].abs().max() < 1e-9
+
+
+@steady
+@given(sides, sides, sides, sides, st.integers(0, 2**31))
+def test_a_palette_along_greys_is_scipys_distance(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
+    """Greys lie on one line of Lab: each direction sees their distance times |cos|, whatever the two sizes are."""
+    x, y = (random(h, w, s)[:, :1].expand(1, 3, h, w) for h, w, s in ((h1, w1, seed), (h2, w2, seed + 1)))
+    axes = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+    cosine = np.abs(axes[:, 0] / np.linalg.norm(axes, axis=1)).mean()
+    expected = cosine * wasserstein_distance(to_lab(x)[0, 0].flatten(), to_lab(y)[0, 0].flatten())
+    assert palette_distance(x, y) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_a_palette_is_the_mean_of_scipys_distances() -> None:
+    axes = torch.randn(7, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64).numpy()
+    x, y = (RGB2LAB(picture).reshape(-1, 3) for picture in (CAT[:40, :33], FACE[20:50, 10:51]))
+    along = [wasserstein_distance(x @ axis, y @ axis) / np.linalg.norm(axis) for axis in axes]
+    found = palette_distance(tensor(CAT[:40, :33]), tensor(FACE[20:50, 10:51]), projections=7, seed=5)
+    assert found == pytest.approx(np.mean(along), abs=0.01)
+
+
+def test_a_palette_has_no_order_and_no_size() -> None:
+    assert palette_distance(PHOTO, PAINTING) == pytest.approx(palette_distance(PAINTING, PHOTO), rel=1e-12)
+    assert palette_distance(PHOTO, PHOTO.flip(2).transpose(2, 3)) == pytest.approx(0, abs=1e-12)
+    assert palette_distance(PHOTO, PHOTO.repeat_interleave(2, 2).repeat_interleave(3, 3)) == pytest.approx(0, abs=1e-12)
+
+
+def test_moving_all_colours_counts_half_and_directions_hardly_matter() -> None:
+    dark, light = plain(3, 5, 0.2), plain(7, 2, 0.8)
+    moved = float(to_lab(light)[0, 0, 0, 0] - to_lab(dark)[0, 0, 0, 0])
+    assert palette_distance(dark, light, projections=20_000) == pytest.approx(moved / 2, rel=0.01)
+    assert palette_distance(PHOTO, PAINTING, seed=1) == pytest.approx(palette_distance(PHOTO, PAINTING, seed=2), rel=0.25)
+    assert palette_distance(PHOTO, PAINTING, seed=1) != palette_distance(PHOTO, PAINTING, seed=2)
+
+
+def test_no_directions_are_refused() -> None:
+    with pytest.raises(OptionError, match="at least 1, not 0"):
+        palette_distance(PHOTO, PHOTO, projections=0)
+
+
+# ------------------------------------------------------------------------------------------------------------------- grain
+
+
+@pytest.mark.parametrize("size", [(96, 96), (61, 34), (1, 33), (5, 1), (33, 2), (2, 2), (2, 1)])
+def test_fine_share_is_what_pillow_loses(size: tuple[int, int]) -> None:
+    height, width = size
+    picture = tensor(CAT[:height, :width])
+    x = luma(picture)[0, 0].numpy().astype(np.float32)
+    halved = Image.fromarray(x).resize(((width + 1) // 2, (height + 1) // 2), Image.Resampling.BICUBIC)
+    back = np.asarray(halved.resize((width, height), Image.Resampling.BICUBIC))
+    assert fine_share(picture) == pytest.approx(((x - back) ** 2).sum() / ((x - x.mean()) ** 2).sum(), rel=1e-3, abs=1e-6)
+
+
+def test_fine_share_of_plain_checkered_and_smooth() -> None:
+    checkered = torch.from_numpy(np.indices((64, 64)).sum(0) % 2).float().expand(1, 3, 64, 64)
+    wave = (0.5 + 0.4 * torch.sin(torch.arange(64) * (2 * math.pi / 32))).expand(1, 3, 64, 64)
+    assert fine_share(plain(31, 8, 0.3)) < 1e-12
+    assert fine_share(plain(1, 1)) < 1e-12
+    assert fine_share(checkered) == pytest.approx(1, abs=0.05)
+    assert fine_share(wave) < 1e-3
+    assert fine_share(0.25 + 0.5 * PHOTO) == pytest.approx(fine_share(PHOTO), rel=1e-5)  # contrast does not matter
+    assert grain(checkered, wave) == -grain(wave, checkered)
+
+
+# ------------------------------------------------------------------------------------------------------------------ measure
+
+
+def test_measure_is_its_parts_at_the_results_size(judge: Encoder) -> None:
+    result = tensor(CAT[:57, :83])
+    found = measure(result, PHOTO, PAINTING, judge, content_tap="relu4_1", style_taps=("relu1_1", "relu3_1"))
+    photo, painting = pictures.resize(PHOTO, (57, 83)), pictures.resize(PAINTING, (83, 61))  # 96x70 to a longer side of 83
+    seen, wanted = judge(result), judge(painting)
+    assert found.content == content_distance(seen["relu4_1"], judge(photo)["relu4_1"])
+    assert found.style == style_distances(seen, wanted, ("relu1_1", "relu3_1"))
+    assert found.style_mean == pytest.approx(sum(found.style.values()) / 2)
+    assert found.moments == moments_distance(seen, wanted, ("relu1_1", "relu3_1"))
+    assert found.structure == structure(result, photo)
+    assert found.palette == palette_distance(result, painting)
+    assert found.grain == grain(result, painting)
+
+
+def test_measure_twice_in_any_order_is_the_same_and_changes_nothing(judge: Encoder) -> None:
+    kept = [picture.clone() for picture in (PHOTO, PAINTING)]
+    others = [tensor(noisy(CAT, 1)), tensor(CAT[:31, :45])]
+    runs = [
+        [measure(one, PHOTO, PAINTING, judge, content_tap="relu4_1", style_taps=TAPS) for one in order]
+        for order in (others, others[::-1])
+    ]
+    assert runs[0] == runs[1][::-1]
+    assert torch.equal(PHOTO, kept[0])
+    assert torch.equal(PAINTING, kept[1])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (33, 19)])
+@pytest.mark.parametrize("painting", [plain(20, 20), plain(1, 1), random(1, 9, 0), random(50, 3, 0)])
+def test_measures_of_odd_and_plain_pictures_are_numbers(judge: Encoder, size: tuple[int, int], painting: Tensor) -> None:
+    for result in (plain(*size), plain(*size, 0), random(*size, 1)):
+        found = measure(result, plain(3, 3, 1), painting, judge, content_tap="relu4_1", style_taps=TAPS)
+        values = {**dataclasses.asdict(found), **found.style}
+        assert all(math.isfinite(value) for value in values.values() if isinstance(value, float))
+        assert json.loads(json.dumps(dataclasses.asdict(found))) == dataclasses.asdict(found)
+
+
+def test_a_grey_picture_in_three_channels_is_a_picture(judge: Encoder) -> None:
+    grey = luma(PHOTO).float().expand_as(PHOTO)
+    found = measure(grey, PHOTO, PHOTO, judge, content_tap="relu4_1", style_taps=TAPS)
+    assert found.structure == pytest.approx(1, abs=1e-6)
+    assert found.grain == pytest.approx(0, abs=1e-6)
+    assert found.palette > 1
+    assert found.content > 0
+
+
+def test_what_the_judge_cannot_see_is_refused(judge: Encoder) -> None:
+    with pytest.raises(PictureError, match="result is 9x15 pixels; encoder lite needs at least 16x16"):
+        measure(plain(15, 9), PHOTO, PAINTING, judge, content_tap="relu4_1", style_taps=TAPS)
+    with pytest.raises(UnknownNameError, match="relu4_2"):
+        measure(PHOTO, PHOTO, PAINTING, judge, content_tap="relu4_2", style_taps=TAPS)
+    with pytest.raises(OptionError, match="at least one tap"):
+        measure(PHOTO, PHOTO, PAINTING, judge, content_tap="relu4_1", style_taps=())
