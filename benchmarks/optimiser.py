@@ -2,9 +2,9 @@
 
     python benchmarks/optimiser.py [--evaluations 120] [--size 160]
 
-Rows: the default method from the photograph, and the published one from white noise with three style weights, on the sample pictures with
-encoder lite at one scale in fp32. Columns: this engine with 5, 10, 20 and 50 pairs of history; torch without line search and with strong
-Wolfe. Losses are comparable within a row only.
+Rows: the default method from the photograph, and the published one from white noise with three style weights, on the sample
+pictures with encoder lite at one scale in fp32. Columns: this engine with 5, 10, 20 and 50 pairs of history; torch without line
+search and with strong Wolfe. Losses are comparable within a row only.
 """
 
 from __future__ import annotations

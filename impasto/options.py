@@ -227,7 +227,8 @@ class Output(BaseModel):
 
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
         default=None,
-        description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; demo: impasto-demo.png here]",
+        description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; "
+        "demo: impasto-demo.png here]",
     )
     overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
     quiet: Annotated[bool, _flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Say nothing but errors.")

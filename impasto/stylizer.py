@@ -85,7 +85,10 @@ def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:
         return weights.load(options.weights, network=network), ()
     wanted = network or AUTO_ENCODER[options.method]
     if network is None and not weights.find(wanted):
-        word = f"{wanted}'s weights are not on this machine, so lite stands in; `impasto weights fetch {wanted}` gets them"
+        word = (
+            f"{wanted}'s weights are not on this machine, so lite stands in, which is not the published result; "
+            f"`impasto weights fetch {wanted}` gets them"
+        )
         return weights.load("lite"), (word,)
     return weights.load(wanted), ()
 

@@ -201,7 +201,7 @@ def _picture_cases() -> Iterator[Case]:
         "nan.tif": "nan",
         "inf.tif": "inf",
         "negative.tif": "-1",
-        "http://127.0.0.1/photo.png": "no such|no directory",
+        "http://127.0.0.1/photo.png": "addresses are not fetched",
     }
     for file, says in files.items():
         yield Case(f"photo {file!r}", paint(photo=file), says, real=file in (".", "text.jpg"))

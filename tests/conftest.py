@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch loads
 
 _connect = socket.socket.connect
 

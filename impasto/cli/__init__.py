@@ -22,6 +22,8 @@ USAGE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
+    # read when torch loads: GNU OpenMP's threads otherwise spin for so long that a second busy program slows us sevenfold
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
@@ -52,5 +54,8 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
     if isinstance(error.__cause__, ValidationError):
         return explain(error.__cause__, flags=True)
     if isinstance(error, cyclopts.UnusedCliTokensError):
-        return f"too many words: {' '.join(error.unused_tokens or [])}; see `impasto --help`"
+        words = error.unused_tokens or []
+        return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}; one photograph and one painting at a time"
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument and error.argument.name in ("PHOTO", "STYLE"):
+        return "a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`"
     return " ".join(str(error).split())

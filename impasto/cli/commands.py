@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +17,7 @@ from cyclopts import App, Parameter
 from impasto import __version__
 from impasto.cli.console import INTERRUPTED, fail, follow, note, seconds
 from impasto.cli.weights import weights_app
-from impasto.errors import OutputError, RunError
+from impasto.errors import OutputError, PictureError, RunError
 from impasto.options import Options, Output
 
 if TYPE_CHECKING:
@@ -71,6 +75,8 @@ def demo(
     options: Annotated[Options | None, Flattened] = None,
 ) -> int:
     """Repaint a sample photograph; writes impasto-demo.png here. Needs no files and no network."""
+    if not (output and output.quiet):
+        note("the photograph is Chelsea the cat (CC0), the painting is strokes.jpg; both come with impasto")
     return _paint(
         ASSETS / "chelsea.jpg", ASSETS / "strokes.jpg", Path("impasto-demo.png"), output or Output(), options or Options()
     )
@@ -78,6 +84,9 @@ def demo(
 
 def _paint(photo: Path, style: Path, default: Path, output: Output, options: Options) -> int:
     began = time.monotonic()
+    for file in (photo, style):
+        if file.parts and file.parts[0] in ("http:", "https:"):
+            raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the picture and name the file")
     from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
     from impasto.stylizer import Stylizer
 
@@ -92,7 +101,8 @@ def _paint(photo: Path, style: Path, default: Path, output: Output, options: Opt
     took = time.monotonic() - began
     image = run.image()
     settings = run.settings() | {"impasto": __version__, "photo": photo.name, "style": style.name, "seconds": round(took, 1)}
-    target, notes = _save(image, target, settings, overwrite=output.overwrite)
+    with _unhurried():
+        target, notes = _save(image, target, settings, overwrite=output.overwrite)
     for word in notes:
         note(word, quiet=output.quiet)
     return _report(run, target, took, problem, output)
@@ -103,6 +113,19 @@ def _spare_inputs(target: Path, *inputs: Path) -> None:
     for file in inputs:
         if target.exists() and target.samefile(file):
             raise OutputError(f"output {target} is the input {file} itself; choose another name")
+
+
+@contextlib.contextmanager
+def _unhurried() -> Iterator[None]:
+    """Let a second Ctrl-C not spoil the saving that the first one asked for."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _save(image: Image.Image, target: Path, settings: dict[str, object], *, overwrite: bool) -> tuple[Path, tuple[str, ...]]:
@@ -140,7 +163,7 @@ def _report(run: Run, target: Path, took: float, problem: tuple[str, int] | None
     message, code = problem or ("", 0)
     size = f"{run.size[1]}x{run.size[0]}"
     if problem:
-        fail(f"{message}; the best picture so far is in {target}", code)
+        fail(f"{message}{_how_far(run)}; the best picture so far is in {target}", code)
     elif not output.quiet:
         print(f"wrote {target} ({size}) in {seconds(took)}", flush=True)
     if output.json_line:
@@ -148,6 +171,15 @@ def _report(run: Run, target: Path, took: float, problem: tuple[str, int] | None
             json.dumps(_summary(run, target, took) | ({"error": message} if problem else {}) | {"exit_code": code}), flush=True
         )
     return code
+
+
+def _how_far(run: Run) -> str:
+    """Words such as " at 40%, still at 256x170 and enlarged", for a run that was cut short."""
+    step = run.last
+    if step is None:
+        return ""
+    height, width = step.picture.shape[-2:]
+    return f" at {step.done:.0%}" + ("" if (height, width) == run.size else f", still at {width}x{height} and enlarged")
 
 
 def _summary(run: Run, target: Path, took: float) -> dict[str, object]:

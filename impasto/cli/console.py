@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 if TYPE_CHECKING:
     from impasto.optimize import Step
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+LEAST_TO_GO_BY = 0.03  # share of the work after which its pace is known
+ROOM_FOR_LOSSES = 100  # columns a terminal needs to show them beside the rest
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
@@ -56,31 +58,48 @@ def follow(steps: Iterable[Step], *, quiet: bool) -> None:
         _tell(steps)
 
 
-def describe(step: Step) -> str:
+def describe(step: Step, *, losses: bool = True) -> str:
     """One step in a few words."""
     height, width = step.picture.shape[-2:]
-    losses = "  ".join(f"{name} {loss:.3g}" for name, loss in step.losses.items())
-    return f"scale {step.scale}/{step.scales} {width}x{height}  step {step.step}/{step.steps}  {losses}"
+    words = f"scale {step.scale}/{step.scales} {width}x{height}  step {step.step}/{step.steps}"
+    return words + "".join(f"  {name} {loss:.3g}" for name, loss in step.losses.items() if losses)
+
+
+class Clock:
+    """Tells how long a run has left, from the pace since its first step: what comes before that is not the run's pace."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.first = 0.0
+
+    def left(self, done: float) -> str:
+        """done: share of the work, 0..1. Returns "9 s left", or "estimating" while there is too little to go by."""
+        now = time.monotonic()
+        if not self.began:
+            self.began, self.first = now, done
+        if done - self.first < LEAST_TO_GO_BY:
+            return "estimating"
+        return f"{seconds((now - self.began) * (1 - done) / (done - self.first))} left"
 
 
 def _draw(steps: Iterable[Step], console: Console) -> None:
-    columns = [TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TextColumn("left"), console=console, transient=True) as progress:
-        task = progress.add_task("looking at the pictures", total=1.0)
+    clock, roomy = Clock(), console.width >= ROOM_FOR_LOSSES
+    columns = (
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=1.0, left="looking at the pictures")
         for step in steps:
-            progress.update(task, completed=step.done, description=describe(step))
+            progress.update(task, completed=step.done, left=clock.left(step.done), description=describe(step, losses=roomy))
 
 
 def _tell(steps: Iterable[Step]) -> None:
-    for step, left in _with_time_left(steps):
-        note(f"{describe(step)}  {step.done:.0%}, {seconds(left)} left")
-
-
-def _with_time_left(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
-    """A step every PLAIN_EVERY seconds, with the seconds left if the work goes on at this speed."""
-    began = said = time.monotonic()
+    clock, said = Clock(), time.monotonic()
     for step in steps:
-        now = time.monotonic()
+        left, now = clock.left(step.done), time.monotonic()
         if now - said >= PLAIN_EVERY:
             said = now
-            yield step, (now - began) * (1 - step.done) / step.done
+            note(f"{step.done:.0%}, {left}  {describe(step)}")

@@ -25,11 +25,12 @@ def list_() -> None:
     """Show every encoder's weights: size, licence, and where they are."""
     from impasto import weights
 
-    table = Table("name", "download", "licence", "on this machine", "origin", box=None)
+    table = Table("name", "download", "licence", "where", box=None)
     for entry in weights.TABLE.values():
         size = "comes with impasto" if entry.url is None else f"{entry.bytes / 1e6:.0f} MB"
-        table.add_row(entry.name, size, entry.licence, "yes" if weights.find(entry.name) else "no", entry.origin)
-    Console().print(table)
+        here = str(weights.find(entry.name) or "") or f"not here; impasto weights fetch {entry.name}"
+        table.add_row(entry.name, size, entry.licence, "in the package" if entry.url is None else here)
+    Console(soft_wrap=True).print(table)
 
 
 @weights_app.command
