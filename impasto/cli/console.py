@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from impasto.optimize import Step
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 LEAST_TO_GO_BY = 0.03  # share of the work after which its pace is known
-ROOM_FOR_LOSSES = 100  # columns a terminal needs to show them beside the rest
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
@@ -58,11 +58,11 @@ def follow(steps: Iterable[Step], *, quiet: bool) -> None:
         _tell(steps)
 
 
-def describe(step: Step, *, losses: bool = True) -> str:
+def describe(step: Step) -> str:
     """One step in a few words."""
     height, width = step.picture.shape[-2:]
     words = f"scale {step.scale}/{step.scales} {width}x{height}  step {step.step}/{step.steps}"
-    return words + "".join(f"  {name} {loss:.3g}" for name, loss in step.losses.items() if losses)
+    return words + "".join(f"  {name} {loss:.3g}" for name, loss in step.losses.items())
 
 
 class Clock:
@@ -83,17 +83,13 @@ class Clock:
 
 
 def _draw(steps: Iterable[Step], console: Console) -> None:
-    clock, roomy = Clock(), console.width >= ROOM_FOR_LOSSES
-    columns = (
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
+    clock = Clock()
+    left = TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True, min_width=len("59 min 59 s left")))
+    rest = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="crop"))  # gives way where it is narrow
+    with Progress(BarColumn(bar_width=10), TaskProgressColumn(), left, rest, console=console, transient=True) as progress:
         task = progress.add_task("", total=1.0, left="looking at the pictures")
         for step in steps:
-            progress.update(task, completed=step.done, left=clock.left(step.done), description=describe(step, losses=roomy))
+            progress.update(task, completed=step.done, left=clock.left(step.done), description=describe(step))
 
 
 def _tell(steps: Iterable[Step]) -> None:
