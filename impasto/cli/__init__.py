@@ -22,7 +22,7 @@ USAGE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
-    # read when torch loads: GNU OpenMP's threads otherwise spin for so long that a second busy program slows us sevenfold
+    # read when torch loads: shorter spinning of GNU OpenMP's threads helps beside another busy program (benchmarks/busy.py)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
