@@ -8,14 +8,11 @@ appears in this file only.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import io
 import json
 import os
 import re
-import secrets
-import shutil
 import stat
 import struct
 import threading
@@ -32,7 +29,9 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from impasto import files
 from impasto.errors import MemoryLimitError, OptionError, OutputError, PictureError, SaveError
+from impasto.files import one_line, printable, reason
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -141,7 +140,7 @@ def load(source: PictureLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str
 
     Raises PictureError (the source is not a usable picture) and MemoryLimitError.
     """
-    path = _printable(source) if isinstance(source, (str, os.PathLike)) else None
+    path = printable(source) if isinstance(source, (str, os.PathLike)) else None
     with _named(role if path is None else f"{role} {path}"):
         colour, alpha, notes = _read(source, max_pixels)
         colour, alpha = _settle_alpha(colour, alpha)
@@ -190,7 +189,7 @@ def _open(path: str | os.PathLike[str]) -> BinaryIO:
             raise _RefusedError("the file is empty")
         return Path(path).open("rb")
     except (OSError, ValueError) as error:
-        raise _RefusedError(_reason(error)) from error
+        raise _RefusedError(reason(error)) from error
 
 
 @contextlib.contextmanager
@@ -209,7 +208,7 @@ def _pillow(max_pixels: int) -> Iterator[None]:
             count = re.search(r"\d+", str(error))
             raise _RefusedError(_too_many(int(count[0]) if count else None, max_pixels)) from error
         except Exception as error:  # decoders raise nearly anything when fed damaged files
-            raise _RefusedError(f"truncated or damaged ({_one_line(str(error)) or type(error).__name__})") from error
+            raise _RefusedError(f"truncated or damaged ({one_line(str(error)) or type(error).__name__})") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -396,7 +395,7 @@ def _as_srgb(colour: Image.Image | Floats) -> Floats:
 def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str]:
     """The transform from a profile to sRGB, None where the profile is not for such pixels, and the profile's name."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    name = _one_line(ImageCms.getProfileDescription(source)) or "an unnamed colour profile"
+    name = one_line(ImageCms.getProfileDescription(source)) or "an unnamed colour profile"
     wanted = _SPACES.get(source.profile.xcolor_space.strip())
     if wanted is None or (wanted != mode and (wanted, mode) != ("RGB", "L")):
         return None, name
@@ -498,58 +497,14 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size:
     Returns the path. Raises OutputError: unknown suffix, no such directory or no right to write there, an existing file
     without `overwrite`, a size the format cannot hold.
     """
-    name, target = _printable(path), Path(path)
-    found = _stat(name, target)
-    if found is not None and stat.S_ISDIR(found.st_mode):
-        raise OutputError(f"{name} is a directory; name a file in it")
-    _check_format(name, target, size)
-    _check_directory(name, target)
-    if found is not None:
-        _check_replaceable(name, target, found, overwrite)
-    return target
-
-
-def _stat(name: str, target: Path) -> os.stat_result | None:
-    try:
-        target.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:  # a name too long for the file system, a directory that cannot be searched
-        raise OutputError(f"{name}: {_reason(error)}") from error
-    try:
-        return target.stat()
-    except OSError as error:
-        raise OutputError(f"{name} is a link that leads nowhere ({_reason(error)})") from error
-
-
-def _check_format(name: str, target: Path, size: tuple[int, int] | None) -> None:
-    suffix = target.suffix.lower()
-    if suffix not in SUFFIXES:
-        near = difflib.get_close_matches(suffix, SUFFIXES, n=1)
-        found = f"unknown suffix {suffix!r}" if suffix else "no suffix"
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise OutputError(f"{name}: {found}; {hint}known: {', '.join(SUFFIXES)}")
-    limit = _LONGEST_SIDE.get(SUFFIXES[suffix])
+    target = files.check(path, SUFFIXES, overwrite=overwrite)
+    kind = SUFFIXES[target.suffix.lower()]
+    limit = _LONGEST_SIDE.get(kind)
     if size and limit and max(size) > limit:
-        found = f"{size[1]}x{size[0]}"
-        raise OutputError(f"{name}: {SUFFIXES[suffix]} holds at most {limit} pixels a side, not {found}; use .png or .tif")
-
-
-def _check_directory(name: str, target: Path) -> None:
-    directory = target.parent
-    if not directory.is_dir():
-        raise OutputError(f"{name}: there is no directory {_printable(directory)}")
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"{name}: the directory {_printable(directory)} is not writable")
-
-
-def _check_replaceable(name: str, target: Path, found: os.stat_result, overwrite: bool) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise OutputError(f"{name} exists and is not a regular file")
-    if not overwrite:
-        raise OutputError(f"{name} exists; add --overwrite to replace it")
-    if not os.access(target, os.W_OK):
-        raise OutputError(f"{name} exists and is write-protected")
+        raise OutputError(
+            f"{printable(path)}: {kind} holds at most {limit} pixels a side, not {size[1]}x{size[0]}; use .png or .tif"
+        )
+    return target
 
 
 def save(
@@ -569,13 +524,13 @@ def save(
     full or the like; either way an existing file is untouched and nothing is left beside it.
     """
     target = check_output(path, overwrite=overwrite, size=(image.height, image.width))
-    name, kind = _printable(path), SUFFIXES[target.suffix.lower()]
+    name, kind = printable(path), SUFFIXES[target.suffix.lower()]
     try:
         plain, notes = _plain(image, kind)
         data = _encode(plain, kind, _comment(settings))
-        _replace(target, data, overwrite)
+        files.write(target, data, SUFFIXES, overwrite=overwrite)
     except OSError as error:
-        raise SaveError(f"{name} could not be written: {_reason(error)}") from error
+        raise SaveError(f"{name} could not be written: {reason(error)}") from error
     except _RefusedError as refused:
         raise SaveError(f"{name} could not be written: {refused}") from refused.__cause__
     except MemoryError as error:
@@ -633,43 +588,12 @@ def _srgb_profile() -> bytes:
     return data[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + data[36:]  # the date of creation, or no two runs would agree
 
 
-def _replace(target: Path, data: bytes, overwrite: bool) -> None:
-    final = target.resolve()  # a link stays a link
-    temporary = final.with_name(f".impasto-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        check_output(target, overwrite=overwrite)
-        if final.exists():
-            shutil.copymode(final, temporary)
-        _publish(temporary, final, overwrite)
-    finally:  # after Ctrl-C too
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _publish(temporary: Path, final: Path, overwrite: bool) -> None:
-    """Give the finished file its name. Without `overwrite` a hard link does it: unlike a rename, it never replaces a file."""
-    if not overwrite:
-        try:
-            os.link(temporary, final)
-        except FileExistsError:
-            raise OutputError(f"{_printable(final)} exists; add --overwrite to replace it") from None
-        except OSError:
-            pass  # no hard links on this file system: rename, a moment after the check
-        else:
-            return
-    temporary.replace(final)
-
-
 def read_settings(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> dict[str, object] | None:
     """What `save` stored with a picture; None for a picture without settings or from another program.
 
     Raises PictureError when path is no picture.
     """
-    with _named(f"picture {_printable(path)}"), _open(path) as file, _pillow(max_pixels):
+    with _named(f"picture {printable(path)}"), _open(path) as file, _pillow(max_pixels):
         image = _identify(file)
         try:
             exif = image.getexif()
@@ -690,22 +614,6 @@ def _parse(software: object, comment: object) -> dict[str, object] | None:
 
 
 # ---------------------------------------------------------------------------------------------------------------- words
-
-
-def _printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line any terminal can show, whatever bytes its name is made of."""
-    text = os.fspath(path)
-    return text if text and text.isprintable() else ascii(text)[1:-1] or "''"
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:200]
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, ValueError):  # a NUL in the name
-        return "not a valid file name"
-    return (error.strerror or _one_line(str(error)) or type(error).__name__).lower()
 
 
 def _shape(shape: tuple[int, ...] | torch.Size) -> str:

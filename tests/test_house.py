@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
     {"errors"},
+    {"files"},
     {"options", "pictures", "devices", "weights"},
     {"encoders", "losses"},
     {"styles"},
