@@ -78,6 +78,7 @@ PICTURE = Group("Picture", sort_key=1)
 METHOD = Group("Method", sort_key=2)
 MACHINE = Group("Machine", sort_key=3)
 OUTPUT = Group("Output", sort_key=0)
+COMPARISON = Group("Comparison", sort_key=1)
 _BASE = defaults("impasto")
 
 
@@ -220,20 +221,45 @@ class Options(BaseModel):
         return self.create(**{name: getattr(self, name) for name in self.model_fields_set} | given)
 
 
-class Output(BaseModel):
-    """Where the result goes and what is said on the way; the command line's own options."""
+class Saying(BaseModel):
+    """What is said on the way and whether files are replaced: the command line's own options, for every command that writes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = None
+    overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
+    quiet: Annotated[bool, _flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Say nothing but errors.")
+    json_line: Annotated[bool, _flag(OUTPUT, "--json")] = Field(
+        default=False, description="End with one line of JSON on standard output, for programs."
+    )
+
+
+class Output(Saying):
+    """Where a painted picture goes."""
 
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
         default=None,
         description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; "
         "demo: impasto-demo.png here]",
     )
-    overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
-    quiet: Annotated[bool, _flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Say nothing but errors.")
-    json_line: Annotated[bool, _flag(OUTPUT, "--json")] = Field(
-        default=False, description="End with one line of JSON on standard output, for programs."
+
+
+class Report(Saying):
+    """What a comparison is made with and where its page goes."""
+
+    output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
+        default=None, description="Page to write, .html. [default: PHOTO-STYLE.html beside the photograph]"
+    )
+    judge: Annotated[Literal["lite", "vgg16", "vgg19"], _flag(COMPARISON)] = Field(
+        default="lite",
+        description="The network that measures content and style; fairest is one that no result was made with. [default: lite]",
+    )
+    size: Annotated[int | None, _flag(COMPARISON)] = Field(
+        default=None,
+        ge=16,
+        le=65_535,
+        description="Longer side of the photograph, in pixels, at which all are compared. [default: as in the smallest result, "
+        "at most 1024]",
     )
 
 

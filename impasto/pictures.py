@@ -563,6 +563,12 @@ def _comment(settings: Mapping[str, object] | None) -> bytes | None:
     return comment
 
 
+def encode(image: Image.Image, suffix: str) -> bytes:
+    """The bytes of a picture file without settings, as `save` would write it. suffix: one of SUFFIXES."""
+    kind = SUFFIXES[suffix]
+    return _encode(_plain(image, kind)[0], kind, None)
+
+
 def _encode(image: Image.Image, kind: str, comment: bytes | None) -> bytes:
     # Into memory first: writing to the file itself Pillow says "encoder error -2" for a full disk.
     buffer = io.BytesIO()

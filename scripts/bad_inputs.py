@@ -87,6 +87,7 @@ def make_files(folder: Path) -> None:
     photo.save(folder / "taken.png")
     photo.save(folder / f"{'s' * 250}.png")
     photo.save(folder / "taken.jpg")
+    (folder / "taken.html").write_text("<!doctype html><title>somebody's own</title>\n")
     for suffix in ("png", "jpg", "webp", "tif"):
         whole = io.BytesIO()
         photo.save(whole, {"jpg": "jpeg", "tif": "tiff"}.get(suffix, suffix))
@@ -385,13 +386,60 @@ def _weights_cases() -> Iterator[Case]:
     yield Case("weights import lite", ("weights", "import", _lite()), "lite.*comes with impasto")
 
 
+def compare(line: str = "taken.png", *, photo: str = "photo.png", style: str = "style.png") -> tuple[str, ...]:
+    """A command line that compares."""
+    return ("compare", photo, style, *shlex.split(line))
+
+
+COMPARE_LINES = {
+    "''": "a result is FILE or NAME=FILE",
+    "=taken.png": "a result is FILE or NAME=FILE",
+    "other=": "a result is FILE or NAME=FILE",
+    "missing.png": "result missing.png: no such file",
+    "other=missing.png": "result missing.png: no such file",
+    "text.jpg": "result text.jpg: not a picture",
+    "a-folder": "result a-folder: is a directory",
+    "cut.jpg empty.png": "result cut.jpg: truncated",
+    "4x4.png": "result is 4x4 pixels",
+    "http://127.0.0.1/a.png": "addresses are not fetched",
+    "taken.png taken.jpg": "two results are called 'taken'",
+    "a=taken.png a=taken.jpg": "two results are called 'a'",
+    "taken.png -o nowhere/report.html": "no directory nowhere",
+    "taken.png -o report.pdf": "unknown suffix '.pdf'.*known: .html",
+    "taken.png -o report": "no suffix",
+    "taken.png -o report.hmtl": "did you mean '.html'",
+    "taken.png -o a-folder": "a-folder is a directory",
+    "taken.png -o taken.html": "taken.html exists; add --overwrite",
+    "taken.png --judge vgg91": "--judge must be.*did you mean 'vgg19'.*vgg91",
+    "taken.png --size 15": "--size must be at least 16.*15",
+    "taken.png --size 99999": "--size must be at most 65535.*99999",
+    "taken.png --size original": "--size must be a whole number.*original",
+    "taken.png --jduge lite": "--jduge.*[Dd]id you mean.*--judge",
+    "taken.png --json -o report.pdf": "unknown suffix '.pdf'",
+}
+
+
+def _compare_cases() -> Iterator[Case]:
+    for line, says in COMPARE_LINES.items():
+        yield Case(f"compare {line}", compare(line), says, real=line == "text.jpg")
+    yield Case("compare without results", compare(""), "a result is needed.*compare PHOTO STYLE RESULT")
+    yield Case("compare without a painting", ("compare", "photo.png"), "needed: impasto compare PHOTO STYLE")
+    yield Case("compare a missing photo", compare(photo="missing.png"), "photograph missing.png: no such file")
+    yield Case("compare with a painting that is none", compare(style="text.jpg"), "style picture text.jpg: not a picture")
+    closed = "not as root" if AS_ROOT else ""
+    yield Case(
+        "compare into a closed folder", compare("taken.png -o closed/report.html"), "closed is not writable", skip=closed
+    )
+    yield Case("compare by absent weights", compare("taken.png --judge vgg19"), "weights are not on this machine", FAILURE)
+
+
 def _lite() -> str:
     return str(ROOT / "impasto" / "assets" / "lite.safetensors")
 
 
 def cases() -> list[Case]:
     """Every case, in the order of the table."""
-    return [*_picture_cases(), *_size_cases(), *_output_cases(), *_option_cases(), *_weights_cases()]
+    return [*_picture_cases(), *_size_cases(), *_output_cases(), *_option_cases(), *_weights_cases(), *_compare_cases()]
 
 
 # ---------------------------------------------------------------------------------------------------------------- running

@@ -11,11 +11,10 @@ import argparse
 import time
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import impasto
-
-GAP, LABEL = 8, 22
+from impasto.report.contact import cell, contact_sheet
 
 
 def paint(photo: Path, painting: Path, options: dict[str, str]) -> tuple[Image.Image, float]:
@@ -23,16 +22,6 @@ def paint(photo: Path, painting: Path, options: dict[str, str]) -> tuple[Image.I
     began = time.perf_counter()
     result = impasto.stylize(photo, painting, **options)
     return result, time.perf_counter() - began
-
-
-def cell(image: Image.Image, label: str, side: int) -> Image.Image:
-    """The picture, at most `side` pixels wide and high, centred in that width, its label below."""
-    image = image.convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    framed = Image.new("RGB", (side, image.height + LABEL), "white")
-    framed.paste(image, ((side - image.width) // 2, 0))
-    ImageDraw.Draw(framed).text(((side - image.width) // 2, image.height + 4), label, fill="black", font_size=13)
-    return framed
 
 
 def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> list[Image.Image]:
@@ -48,18 +37,6 @@ def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> 
     return cells + [cell(Image.open(file), f"reference: {file.stem}", side) for file in reference]
 
 
-def lay_out(rows: list[list[Image.Image]], side: int) -> Image.Image:
-    """All rows below one another, each as high as its highest cell, cells level at the bottom."""
-    heights = [max(image.height for image in cells) for cells in rows]
-    width = max(len(cells) for cells in rows) * (side + GAP) - GAP
-    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
-    for number, cells in enumerate(rows):
-        bottom = sum(heights[: number + 1]) + GAP * number
-        for x, image in enumerate(cells):
-            sheet.paste(image, (x * (side + GAP), bottom - image.height))
-    return sheet
-
-
 def main() -> None:
     """Read the arguments, paint, write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     options = dict(item.split("=", 1) for item in arguments.set)
     rows = [row(pair, options, arguments.side, arguments.results) for pair in arguments.pairs]
-    lay_out(rows, arguments.side).save(arguments.output, quality=88)
+    contact_sheet(rows).save(arguments.output, quality=88)
     print(f"wrote {arguments.output}")
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commandline.md"
-COMMANDS = ("", "demo", "weights", "weights list", "weights fetch", "weights path", "weights import")
+COMMANDS = ("", "demo", "compare", "weights", "weights list", "weights fetch", "weights path", "weights import")
 
 
 def help_of(command: str) -> str:

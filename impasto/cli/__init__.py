@@ -57,5 +57,6 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
         words = error.unused_tokens or []
         return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}; one photograph and one painting at a time"
     if isinstance(error, cyclopts.MissingArgumentError) and error.argument and error.argument.name in ("PHOTO", "STYLE"):
-        return "a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`"
+        command = " ".join(("impasto", *error.command_chain)) if error.command_chain else "impasto"
+        return f"a photograph and a painting are needed: {command} PHOTO STYLE; see `{command} --help`"
     return " ".join(str(error).split())

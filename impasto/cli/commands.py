@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from impasto import __version__
-from impasto.cli.console import INTERRUPTED, fail, follow, note, seconds
+from impasto.cli.compare import compare
+from impasto.cli.console import INTERRUPTED, fail, follow, note, refuse_address, seconds
 from impasto.cli.weights import weights_app
-from impasto.errors import OutputError, PictureError, RunError
+from impasto.errors import OutputError, RunError
 from impasto.options import Options, Output
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ Examples:
     impasto photo.jpg painting.jpg -o result.jpg --size 1024 --style-weight 400
     impasto photo.jpg painting.jpg --method gatys --encoder vgg19
 """
+COMPARE_EXAMPLES = """\
+Examples:
+
+    impasto compare photo.jpg painting.jpg photo-painting.png
+    impasto compare photo.jpg painting.jpg impasto=photo-painting.png other=download.jpg -o report.html
+"""
 
 app = App(
     name="impasto",
@@ -42,6 +49,7 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # main says what became of the picture
 )
+app.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
 app.command(weights_app)
 
 Flattened = Parameter(name="*")
@@ -85,8 +93,7 @@ def demo(
 def _paint(photo: Path, style: Path, default: Path, output: Output, options: Options) -> int:
     began = time.monotonic()
     for file in (photo, style):
-        if file.parts and file.parts[0] in ("http:", "https:"):
-            raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the picture and name the file")
+        refuse_address(file)
     from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
     from impasto.stylizer import Stylizer
 

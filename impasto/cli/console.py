@@ -6,11 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column
+
+from impasto.errors import PictureError
 
 if TYPE_CHECKING:
     from impasto.optimize import Step
@@ -33,6 +36,12 @@ def note(message: str, *, quiet: bool = False) -> None:
     """A word on the way."""
     if not quiet:
         print(f"impasto: {message}", file=sys.stderr, flush=True)
+
+
+def refuse_address(file: Path) -> None:
+    """Raise PictureError for what is no file but an address."""
+    if file.parts and file.parts[0] in ("http:", "https:"):
+        raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the picture and name the file")
 
 
 def seconds(span: float) -> str:
