@@ -52,7 +52,7 @@ def test_the_page_goes_beside_the_photograph_and_the_numbers_to_the_terminal(cli
     assert lines[1].split()[-1] == "7.5"
     assert "made with the network that judges, lite, which is an advantage: ours" in err
     page = (here / "photo-style.html").read_text(encoding="utf-8")
-    for words in ("photo.png", "style.png", "their own", "style_weight", "7.5"):
+    for words in ("photo", "style", "their own", "style_weight", "7.5"):
         assert words in page
 
 
@@ -76,6 +76,22 @@ def test_one_unreadable_result_costs_the_exit_code_and_not_the_report(cli: Cli, 
     said = json.loads(out.splitlines()[-1])
     assert (said["exit_code"], list(said["refused"]), [one["name"] for one in said["results"]]) == (1, ["text"], ["ours"])
     assert "text.jpg" in (here / "photo-style.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_is_passed_on_does_not_tell_whose_it_is(cli: Cli, here: Path) -> None:
+    home = here / "home of somebody"
+    home.mkdir()
+    for name in ("photo.png", "style.png", "ours.png", "theirs.png"):
+        (here / name).rename(home / name)
+    (home / "text.jpg").write_text("no picture")
+    with Image.open(home / "theirs.png") as image:
+        image.save(home / "moving.gif", save_all=True, append_images=[image.rotate(90)])
+    names = ("photo.png", "style.png", "ours.png", "moving.gif", "text.jpg")
+    code, out, err = cli(*(str(home / name) for name in names), "--json", "-o", "report.html")
+    assert code == 1
+    assert "moving is animated: its first frame is used" in err
+    assert json.loads(out.splitlines()[-1])["results"][1]["notes"][0] == "is animated: its first frame is used"
+    assert "home of somebody" not in (here / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_name_that_is_markup_is_only_a_name(cli: Cli, here: Path) -> None:

@@ -57,7 +57,7 @@ def compare(
     comparison = Comparison(sheet, judge, tuple(_follow(sheet, judge, quiet=report.quiet)))
     for word in _words(comparison):
         note(word, quiet=report.quiet)
-    html = page.render(comparison, photo_name=photo.name, painting_name=style.name)
+    html = page.render(comparison, photo_name=photo.stem, painting_name=style.stem)
     files.write(target, html.encode("utf-8"), SUFFIXES, overwrite=report.overwrite)
     return _say(comparison, target, report)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from impasto import devices, encoders, pictures, weights
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
+from impasto.files import printable
 from impasto.pictures import Picture, PictureLike
 from impasto.report.metrics import Measures, measure
 
@@ -198,7 +199,11 @@ def lay_out(
         size=grid,
         candidates=tuple(_candidate(name, results[name], picture, original.size, grid) for name, picture in loaded.items()),
         refused=refused,
-        notes=(*original.notes, *style.notes),
+        notes=tuple(
+            _without_folders(note, source)
+            for picture, source in ((original, photo), (style, painting))
+            for note in picture.notes
+        ),
     )
 
 
@@ -211,12 +216,17 @@ def _read(results: Mapping[str, PictureLike], max_pixels: int) -> tuple[dict[str
             picture = pictures.load(source, max_pixels=max_pixels, role="result")
             _check_side(picture)
         except ImpastoError as error:
-            refused[name] = str(error)
+            refused[name] = _without_folders(str(error), source)
         else:
             loaded[name] = picture
     if not loaded:
         raise PictureError(next(iter(refused.values())))
     return loaded, refused
+
+
+def _without_folders(words: str, source: PictureLike) -> str:
+    """Words on a file without the folders it lies in: comparisons are passed on, and folders tell whose they are."""
+    return words.replace(printable(source), printable(Path(source).name)) if isinstance(source, (str, Path)) else words
 
 
 def _check_side(picture: Picture) -> None:
@@ -228,7 +238,9 @@ def _candidate(name: str, source: PictureLike, picture: Picture, photo: Size, gr
     part = shown_part(picture.size, photo)
     scale = max(grid) / max(photo)
     size = grid if part == photo else (max(LEAST, round(part[0] * scale)), max(LEAST, round(part[1] * scale)))
-    notes = [*picture.notes]
+    notes = [
+        note.removeprefix(f"{printable(source) if isinstance(source, (str, Path)) else 'result'} ") for note in picture.notes
+    ]
     if part != photo:
         notes.append(f"has another shape than the photograph ({_by(picture.size)}): measured on the common centre crop")
     if picture.size != size:
