@@ -50,6 +50,22 @@ def _rows(F: Tensor) -> Tensor:
     return F[0].permute(1, 2, 0).flatten(0, 1)
 
 
+def positions(F: Tensor) -> int:
+    """M, the number of positions of 1xNxHxW features."""
+    return F.shape[-2] * F.shape[-1]
+
+
+def guided(F: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor | int]:
+    """The guided Gram matrix of F and the positions it sums over (Gatys et al. 2017, "Controlling Perceptual Factors", equation 4).
+
+    F: 1xNxHxW features. T: 1x1xHxW guidance channel, 0..1, or None for the whole picture. Returns (NxN, M): the Gram matrix of T F,
+    and sum T^2, which is the number of positions where T is 1. Where T is 0 features have no influence at all.
+    """
+    if T is None:
+        return gram(F), positions(F)
+    return gram(F * T.to(F.dtype)), T.square().sum().clamp_min(torch.finfo(T.dtype).eps)
+
+
 def content_loss(F: Tensor, P: Tensor) -> Tensor:
     """1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1). F, P: 1xNxHxW. Returns a scalar."""
     return 0.5 * (wide(F) - P).square().sum()
@@ -60,12 +76,12 @@ def relative_content_loss(F: Tensor, P: Tensor) -> Tensor:
     return (wide(F) - P).square().mean() / P.var(correction=0).clamp_min(torch.finfo(P.dtype).eps)
 
 
-def style_loss(G: Tensor, A: Tensor, M: int) -> Tensor:
+def style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     """1 / (4 N^2 M^2) sum (G - A)^2 (Gatys et al. 2016, equation 4). G, A: NxN sums over M positions. Returns a scalar."""
     return (G - A).square().sum() / (4 * G.shape[0] ** 2 * M**2)
 
 
-def relative_style_loss(G: Tensor, A: Tensor, M: int) -> Tensor:
+def relative_style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     """Sum (G - A)^2 over sum A^2: 0 for the painting, 1 for a picture without features; M cancels. Returns a scalar."""
     return ((G - A) / M).square().sum() / (A / M).square().sum().clamp_min(torch.finfo(A.dtype).eps)
 
@@ -100,19 +116,29 @@ class ContentLoss(nn.Module):
 
 
 class StyleLoss(nn.Module):
-    """Distance of the Gram matrix at `tap` from the painting's, given per position (NxN, G / M), so that sizes may differ."""
+    """Distance of the Gram matrix at `tap` from the painting's, given per position (NxN, G / M), so that sizes may differ.
 
-    def __init__(self, tap: str, A: Tensor, measure: Callable[[Tensor, Tensor, int], Tensor] = style_loss) -> None:
+    T: 1x1xHxW guidance channel of the region that gets the style, at the tap's size; None for the whole picture.
+    """
+
+    def __init__(
+        self,
+        tap: str,
+        A: Tensor,
+        measure: Callable[[Tensor, Tensor, Tensor | int], Tensor] = style_loss,
+        T: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.tap, self.measure = tap, measure
         self.A: Tensor
+        self.T: Tensor | None
         self.register_buffer("A", A.detach())
+        self.register_buffer("T", T)
 
     def forward(self, image: Tensor, features: Features) -> Tensor:
         """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
-        F = features[self.tap]
-        M = F.shape[-2] * F.shape[-1]
-        return self.measure(gram(F), self.A * M, M)
+        G, M = guided(features[self.tap], self.T)
+        return self.measure(G, self.A * M, M)
 
 
 class VariationLoss(nn.Module):

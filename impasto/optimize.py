@@ -6,19 +6,17 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 
 import torch
 from torch import Tensor
 
 from impasto.errors import DivergenceError
+from impasto.styles.base import RATIO, rung
 
 Size = tuple[int, int]  # (height, width) in pixels
 Objective = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
 
-COARSEST = (
-    128  # longer side of the first scale in pixels: large forms and palette settle here (RECIPES: the step that matters most)
-)
-RATIO = math.sqrt(2)  # of neighbouring scales: the picture doubles its pixels each time
 HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
 FIRST_STEP = 0.02  # root mean square change of the picture, in its range 0..1, by a first step
 LONGEST_STEP = 0.03  # by any step
@@ -64,13 +62,17 @@ def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
     shares = [max(size) ** -0.5 for size in sizes]
     steps = [1 + math.floor(extra * share / sum(shares)) for share in shares]
     left = max(0, iterations - sum(steps))  # less than one a scale: the coarsest get them
-    return [Scale(size, count + (i < left)) for i, (size, count) in enumerate(zip(sizes, steps, strict=True))]
+    return [Scale(size, number + (i < left)) for i, (size, number) in enumerate(zip(sizes, steps, strict=True))]
 
 
 def longer_sides(longest: int) -> list[int]:
-    """The scales' longer sides, from coarse to `longest` pixels: 128, 181, 256, 362, 512 for 512."""
-    count = 1 + max(0, round(math.log(longest / COARSEST, RATIO)))
-    return [round(longest / RATIO**i) for i in reversed(range(count))]
+    """The scales' longer sides, from coarse to `longest` pixels: the ladder's rungs (`styles.rung`), then the size asked for.
+
+    128, 181, 256, 362, 512 for 512. Large forms and the palette settle on the first. The last rung before `longest` is left out where
+    it is nearer than half a step.
+    """
+    rungs = takewhile(lambda side: side * math.sqrt(RATIO) < longest, map(rung, count()))
+    return [*rungs, longest]
 
 
 def cost(size: Size) -> int:

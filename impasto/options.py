@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Method = Literal["impasto", "gatys"]
+Quality = Literal["draft", "normal", "best"]
+Share = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
 Values = dict[str, Any]
 
@@ -30,6 +32,9 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
         {},
         {
             "size": 512,
+            "strength": 0.5,
+            "style_scale": 1.0,
+            "keep_colors": "off",
             "init": "content",
             "iterations": 330,
             "content_taps": ("relu3_1",),
@@ -45,6 +50,8 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "max_pixels": 200_000_000,
         },
     ),
+    ({"quality": "draft"}, {"iterations": 120}),
+    ({"quality": "best"}, {"iterations": 1000}),
     ({"encoder": "lite"}, {"pooling": "max"}),
     (
         {"method": "gatys"},
@@ -64,9 +71,10 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
 AUTO_ENCODER: dict[str, str] = {"impasto": "lite", "gatys": "vgg19"}
 
 
-def defaults(method: str, encoder: str = "auto") -> Values:
-    """The defaults of a method with an encoder, from the table above."""
-    place = {"method": method, "encoder": AUTO_ENCODER.get(method, "lite") if encoder == "auto" else encoder}
+def defaults(method: str, encoder: str = "auto", quality: str = "normal") -> Values:
+    """The defaults of a method with an encoder at a quality, from the table above."""
+    encoder = AUTO_ENCODER.get(method, "lite") if encoder == "auto" else encoder
+    place = {"method": method, "encoder": encoder, "quality": quality}
     values: Values = {}
     for where, row in DEFAULTS:
         if where.items() <= place.items():
@@ -75,8 +83,9 @@ def defaults(method: str, encoder: str = "auto") -> Values:
 
 
 PICTURE = Group("Picture", sort_key=1)
-METHOD = Group("Method", sort_key=2)
-MACHINE = Group("Machine", sort_key=3)
+LOOK = Group("Look", sort_key=2)
+METHOD = Group("Method", sort_key=3)
+MACHINE = Group("Machine", sort_key=4)
 OUTPUT = Group("Output", sort_key=0)
 COMPARISON = Group("Comparison", sort_key=1)
 _BASE = defaults("impasto")
@@ -96,8 +105,9 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _flag(group: Group, *names: str) -> Parameter:
-    return Parameter(name=names or None, group=group, show_default=False, negative=())
+def _flag(group: Group, *names: str, many: bool = False) -> Parameter:
+    """A flag under its field's name, or under these. many: it takes every word up to the next flag."""
+    return Parameter(name=names or None, group=group, show_default=False, negative=(), consume_multiple=many)
 
 
 class Options(BaseModel):
@@ -125,6 +135,47 @@ class Options(BaseModel):
     )
     size: Annotated[int | Literal["original"], _flag(PICTURE)] = _option(
         "size", "Longer side of the result in pixels, or 'original' for the photograph's."
+    )
+    quality: Annotated[Quality, _flag(PICTURE)] = Field(
+        default="normal",
+        description="draft: a quick look; best: for pictures to print (docs/method.md has the seconds each takes). "
+        "[default: normal]",
+    )
+    strength: Annotated[float, _flag(LOOK)] = _option(
+        "strength",
+        "From 0, the photograph itself, to 1, the painting only: more keeps less of the photograph.",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    style_scale: Annotated[float, _flag(LOOK)] = _option(
+        "style_scale",
+        "Size of the strokes, 0.25 to 4: 2 makes them twice as large as the painting's are when it is as large as the result.",
+        ge=0.25,
+        le=4,
+        allow_inf_nan=False,
+    )
+    blend: Annotated[tuple[Share, ...], _flag(LOOK, many=True)] = Field(
+        default=(),
+        description="How much each of several styles counts, one number each: --blend 0.7 0.3. [default: all the same]",
+    )
+    keep_colors: Annotated[Literal["off", "luma", "match"], _flag(LOOK)] = _option(
+        "keep_colors",
+        "Keep the photograph's colours. luma: the painting changes light and dark only, every hue stays; match: the painting's "
+        "colours are first moved to the photograph's mean and spread.",
+    )
+    content_mask: Annotated[Path | None, _flag(LOOK)] = Field(
+        default=None,
+        description="Regions of the photograph, a picture of flat colours; goes with --style-mask. [default: none]",
+    )
+    style_mask: Annotated[Path | None, _flag(LOOK)] = Field(
+        default=None,
+        description="Regions of the painting; each paints the region of --content-mask in its colour. [default: none]",
+    )
+    mask: Annotated[tuple[str, ...], _flag(LOOK)] = Field(
+        default=(),
+        description="MASK=STYLE, may be repeated: where the picture MASK is white the result is painted like STYLE, where grey partly; "
+        "MASK=keep: where it is white the photograph stays as it is. [default: none]",
     )
     init: Annotated[str | Path, _flag(METHOD)] = _option("init", "What to start from: content, noise, or a picture file.")
     iterations: Annotated[int, _flag(METHOD)] = _option(
@@ -166,7 +217,8 @@ class Options(BaseModel):
         """Fill what is not given from DEFAULTS; `model_fields_set` remembers what was."""
         if not isinstance(given, dict):
             return build(given)
-        options = build(defaults(str(given.get("method", "impasto")), str(given.get("encoder", "auto"))) | given)
+        place = (str(given.get(name, cls.model_fields[name].default)) for name in ("method", "encoder", "quality"))
+        options = build(defaults(*place) | given)
         object.__setattr__(options, "__pydantic_fields_set__", set(given))
         return options
 
@@ -208,6 +260,20 @@ class Options(BaseModel):
             raise ValueError("content_weight and style_weight must not both be 0")
         return self
 
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.blend and not sum(self.blend):
+            raise ValueError("blend must have a number above 0")
+        if (self.content_mask is None) != (self.style_mask is None):
+            raise ValueError("content_mask and style_mask go together; only one is given")
+        for text in self.mask:
+            mask, equals, style = text.rpartition("=")
+            if not (mask and equals and style):
+                raise ValueError(f"mask must be MASK=STYLE or MASK=keep, not {text!r}")
+        if self.content_mask and self.mask:
+            raise ValueError("content_mask and mask are two ways to name regions; use one of them")
+        return self
+
     @classmethod
     def create(cls, **given: Any) -> Self:
         """Options from keyword arguments. Raises OptionError, one line, for a name that is unknown or a value out of range."""
@@ -215,6 +281,12 @@ class Options(BaseModel):
             return cls(**given)
         except ValidationError as error:
             raise OptionError(explain(error)) from None
+
+    def files(self) -> list[Path]:
+        """Every picture these options name: masks and their styles, the start."""
+        named = [file for file in (self.content_mask, self.style_mask) if file]
+        named += [Path(part) for text in self.mask for part in text.rpartition("=")[::2] if part != "keep"]
+        return named + ([Path(self.init)] if self.init not in ("content", "noise") else [])
 
     def changed(self, **given: Any) -> Self:
         """These options with `given` on top; what was never asked for follows the new method's and encoder's defaults."""
@@ -235,12 +307,21 @@ class Saying(BaseModel):
 
 
 class Output(Saying):
-    """Where a painted picture goes."""
+    """Where a painted picture goes, and what is kept of its making."""
 
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
         default=None,
         description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; "
         "demo: impasto-demo.png here]",
+    )
+    preview: Annotated[int | None, _flag(OUTPUT)] = Field(
+        default=None,
+        ge=1,
+        description="Also save the picture every so many steps, beside the output, as ...-step00050.png. [default: none]",
+    )
+    frames: Annotated[Path | None, _flag(OUTPUT)] = Field(
+        default=None,
+        description="Keep the making-of: a folder, a .gif, or an .mp4 (needs `pip install 'impasto[video]'`). [default: none]",
     )
 
 

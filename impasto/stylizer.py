@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from impasto import devices, encoders, pictures, weights
+from impasto import colors, devices, encoders, pictures, regions, weights
 from impasto.errors import OptionError, PictureError, UnknownNameError
 from impasto.losses import (
     ContentLoss,
@@ -25,24 +25,29 @@ from impasto.losses import (
     style_loss,
     weighted,
 )
+from impasto.masks import guidance
 from impasto.optimize import Objective, Scale, Size, Step, coarse_to_fine, longer_sides, schedule
 from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, PictureLike
-from impasto.styles import Style
+from impasto.regions import Layout, Region
+from impasto.styles import Painted, Style
 from impasto.weights import VGGWeights
 
+StyleLike: TypeAlias = PictureLike | Style
+
+FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that name a file
 NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
 # Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
 CONTENT_MEASURE = {"gatys": content_loss, "impasto": relative_content_loss}
 STYLE_MEASURE = {"gatys": style_loss, "impasto": relative_style_loss}
 
 
-def stylize(content: PictureLike, style: PictureLike, **options: Any) -> Image.Image:
+def stylize(content: PictureLike, style: StyleLike | Sequence[StyleLike], **options: Any) -> Image.Image:
     """Repaint a photograph in the style of a painting.
 
     content, style: paths, PIL images, HxW, HxWx3 or HxWx4 arrays (uint8, uint16, or float in 0..1), or 3xHxW tensors in 0..1.
-    options: see `Options`. Returns an RGB image, or RGBA where the photograph has transparency. Raises ImpastoError for whatever
-    the caller can mend.
+    style: or a list of several, blended. options: see `Options`. Returns an RGB image, or RGBA where the photograph has transparency.
+    Raises ImpastoError for whatever the caller can mend.
     """
     return Stylizer(**options).run(content, style).finish()
 
@@ -60,22 +65,39 @@ class Stylizer:
         encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
         self.encoder = encoder.prepare(self.device, devices.encoder_dtype(self.options.precision, self.device))
 
-    def run(self, content: PictureLike, style: PictureLike | Style) -> Run:
+    def run(self, content: PictureLike, style: StyleLike | Sequence[StyleLike] = ()) -> Run:
         """Load and check the pictures; iterate over the Run to paint.
 
-        style: a picture, or a Style that this Stylizer made. Raises PictureError for what cannot be used, OptionError for a Style
-        that was made with other options.
+        style: a picture, a Style that this Stylizer made, or a list of such, which the option `blend` mixes; an empty list where the
+        option `mask` names all styles. Raises PictureError for what cannot be used, OptionError for a Style that was made with other
+        options and for options that do not fit the styles.
         """
-        if isinstance(style, Style) and style.encoder is not self.encoder:
-            raise OptionError("a Style can only be used with the Stylizer that made it")
+        asked: list[StyleLike] = list(style) if isinstance(style, (list, tuple)) else [style]  # type: ignore[list-item]
         photo = pictures.load(content, max_pixels=self.options.max_pixels, role="photograph")
-        return Run(self, photo, style if isinstance(style, Style) else self.style(style))
+        return Run(self, photo, self._lay_out(photo, [self.style(one) for one in asked]))
 
-    def style(self, painting: PictureLike) -> Style:
-        """A painting's targets, to use for several photographs. Raises PictureError."""
-        picture = pictures.load(painting, max_pixels=self.options.max_pixels, role="style picture")
+    def style(self, source: StyleLike) -> Style:
+        """A painting's targets, to use for several photographs. Raises PictureError; OptionError for another Stylizer's Style."""
+        if isinstance(source, Style):
+            if source.encoder is not self.encoder:
+                raise OptionError("a Style can only be used with the Stylizer that made it")
+            return source
+        picture = pictures.load(source, max_pixels=self.options.max_pixels, role="style picture")
         self.encoder.check_size(*picture.size, "style picture")
-        return Style(picture.pixels.to(self.device), self.encoder, self.options.style_taps, picture.notes)
+        return Painted(picture.pixels.to(self.device), self.encoder, self.options.style_taps, picture.notes)
+
+    def _lay_out(self, photo: Picture, styles: list[Style]) -> Layout:
+        """Which region gets which style, by the options on blends and masks."""
+        options, limit = self.options, self.options.max_pixels
+        base = regions.whole(styles, options.blend) if styles else None
+        if base is None and not options.mask:
+            raise OptionError("a style is needed: a painting, or --mask MASK=STYLE")
+        if options.content_mask and options.style_mask:
+            if base is None:
+                raise OptionError("content_mask and style_mask need a painting")
+            return regions.paired(base, options.content_mask, options.style_mask, max_pixels=limit)
+        layers = [(mask, style) for mask, _, style in (text.rpartition("=") for text in options.mask)]
+        return regions.layered(base, photo, layers, self.style, max_pixels=limit)
 
 
 def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:
@@ -96,20 +118,37 @@ def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:
 class Run:
     """One photograph on its way to being repainted: iterate for Steps, stop whenever you like, and take `image()`."""
 
-    def __init__(self, stylizer: Stylizer, photo: Picture, style: Style) -> None:
+    def __init__(self, stylizer: Stylizer, photo: Picture, layout: Layout) -> None:
         self.options = stylizer.options
         self.encoder = stylizer.encoder
         self.device = stylizer.device
         self.photo = photo
-        self.style = style
-        self.notes = (*stylizer.notes, *photo.notes, *style.notes)
         self.pixels = photo.pixels.to(self.device)
+        self.layout = self._coloured(layout)
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
         self._check_size()
-        self.scales = self._scales(longer)
+        self.notes = (*stylizer.notes, *photo.notes, *layout.notes, *self._words_of_styles(longer))
+        self.scales = self._scales(longer) if self.options.strength else []
         self.start = self._start()
         self.last: Step | None = None
+
+    def _coloured(self, layout: Layout) -> Layout:
+        """The layout with the paintings' colours as keep_colors wants them; "luma" paints in grey (Gatys et al. 2017, section 5)."""
+        if self.options.keep_colors == "match":
+            return layout.recoloured(lambda painting: colors.match(painting, self.pixels))
+        if self.options.keep_colors == "luma":
+            coloured, self.pixels = self.pixels, colors.grey(self.pixels)
+            return layout.recoloured(lambda painting: colors.match_luminance(painting, coloured))
+        return layout
+
+    def _words_of_styles(self, longer: int) -> tuple[str, ...]:
+        words = (region.style.notes + region.style.words_at(self._style_side(longer)) for region in self.layout.regions)
+        return tuple(dict.fromkeys(word for some in words for word in some))
+
+    def _style_side(self, longer: int) -> float:
+        """The longer side of the painting for a picture whose own is `longer`."""
+        return longer * self.options.style_scale
 
     def _check_size(self) -> None:
         """Raise PictureError if the photograph or the result is too small for the encoder, or the result too large."""
@@ -133,18 +172,33 @@ class Run:
         return self.image()
 
     def image(self) -> Image.Image:
-        """The best picture so far at its final size, under the photograph's transparency. Before the first step: the start."""
-        pixels = self.last.picture if self.last else self.start
+        """The best picture so far at its final size, under the photograph's transparency. Before the first step: the start.
+
+        What no style covers is the photograph at that size, to the last bit; so is everything at strength 0.
+        """
         alpha = self.photo.alpha
         with devices.clear_memory_errors(self._work):
-            full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+            full = self._finished()
             return pictures.to_image(full, alpha if alpha is None else pictures.resize(alpha, self.size))
+
+    def _finished(self) -> Tensor:
+        """The picture at its final size on the CPU, 1x3xHxW, with the photograph's colours and unpainted parts where asked."""
+        photo = pictures.resize(self.photo.pixels, self.size)
+        if not self.options.strength:
+            return photo
+        pixels = self.last.picture if self.last else self.start
+        full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+        if self.options.keep_colors == "luma":
+            full = colors.with_luminance(photo, full)
+        painted = self.layout.painted
+        return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
 
     def settings(self) -> dict[str, object]:
         """What was asked for and settled on, for storing inside the picture; values that JSON can hold, files by name only."""
         settings = self.options.model_dump(mode="json", exclude={"max_pixels"})
-        files = {name: Path(settings[name]).name for name in ("weights", "init") if settings[name]}
-        return settings | files
+        names = {name: Path(settings[name]).name for name in FILE_OPTIONS if settings[name]}
+        masks = ["=".join(Path(file).name for file in text.rpartition("=")[::2]) for text in settings["mask"]]
+        return settings | names | {"mask": masks}
 
     @property
     def _work(self) -> str:
@@ -159,7 +213,7 @@ class Run:
 
     def _start(self) -> Tensor:
         """What the first scale starts from, 1x3xHxW at that scale's size."""
-        size, init = self.scales[0].size, self.options.init
+        size, init = self.scales[0].size if self.scales else self.size, self.options.init
         if init == "content":
             return pictures.resize(self.pixels, size)
         if init == "noise":
@@ -179,18 +233,46 @@ class Run:
         terms = [*self._content_terms(size), *self._style_terms(size)]
         if self.options.tv_weight:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
-        return lambda picture: weighted(terms, picture, self.encoder(picture))
+        show = self._shower(size)
+
+        def objective(picture: Tensor) -> dict[str, Tensor]:
+            shown = show(picture)
+            return weighted(terms, shown, self.encoder(shown))
+
+        return objective
+
+    def _shower(self, size: Size) -> Callable[[Tensor], Tensor]:
+        """What the encoder is shown of a picture: the photograph where nothing is painted, so that nothing there can change."""
+        if self.layout.painted is None:
+            return lambda picture: picture
+        painted = guidance(self.layout.painted, size).to(self.device)
+        photo = pictures.resize(self.pixels, size)
+        return lambda picture: torch.lerp(photo, picture, painted)
 
     @torch.no_grad()
     def _content_terms(self, size: Size) -> list[Term]:
         features = self.encoder(pictures.resize(self.pixels, size))
         taps, measure = self.options.content_taps, CONTENT_MEASURE[self.options.method]
-        weight = self.options.content_weight / len(taps)
+        weight = self._dialled(content=True) * self.options.content_weight / len(taps)
         return [Term("content", weight, ContentLoss(tap, features[tap], measure)) for tap in taps]
 
     def _style_terms(self, size: Size) -> list[Term]:
+        return [term for region in self.layout.regions for term in self._terms_of(region, size)]
+
+    def _terms_of(self, region: Region, size: Size) -> Iterator[Term]:
+        """The style terms of one region: it weighs as much as its share of the picture, like its share of the content."""
+        scale = self.options.style_scale
         # the published method squeezes the painting to the photograph's size, ours keeps its proportions
-        targets = self.style.targets(size if self.options.method == "gatys" else self.style.size_at(max(size)))
+        squeeze = self.options.method == "gatys"
+        square = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        targets = region.style.squeezed(square) if squeeze else region.style.targets(self._style_side(max(size)))
         measure = STYLE_MEASURE[self.options.method]
-        weight = self.options.style_weight / len(targets)
-        return [Term("style", weight, StyleLoss(tap, A, measure)) for tap, A in targets.items()]
+        weight = self._dialled(content=False) * self.options.style_weight * region.share / len(targets)
+        for tap, A in targets.items():
+            T = None if region.weight is None else guidance(region.weight, self.encoder.size_at(tap, size)).to(self.device)
+            yield Term("style", weight, StyleLoss(tap, A, measure, T))
+
+    def _dialled(self, *, content: bool) -> float:
+        """What strength s makes of a weight: 4 (1 - s)^2 for the content, 4 s^2 for the style, both 1 at 0.5."""
+        s = self.options.strength
+        return 4 * ((1 - s) if content else s) ** 2

@@ -46,8 +46,9 @@ class Said:
 
     @property
     def words(self) -> str:
-        """Standard error without progress, of which there is more on a slower machine."""
-        return "".join(line for line in self.stderr.splitlines(keepends=True) if not line.startswith("impasto: scale "))
+        """Standard error without progress, of which there is more on a slower machine, and without the note on a small painting."""
+        lines = self.stderr.splitlines(keepends=True)
+        return "".join(line for line in lines if not (line.startswith("impasto: scale ") or "is enlarged to" in line))
 
     @property
     def json(self) -> Any:
@@ -282,7 +283,7 @@ def test_the_settings_are_in_the_file(cli: Callable[..., Said], suffix: str) -> 
         "seed": 9,
         "style_weight": 77.5,
     }.items() <= stored.items()
-    assert (stored["photo"], stored["style"], stored["impasto"]) == ("photo.png", "style.png", impasto.__version__)
+    assert (stored["photo"], stored["styles"], stored["impasto"]) == ("photo.png", ["style.png"], impasto.__version__)
     assert said.json["settings"].items() <= stored.items()
 
 
@@ -367,7 +368,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Callable[..., S
     monkeypatch.setattr("impasto.cli.console.PLAIN_EVERY", 0.0)
     said = cli("photo.png", "style.png", "--size", 181, "--iterations", 6)
     assert said.code == 0
-    lines = said.stderr.splitlines()
+    lines = said.words.splitlines()
     assert len(lines) == 6
     pattern = r"impasto: (\d+)%, (?:estimating|\d+ s left)  scale (\d)/2 (\d+x\d+)  step (\d)/(\d)  content \S+  style \S+"
     found = [match.groups() for line in lines if (match := re.fullmatch(pattern, line))]
@@ -396,8 +397,8 @@ def painting_now() -> Any:
     """The Run that the main thread is painting, or None."""
     frame: FrameType | None = sys._current_frames()[threading.main_thread().ident or 0]
     while frame is not None:
-        if frame.f_code.co_name == "follow":
-            return frame.f_locals["steps"]
+        if frame.f_code.co_name == "_follow":
+            return frame.f_locals["run"]
         frame = frame.f_back
     return None
 
@@ -432,7 +433,7 @@ def test_control_c_saves_the_best_picture_at_its_full_size(cli: Callable[..., Sa
     with when(lambda run: run.last is not None and run.last.step >= 3, press_control_c):
         said = cli("photo.png", "style.png", "--size", 300, "--iterations", 100000, "--json")
     assert said.code == 130
-    told = rf"impasto: interrupted at \d+%, still at 150x125 and enlarged; the best picture so far is in {STEMS}\n"
+    told = rf"impasto: interrupted at \d+%, still at 128x107 and enlarged; the best picture so far is in {STEMS}\n"
     assert re.fullmatch(told, said.words)
     assert pixels_of(STEMS).shape == (250, 300, 3)
     assert {"output": STEMS, "width": 300, "height": 250, "error": "interrupted", "exit_code": 130}.items() <= said.json.items()
@@ -668,7 +669,7 @@ for line in ("--help", "demo --help", "weights --help", "weights fetch --help", 
 
 def test_no_words_is_help(cli: Callable[..., Said]) -> None:
     assert cli() == cli("--help")
-    assert "PHOTO STYLE" in cli().stdout
+    assert "Usage: impasto PHOTO STYLE..." in cli().stdout
 
 
 def test_python_m_impasto_is_the_same_program() -> None:

@@ -18,9 +18,10 @@ PACKAGE = ROOT / "impasto"
 RINGS = (
     {"errors"},
     {"files"},
-    {"options", "pictures", "devices", "weights"},
-    {"encoders", "losses"},
+    {"options", "pictures", "colors", "devices", "weights"},
+    {"encoders", "losses", "masks"},
     {"styles"},
+    {"regions"},
     {"optimize"},
     {"stylizer"},
     {"report"},

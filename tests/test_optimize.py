@@ -311,20 +311,21 @@ def test_schedule_of_the_default() -> None:
 
 @steady
 @given(st.integers(16, 10_000))
-def test_sides_grow_evenly_from_about_128_to_the_size(longest: int) -> None:
+def test_sides_are_rungs_and_then_the_size(longest: int) -> None:
     sides = longer_sides(longest)
     assert sides[-1] == longest
-    assert sides == sorted(set(sides))
-    assert all(isinstance(side, int) for side in sides)
-    if longest >= 128:
-        assert 128 / 2**0.25 - 1 <= sides[0] <= 128 * 2**0.25 + 1
+    assert sides[:-1] == [round(128 * math.sqrt(2) ** number) for number in range(len(sides) - 1)]
     for coarse, fine in pairwise(sides):
-        assert fine / coarse == pytest.approx(math.sqrt(2), rel=0.01)
+        assert 2**0.25 * 0.99 <= fine / coarse <= 2**0.75 * 1.01
+    if longest <= 128 * 2**0.25:
+        assert sides == [longest]
 
 
 def test_sides_by_hand() -> None:
     assert longer_sides(512) == [128, 181, 256, 362, 512]
     assert longer_sides(1024) == [128, 181, 256, 362, 512, 724, 1024]
+    assert longer_sides(1000) == [128, 181, 256, 362, 512, 724, 1000]
+    assert longer_sides(600) == [128, 181, 256, 362, 600]  # 512 is nearer to 600 than half a step
     assert longer_sides(128) == [128]
     assert longer_sides(16) == [16]
 

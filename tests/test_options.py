@@ -38,7 +38,7 @@ WHOLE = [name for name in NUMERIC if float not in kinds(name)]
 def test_every_default_in_the_table_is_an_option_and_every_place_a_choice() -> None:
     for place, values in DEFAULTS:
         assert set(values) <= set(FIELDS)
-        assert set(place) <= {"method", "encoder"}
+        assert set(place) <= {"method", "encoder", "quality"}
         assert all(choice in get_args(FIELDS[name].annotation) for name, choice in place.items())
 
 
@@ -58,6 +58,11 @@ def test_what_is_not_given_comes_from_the_table(method: str, encoder: str) -> No
         "method": method,
         "encoder": encoder,
         "weights": None,
+        "quality": "normal",
+        "blend": (),
+        "content_mask": None,
+        "style_mask": None,
+        "mask": (),
     }
 
 
@@ -163,6 +168,8 @@ def test_taps_are_written_with_commas_or_as_a_sequence(name: str, given: Any, ta
     [
         {},
         {"method": "gatys"},
+        {"quality": "draft", "blend": (0.7, 0.3), "mask": ("sky.png=night.jpg", "face.png=keep"), "strength": 0.25},
+        {"content_mask": "a.png", "style_mask": Path("b.png"), "keep_colors": "luma", "style_scale": 2},
         {"size": "original", "weights": Path("some") / "file.h5", "init": Path("start.png"), "style_taps": "relu1_1,relu4_1"},
     ],
 )
@@ -175,6 +182,32 @@ def test_options_survive_the_json_inside_a_picture(given: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"blend": (0, 0)}, "blend must have a number above 0"),
+        ({"blend": (-1, 2)}, "blend must be at least 0"),
+        ({"blend": (math.nan, 2)}, "blend must be"),
+        ({"content_mask": "a.png"}, "content_mask and style_mask go together"),
+        ({"style_mask": "a.png"}, "content_mask and style_mask go together"),
+        ({"mask": ("a.png",)}, "mask must be MASK=STYLE or MASK=keep, not 'a.png'"),
+        ({"mask": ("=a.png",)}, "mask must be MASK=STYLE"),
+        ({"mask": ("a.png=",)}, "mask must be MASK=STYLE"),
+        ({"mask": ("a=b",), "content_mask": "a", "style_mask": "b"}, "two ways to name regions"),
+    ],
+)
+def test_masks_and_blends_that_say_nothing_are_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        Options.create(**given)
+
+
+def test_the_quality_sets_the_steps_and_what_is_given_wins() -> None:
+    draft, normal, best = (Options.create(quality=quality).iterations for quality in ("draft", "normal", "best"))
+    assert draft < normal < best
+    assert Options.create(quality="draft", iterations=7).iterations == 7
+    assert Options.create(quality="best").changed(quality="draft").iterations == draft
+
+
+@pytest.mark.parametrize(
     ("name", "lowest", "highest"),
     [
         ("size", 16, 65535),
@@ -182,6 +215,8 @@ def test_options_survive_the_json_inside_a_picture(given: dict[str, Any]) -> Non
         ("content_weight", 0, 1e12),
         ("style_weight", 0, 1e12),
         ("tv_weight", 0, 1e12),
+        ("strength", 0, 1.0),
+        ("style_scale", 0.25, 4.0),
         ("seed", 0, 2**63 - 1),
         ("max_pixels", 1, None),
     ],

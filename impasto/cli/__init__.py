@@ -55,7 +55,7 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
         return explain(error.__cause__, flags=True)
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = error.unused_tokens or []
-        return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}; one photograph and one painting at a time"
+        return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}"
     if isinstance(error, cyclopts.MissingArgumentError) and error.argument and error.argument.name in ("PHOTO", "STYLE"):
         command = " ".join(("impasto", *error.command_chain)) if error.command_chain else "impasto"
         return f"a photograph and a painting are needed: {command} PHOTO STYLE; see `{command} --help`"

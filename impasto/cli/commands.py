@@ -8,7 +8,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +18,13 @@ from impasto import __version__
 from impasto.cli.compare import compare
 from impasto.cli.console import INTERRUPTED, fail, follow, note, refuse_address, seconds
 from impasto.cli.weights import weights_app
-from impasto.errors import OutputError, RunError
+from impasto.errors import OptionError, OutputError, RunError
 from impasto.options import Options, Output
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from impasto.optimize import Step
     from impasto.stylizer import Run
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -32,7 +33,8 @@ Examples:
 
     impasto demo
     impasto photo.jpg painting.jpg
-    impasto photo.jpg painting.jpg -o result.jpg --size 1024 --style-weight 400
+    impasto photo.jpg painting.jpg -o result.jpg --size 1024 --strength 0.7
+    impasto photo.jpg painting.jpg another.jpg --blend 0.7 0.3 --keep-colors luma
     impasto photo.jpg painting.jpg --method gatys --encoder vgg19
 """
 COMPARE_EXAMPLES = """\
@@ -45,6 +47,7 @@ Examples:
 app = App(
     name="impasto",
     version=__version__,
+    usage="Usage: impasto PHOTO STYLE... [OPTIONS]\n       impasto COMMAND ...",
     help_epilogue=EXAMPLES,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # main says what became of the picture
@@ -58,22 +61,25 @@ Flattened = Parameter(name="*")
 @app.default
 def paint(
     photo: Path,
-    style: Path,
     /,
-    *,
+    *styles: Path,
     output: Annotated[Output | None, Flattened] = None,
     options: Annotated[Options | None, Flattened] = None,
 ) -> int:
-    """Repaint PHOTO in the style of the painting STYLE.
+    """Repaint PHOTO in the style of the painting STYLE, or of several, blended.
 
     Parameters
     ----------
     photo: Path
         The photograph: what the result shows.
-    style: Path
-        The painting: what the result looks like.
+    styles: Path
+        The painting: what the result looks like. Several are blended, see --blend; with --mask there may be none.
     """
-    return _paint(photo, style, photo.parent / f"{photo.stem}-{style.stem}.png", output or Output(), options or Options())
+    options = options or Options()
+    if not (styles or options.mask):
+        raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
+    name = "-".join([photo.stem, *([style.stem for style in styles] or ["painted"])])
+    return _paint(photo, styles, photo.parent / f"{name}.png", output or Output(), options)
 
 
 @app.command
@@ -85,31 +91,36 @@ def demo(
     """Repaint a sample photograph; writes impasto-demo.png here. Needs no files and no network."""
     if not (output and output.quiet):
         note("the photograph is Chelsea the cat (CC0), the painting is strokes.jpg; both come with impasto")
-    return _paint(
-        ASSETS / "chelsea.jpg", ASSETS / "strokes.jpg", Path("impasto-demo.png"), output or Output(), options or Options()
-    )
+    style = ASSETS / "strokes.jpg"
+    return _paint(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options or Options())
 
 
-def _paint(photo: Path, style: Path, default: Path, output: Output, options: Options) -> int:
+def _paint(photo: Path, styles: tuple[Path, ...], default: Path, output: Output, options: Options) -> int:
     began = time.monotonic()
-    for file in (photo, style):
+    for file in (photo, *styles):
         refuse_address(file)
     from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
+    from impasto.cli.making import watchers
     from impasto.stylizer import Stylizer
 
-    run = Stylizer(options).run(photo, style)
+    run = Stylizer(options).run(photo, styles)
     target = pictures.check_output(output.output or default, overwrite=output.overwrite, size=run.size)
-    _spare_inputs(target, photo, style)
-    for word in run.notes:
-        note(word, quiet=output.quiet)
-    problem = _follow(run, quiet=output.quiet)
+    _spare_inputs(target, photo, *styles, *options.files())
+    with watchers(run, target, output) as watch:
+        for word in run.notes:
+            note(word, quiet=output.quiet)
+        problem = _follow(run, watch, quiet=output.quiet)
     if problem and run.last is None:
         return _report_failure(problem, output)
     took = time.monotonic() - began
-    image = run.image()
-    settings = run.settings() | {"impasto": __version__, "photo": photo.name, "style": style.name, "seconds": round(took, 1)}
+    settings = run.settings() | {
+        "impasto": __version__,
+        "photo": photo.name,
+        "styles": [style.name for style in styles],
+        "seconds": round(took, 1),
+    }
     with _unhurried():
-        target, notes = _save(image, target, settings, overwrite=output.overwrite)
+        target, notes = _save(run.image(), target, settings, overwrite=output.overwrite)
     for word in notes:
         note(word, quiet=output.quiet)
     return _report(run, target, took, problem, output)
@@ -150,10 +161,16 @@ def _save(image: Image.Image, target: Path, settings: dict[str, object], *, over
     raise AssertionError("unreachable")
 
 
-def _follow(run: Run, *, quiet: bool) -> tuple[str, int] | None:
-    """Paint to the end. Returns what cut it short and the exit code, or None."""
+def _follow(run: Run, watch: Callable[[Step], None], *, quiet: bool) -> tuple[str, int] | None:
+    """Paint to the end, letting `watch` see every step. Returns what cut it short and the exit code, or None."""
+
+    def watched() -> Iterator[Step]:
+        for step in run:
+            watch(step)
+            yield step
+
     try:
-        follow(run, quiet=quiet)
+        follow(watched(), quiet=quiet)
     except KeyboardInterrupt:
         return "interrupted", INTERRUPTED
     except RunError as error:

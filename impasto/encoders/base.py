@@ -59,6 +59,11 @@ class Encoder(nn.Module):
         """Pixels a picture needs on each side so that the deepest tap still has one position."""
         return 1 << (self.deepest_block - 1)
 
+    def size_at(self, tap: str, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) of a tap's maps for a picture of (height, width) pixels."""
+        halvings = block_of(tap) - 1
+        return size[0] >> halvings, size[1] >> halvings
+
     def check_size(self, height: int, width: int, what: str = "picture") -> None:
         """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
         side = self.minimum_side

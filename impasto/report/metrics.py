@@ -21,8 +21,8 @@ from torch.nn import functional
 from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
-from impasto.losses import Features, gram, relative_style_loss, wide
-from impasto.styles import Style, positions
+from impasto.losses import Features, gram, positions, relative_style_loss, wide
+from impasto.styles import Painted
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def measure(
     height, width = result.shape[-2:]
     encoder.check_size(height, width, "result")
     photo = pictures.resize(photo, (height, width))
-    painting = pictures.resize(painting, Style(painting, encoder, tuple(style_taps)).size_at(max(height, width)))
+    painting = pictures.resize(painting, Painted(painting, encoder, tuple(style_taps)).size_at(max(height, width)))
     seen, wanted = _features(encoder, result), _features(encoder, painting)
     style = style_distances(seen, wanted, style_taps)
     return Measures(

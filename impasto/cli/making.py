@@ -1,0 +1,153 @@
+"""What is kept of a picture's making: previews every so many steps, and frames as a folder, a GIF or an MP4."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from impasto import files, pictures
+from impasto.errors import OutputError, SaveError, UsageError
+from impasto.options import Output
+
+if TYPE_CHECKING:
+    from impasto.optimize import Step
+    from impasto.stylizer import Run
+
+MOST_FRAMES = 120  # of a making-of: 10 seconds at FRAMES_A_SECOND, and a GIF that can still be passed on
+FRAMES_A_SECOND = 12
+REST = 2.0  # seconds the finished picture stays
+LONGEST_GIF = 480  # pixels; larger GIFs take tens of megabytes
+
+
+@contextlib.contextmanager
+def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step], None]]:
+    """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done."""
+    watching: list[Callable[[Step], None]] = []
+    frames = Frames(run, output.frames, overwrite=output.overwrite) if output.frames else None
+    if output.preview:
+        watching.append(Preview(run, target, output.preview, overwrite=output.overwrite))
+    if frames:
+        watching.append(frames)
+
+    def watch(step: Step) -> None:
+        for one in watching:
+            one(step)
+
+    yield watch
+    if frames:
+        frames.write()
+
+
+class Preview:
+    """Saves the picture every so many steps, under the output's name and the step's number."""
+
+    def __init__(self, run: Run, target: Path, every: int, *, overwrite: bool) -> None:
+        self.run, self.target, self.every, self.overwrite = run, target, every, overwrite
+        self.count = 0
+        pictures.check_output(self._name(every), overwrite=overwrite)
+
+    def __call__(self, step: Step) -> None:
+        """Count the step; save if it is time."""
+        self.count += 1
+        if self.count % self.every == 0:
+            pictures.save(self.run.image(), self._name(self.count), overwrite=self.overwrite)
+
+    def _name(self, count: int) -> Path:
+        return self.target.with_name(f"{self.target.stem}-step{count:05}{self.target.suffix}")
+
+
+class Frames:
+    """Keeps at most MOST_FRAMES pictures, evenly over the work, and writes them to a folder, a GIF or an MP4."""
+
+    def __init__(self, run: Run, place: Path, *, overwrite: bool) -> None:
+        self.run, self.place, self.overwrite = run, place, overwrite
+        self.kind = self.place.suffix.lower()
+        self.images: list[Image.Image] = []
+        self.count, self.next = 0, 0.0
+        if self.kind == ".mp4":
+            _ffmpeg()
+        if self.kind in (".gif", ".mp4"):
+            files.check(self.place, (self.kind,), overwrite=self.overwrite)
+        elif self.kind:
+            raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(self.place)}")
+        else:
+            self._check_folder()
+
+    def _check_folder(self) -> None:
+        name = files.printable(self.place)
+        try:
+            if self.place.exists() and (not self.place.is_dir() or (any(self.place.iterdir()) and not self.overwrite)):
+                raise OutputError(f"{name} exists and is no empty folder; name another, or add --overwrite")
+            self.place.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+
+    def __call__(self, step: Step) -> None:
+        """Keep the picture if enough work was done since the last."""
+        if step.done >= self.next or step.done >= 1:
+            self.next = step.done + 1 / MOST_FRAMES
+            self._keep(self.run.image())
+
+    def _keep(self, image: Image.Image) -> None:
+        self.count += 1
+        if self.kind:
+            self.images.append(_opaque(image, LONGEST_GIF if self.kind == ".gif" else None))
+        else:
+            pictures.save(image, self.place / f"{self.count:04}.png", overwrite=True)
+
+    def write(self) -> None:
+        """Write a GIF or MP4; a folder is written already. Raises SaveError."""
+        if self.kind and self.images:
+            data = _gif(self.images) if self.kind == ".gif" else _mp4(self.images)
+            files.write(self.place, data, (self.kind,), overwrite=self.overwrite)
+
+
+def _opaque(image: Image.Image, longest: int | None) -> Image.Image:
+    """In RGB over white, at most `longest` pixels a side."""
+    if image.mode == "RGBA":
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        image = white
+    image = image.convert("RGB")
+    if longest:
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return image
+
+
+def _gif(images: list[Image.Image]) -> bytes:
+    buffer = io.BytesIO()
+    times = [round(1000 / FRAMES_A_SECOND)] * (len(images) - 1) + [round(1000 * REST)]
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0)
+    return buffer.getvalue()
+
+
+def _ffmpeg() -> Any:
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise UsageError("an .mp4 needs the video extra: pip install 'impasto[video]'; a .gif does without") from error
+    return imageio_ffmpeg
+
+
+def _mp4(images: list[Image.Image]) -> bytes:
+    """H.264 that plays everywhere: even sides, 4:2:0."""
+    width, height = (side - side % 2 for side in images[0].size)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frames.mp4"
+        writer = _ffmpeg().write_frames(str(file), (width, height), fps=FRAMES_A_SECOND, quality=8, macro_block_size=1)
+        try:
+            writer.send(None)
+            for image in images + [images[-1]] * round(REST * FRAMES_A_SECOND):
+                writer.send(np.ascontiguousarray(np.asarray(image)[:height, :width]))
+        except (OSError, RuntimeError) as error:
+            raise SaveError(f"the frames could not be made into a video: {files.one_line(str(error))}") from error
+        finally:
+            writer.close()
+        return file.read_bytes()

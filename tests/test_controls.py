@@ -1,0 +1,349 @@
+"""Every control does what its help says: each test fails where the control does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto import colors, optimize, pictures
+from impasto.cli import main
+from impasto.errors import OptionError, PictureError
+from impasto.report import fine_share, palette_distance
+from impasto.report.metrics import content_distance, style_distances
+from impasto.styles import Blend, Painted
+
+TAPS = ("relu1_1", "relu2_1", "relu3_1")
+QUICK: dict[str, Any] = {"size": 64, "iterations": 40, "device": "cpu", "precision": "fp32"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Pictures this small gain nothing from a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def photo(assets: Path) -> Path:
+    return assets / "chelsea.jpg"
+
+
+@pytest.fixture
+def painting(assets: Path) -> Path:
+    return assets / "strokes.jpg"
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another painting: red and black checkers of 16 pixels."""
+    checkers = (np.indices((160, 200)) // 16).sum(axis=0) % 2
+    Image.fromarray((checkers[..., None] * np.array([220, 30, 20])).astype(np.uint8)).save(tmp_path / "checkers.png")
+    return tmp_path / "checkers.png"
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def halves(path: Path, size: tuple[int, int] = (300, 451)) -> Path:
+    """A mask of the photograph's size: white on the left, black on the right."""
+    mask = np.zeros(size)
+    mask[:, : size[1] // 2] = 255
+    return save(path, mask)
+
+
+def tensor(image: Image.Image | Path) -> torch.Tensor:
+    return pictures.load(image).pixels
+
+
+def distances(result: Image.Image, photo: Path, painting: Path) -> tuple[float, float]:
+    """(content, style) of a result, through lite at three taps."""
+    encoder = impasto.Stylizer(style_taps=TAPS, content_taps="relu3_1", **QUICK).encoder
+    pixels = tensor(result)
+    size = (pixels.shape[-2], pixels.shape[-1])
+    style = tensor(painting)
+    seen, kept, wanted = (
+        encoder(x)
+        for x in (
+            pixels,
+            pictures.resize(tensor(photo), size),
+            pictures.resize(style, pictures.fit((style.shape[-2], style.shape[-1]), max(size))),
+        )
+    )
+    return content_distance(seen["relu3_1"], kept["relu3_1"]), sum(style_distances(seen, wanted, TAPS).values())
+
+
+# ---------------------------------------------------------------------------------------------------------------- strength
+
+
+def test_strength_is_one_dial_from_the_photograph_to_the_painting(photo: Path, painting: Path) -> None:
+    found = [
+        distances(impasto.stylize(photo, painting, strength=s, **QUICK), photo, painting) for s in (0, 0.2, 0.4, 0.6, 0.8, 1)
+    ]
+    content, style = zip(*found, strict=True)
+    assert list(content) == sorted(content)
+    assert list(style[:-1]) == sorted(style[:-1], reverse=True)
+    assert style[-1] < 1.05 * style[-2]  # no photograph left to hold it back, and no better for it
+    assert content[0] == pytest.approx(0, abs=1e-3)  # the photograph, but for its rounding
+    assert content[-1] > 2 * content[2]
+
+
+def test_strength_0_is_the_photograph_resized(photo: Path, painting: Path) -> None:
+    expected = pictures.to_image(pictures.resize(tensor(photo), (43, 64)))
+    for more in ({}, {"init": "noise"}, {"keep_colors": "luma"}):
+        assert impasto.stylize(photo, painting, strength=0, **more, **QUICK).tobytes() == expected.tobytes()
+
+
+def test_half_strength_is_what_the_weights_say(photo: Path, painting: Path) -> None:
+    plain = impasto.stylize(photo, painting, **QUICK)
+    assert plain.tobytes() == impasto.stylize(photo, painting, strength=0.5, **QUICK).tobytes()
+    weighed = impasto.stylize(photo, painting, content_weight=4 * 0.25**2, style_weight=400 * 0.75**2, **QUICK)
+    assert weighed.tobytes() == impasto.stylize(photo, painting, strength=0.75, **QUICK).tobytes()
+
+
+# -------------------------------------------------------------------------------------------------------------- style scale
+
+
+def test_a_larger_style_scale_makes_larger_strokes(photo: Path, other: Path) -> None:
+    """The painting is checkers, whose edges are its only fine detail: the larger they are painted, the less there is of it."""
+    fine = [fine_share(tensor(impasto.stylize(photo, other, style_scale=scale, **QUICK))) for scale in (0.5, 1, 2)]
+    assert fine == sorted(fine, reverse=True)
+
+
+def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path) -> None:
+    stylizer = impasto.Stylizer(style_scale=2, **QUICK | {"size": 128})
+    style = stylizer.style(painting)
+    run = stylizer.run(photo, style)
+    (term, *_) = run._style_terms((85, 128))
+    expected = stylizer.encoder(pictures.resize(tensor(painting), (205, 256)))["relu1_1"][0].flatten(1)
+    torch.testing.assert_close(term.loss.A, expected @ expected.T / expected.shape[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_painting_too_small_for_the_scale_is_enlarged_and_said_so(photo: Path, tmp_path: Path) -> None:
+    small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3)))
+    words = {scale: impasto.Stylizer(style_scale=scale, **QUICK).run(photo, small).notes for scale in (0.5, 4)}
+    assert words[0.5] == ()
+    assert "50x40 pixels and is enlarged to 256" in words[4][0]
+
+
+# -------------------------------------------------------------------------------------------------------------------- blend
+
+
+def test_a_blend_goes_from_one_style_to_the_other(photo: Path, painting: Path, other: Path) -> None:
+    results = [impasto.stylize(photo, [painting, other], blend=(1 - b, b), **QUICK) for b in (0, 0.5, 1)]
+    assert results[0].tobytes() == impasto.stylize(photo, painting, **QUICK).tobytes()
+    assert results[2].tobytes() == impasto.stylize(photo, other, **QUICK).tobytes()
+    palette = [palette_distance(tensor(result), tensor(other)) for result in results]
+    assert palette == sorted(palette, reverse=True)
+
+
+def test_shares_of_any_sum_are_shares(photo: Path, painting: Path, other: Path) -> None:
+    first = impasto.stylize(photo, [painting, other], blend=(7, 3), **QUICK)
+    assert first.tobytes() == impasto.stylize(photo, [painting, other], blend=(0.7, 0.3), **QUICK).tobytes()
+    even = impasto.stylize(photo, [painting, other], **QUICK)
+    assert even.tobytes() == impasto.stylize(photo, [painting, other], blend=(1, 1), **QUICK).tobytes()
+
+
+def test_a_blend_is_the_mean_of_the_gram_matrices(painting: Path, other: Path) -> None:
+    stylizer = impasto.Stylizer(**QUICK)
+    one, two = stylizer.style(painting), stylizer.style(other)
+    mixed = Blend([(one, 0.25), (two, 0.75)]).targets(150)
+    for tap, G in mixed.items():
+        torch.testing.assert_close(G, 0.25 * one.targets(150)[tap] + 0.75 * two.targets(150)[tap])
+
+
+def test_a_blend_needs_a_number_for_each_style(photo: Path, painting: Path) -> None:
+    with pytest.raises(OptionError, match="one number for each of the 1 styles, not 2"):
+        impasto.stylize(photo, painting, blend=(0.7, 0.3), **QUICK)
+
+
+# ------------------------------------------------------------------------------------------------------------------- colours
+
+
+def test_luma_keeps_every_hue(photo: Path, other: Path) -> None:
+    result = tensor(impasto.stylize(photo, other, keep_colors="luma", **QUICK))
+    kept = pictures.resize(tensor(photo), (43, 64))
+    expected = colors.with_luminance(kept, colors.grey(result))
+    assert (result - expected).abs().max() < 1.5 / 255
+    light = (colors.luminance(result) - colors.luminance(kept)).abs().mean()
+    assert light > 0.02  # the painting did something
+
+
+def test_match_brings_the_paintings_colours_to_the_photographs(photo: Path, other: Path) -> None:
+    off, match = (impasto.stylize(photo, other, keep_colors=mode, **QUICK) for mode in ("off", "match"))
+    kept = tensor(photo)
+    assert palette_distance(tensor(match), kept) < 0.5 * palette_distance(tensor(off), kept)
+
+
+# ------------------------------------------------------------------------------------------------------------------- regions
+
+
+def test_what_is_kept_is_the_photograph_to_the_last_bit(photo: Path, painting: Path, tmp_path: Path) -> None:
+    mask = halves(tmp_path / "left.png")
+    result = np.asarray(impasto.stylize(photo, painting, mask=(f"{mask}=keep",), **QUICK))
+    original = np.asarray(pictures.to_image(pictures.resize(tensor(photo), (43, 64))))
+    assert (result[:, :31] == original[:, :31]).all()
+    assert (result[:, 33:] != original[:, 33:]).mean() > 0.5
+
+
+def test_only_what_is_white_gets_the_style(photo: Path, other: Path, tmp_path: Path) -> None:
+    mask = halves(tmp_path / "left.png")
+    result = np.asarray(impasto.stylize(photo, [], mask=(f"{mask}={other}",), **QUICK))
+    original = np.asarray(pictures.to_image(pictures.resize(tensor(photo), (43, 64))))
+    assert (result[:, 33:] == original[:, 33:]).all()
+    assert (result[:, :31] != original[:, :31]).mean() > 0.5
+
+
+def test_nothing_outside_a_region_feels_its_style(photo: Path, other: Path, tmp_path: Path) -> None:
+    mask = halves(tmp_path / "left.png")
+    run = impasto.Stylizer(mask=(f"{mask}={other}",), **QUICK).run(photo)
+    _, gradient = optimize.evaluate(run._objective((43, 64)), torch.rand(1, 3, 43, 64))
+    assert gradient[..., 33:].abs().max() == 0
+    assert gradient[..., :31].abs().max() > 0
+
+
+def test_two_regions_get_two_styles(photo: Path, painting: Path, other: Path, tmp_path: Path) -> None:
+    mask = halves(tmp_path / "left.png")
+    result = tensor(impasto.stylize(photo, painting, mask=(f"{mask}={other}",), **QUICK))
+    checkers, strokes = tensor(other), tensor(painting)
+    left, right = result[..., :30], result[..., 34:]
+    assert palette_distance(left, checkers) < palette_distance(left, strokes)
+    assert palette_distance(right, strokes) < palette_distance(right, checkers)
+
+
+def test_grey_is_partial_and_the_last_mask_lies_on_top(photo: Path, painting: Path, other: Path, tmp_path: Path) -> None:
+    grey, left = save(tmp_path / "grey.png", np.full((300, 451), 51)), halves(tmp_path / "left.png")
+    stylizer = impasto.Stylizer(mask=(f"{grey}={other}", f"{left}=keep"), **QUICK)
+    layout = stylizer.run(photo, painting).layout
+    checkers, base = layout.regions
+    assert checkers.weight is not None
+    assert base.weight is not None
+    assert layout.painted is not None
+    for column, (a, b) in {10: (0, 0), 400: (0.2, 0.8)}.items():
+        assert float(checkers.weight[0, 0, 5, column]) == pytest.approx(a, abs=1e-6)
+        assert float(base.weight[0, 0, 5, column]) == pytest.approx(b, abs=1e-6)
+        assert float(layout.painted[0, 0, 5, column]) == pytest.approx(a + b, abs=1e-6)
+    assert (checkers.share, base.share) == (pytest.approx(0.2 * 226 / 451), pytest.approx(0.8 * 226 / 451))
+
+
+def test_equal_colours_of_two_masks_belong_together(photo: Path, tmp_path: Path) -> None:
+    """The painting is red on the left and blue on the right; the masks give the photograph's left half the blue."""
+    canvas = np.random.default_rng(0).integers(0, 60, (120, 160, 3))
+    canvas[:, :80, 0] += 180
+    canvas[:, 80:, 2] += 180
+    painting = save(tmp_path / "two.png", canvas)
+    here, there = np.zeros((300, 451, 3)), np.zeros((120, 160, 3))
+    here[:, :225, 1], there[:, 80:, 1] = 255, 255
+    masks = {"content_mask": save(tmp_path / "here.png", here), "style_mask": save(tmp_path / "there.png", there)}
+    result = np.asarray(impasto.stylize(photo, painting, **masks, **QUICK | {"iterations": 120})).astype(float)
+    redness = result[..., 0] - result[..., 2]
+    assert redness[:, :30].mean() < -40 < 40 < redness[:, 34:].mean()
+
+
+def test_a_masked_painting_has_the_gram_matrix_of_its_part(painting: Path) -> None:
+    stylizer = impasto.Stylizer(**QUICK)
+    style = stylizer.style(painting)
+    assert isinstance(style, Painted)
+    weight = torch.zeros(1, 1, 32, 40)
+    weight[..., :20] = 1
+    part = style.masked(weight).squeezed((64, 80))
+    F = stylizer.encoder(pictures.resize(style.painting, (64, 80)))["relu2_1"][0, :, :, :20].flatten(1).double()
+    np.testing.assert_allclose(part["relu2_1"].numpy(), (F @ F.T / F.shape[1]).numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"mask": ("black.png=strokes.jpg",)}, PictureError, "selects nothing"),
+        ({"mask": ("square.png=strokes.jpg",)}, PictureError, "50x50.*451x300"),
+        ({"mask": ("missing.png=keep",)}, PictureError, "missing.png"),
+        ({"mask": ("white.png=keep",)}, OptionError, "leave nothing to paint"),
+        ({"content_mask": "green.png", "style_mask": "black.png"}, PictureError, "#00ff00"),
+    ],
+)
+def test_masks_that_cannot_be_used(
+    options: dict[str, Any], error: type[Exception], says: str, photo: Path, painting: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "strokes.jpg").write_bytes(painting.read_bytes())
+    for name, size in (("black", (300, 451)), ("square", (50, 50)), ("white", (300, 451)), ("green", (300, 451))):
+        shade = {"black": (0, 0, 0), "green": (0, 255, 0)}.get(name, (255, 255, 255))
+        Image.new("RGB", size[::-1], shade).save(f"{name}.png")
+    with pytest.raises(error, match=says):
+        impasto.stylize(photo, painting, **options, **QUICK)
+
+
+# ----------------------------------------------------------------------------------------------------------- odd pictures
+
+
+def test_a_flat_photograph_is_painted_too(painting: Path) -> None:
+    flat = np.full((48, 64, 3), 128, np.uint8)
+    result = np.asarray(impasto.stylize(flat, painting, **QUICK | {"iterations": 150})).astype(float)
+    assert result.std() > 10
+
+
+def test_the_photograph_as_its_own_painting_hardly_changes(photo: Path) -> None:
+    result = tensor(impasto.stylize(photo, photo, **QUICK))
+    assert (result - pictures.resize(tensor(photo), (43, 64))).abs().mean() < 0.03
+
+
+# ------------------------------------------------------------------------------------------------------------- the making-of
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path, painting: Path) -> Callable[..., int]:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> int:
+        return main([str(photo), str(painting), "-o", "out.png", "-q", "--size", "48", "--iterations", "12", *words])
+
+    return run
+
+
+def test_previews_come_every_so_many_steps(cli: Callable[..., int], tmp_path: Path) -> None:
+    assert cli("--preview", "5") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"out.png", "out-step00005.png", "out-step00010.png"}
+    assert (np.asarray(Image.open("out-step00005.png")) != np.asarray(Image.open("out.png"))).any()
+
+
+def test_frames_go_to_a_folder_or_a_gif(cli: Callable[..., int]) -> None:
+    assert cli("--frames", "making") == 0
+    names = sorted(path.name for path in Path("making").iterdir())
+    assert names == [f"{number:04}.png" for number in range(1, len(names) + 1)]
+    assert len(names) == 12
+    assert (np.asarray(Image.open(f"making/{names[-1]}")) == np.asarray(Image.open("out.png"))).all()
+    assert cli("--frames", "making.gif", "--overwrite") == 0
+    with Image.open("making.gif") as film:
+        assert (film.n_frames, film.size) == (12, (48, 32))
+
+
+def test_frames_become_a_film(cli: Callable[..., int]) -> None:
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    assert cli("--frames", "making.mp4") == 0
+    reader = imageio_ffmpeg.read_frames("making.mp4")
+    about = next(reader)
+    frames = [np.frombuffer(frame, np.uint8) for frame in reader]
+    assert about["size"] == (48, 32)
+    assert len(frames) >= 12
+    last = frames[-1].reshape(32, 48, 3).astype(float)
+    assert np.abs(last - np.asarray(Image.open("out.png"))).mean() < 12
+
+
+def test_frames_never_replace_what_is_there(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("making").mkdir()
+    Path("making", "mine.txt").write_text("mine")
+    Path("film.gif").write_text("mine")
+    for place, says in (("making", "no empty folder"), ("film.gif", "exists"), ("film.avi", "a folder, a .gif or an .mp4")):
+        assert cli("--frames", place) == 2
+        assert says in capsys.readouterr().err
+    assert not Path("out.png").exists()
