@@ -3,10 +3,11 @@
 ImpastoError                    the base; `exit_code` is what the command line ends with
 ├── UsageError                  exit 2: something asked for cannot be done; nothing was written
 │   ├── OptionError             an option out of range, or two that contradict each other
-│   ├── UnknownNameError        a name that is not in its table (encoder, tap, weights), with the nearest one
+│   ├── UnknownNameError        a name that is not in its table (encoder, tap, weights, style), with the nearest one
 │   ├── PictureError            an input that is not a picture this program can use
 │   ├── OutputError             an output that exists, has an unknown suffix or cannot be written
-│   └── WeightsFileError        a weights file that is wrong, cut, or for another network
+│   ├── WeightsFileError        a weights file that is wrong, cut, or for another network
+│   └── StyleFileError          a style file that is wrong, cut, or made for another encoder or version
 └── RunError                    exit 1: the request was fine, carrying it out failed
     ├── MissingWeightsError     weights that are not on this machine, with the way to get them
     ├── DownloadError           a download that failed or brought the wrong bytes
@@ -50,6 +51,10 @@ class OutputError(UsageError):
 
 class WeightsFileError(UsageError):
     """A weights file is wrong, cut, or for another network."""
+
+
+class StyleFileError(UsageError):
+    """A style file is wrong, cut, or made for another encoder or another version of impasto."""
 
 
 class UnknownNameError(UsageError):

@@ -14,8 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn import functional
 
 Features = Mapping[str, Tensor]
+
+REACH = 7  # positions: 28 pixels at relu3_1
+DETAIL_FLOOR = 0.1  # least weight of a position in the content loss
 
 
 def gram(F: Tensor) -> Tensor:
@@ -66,14 +70,44 @@ def guided(F: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor | int]:
     return gram(F * T.to(F.dtype)), T.square().sum().clamp_min(torch.finfo(T.dtype).eps)
 
 
-def content_loss(F: Tensor, P: Tensor) -> Tensor:
-    """1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1). F, P: 1xNxHxW. Returns a scalar."""
-    return 0.5 * (wide(F) - P).square().sum()
+def content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
+    """1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1). F, P: 1xNxHxW; W: 1x1xHxW weights or None. Returns a scalar."""
+    return 0.5 * _weighted_squares(F, P, W).sum()
 
 
-def relative_content_loss(F: Tensor, P: Tensor) -> Tensor:
-    """Mean (F - P)^2 over the variance of P: 0 for the photograph, 1 for a picture of its mean features. Returns a scalar."""
-    return (wide(F) - P).square().mean() / P.var(correction=0).clamp_min(torch.finfo(P.dtype).eps)
+def relative_content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
+    """Mean (F - P)^2 over the variance of P: 0 for the photograph, 1 for a picture of its mean features. Returns a scalar.
+
+    F, P: 1xNxHxW; W: 1x1xHxW, how much each position counts, of mean about 1 (`detail`); None for all the same.
+    """
+    return _weighted_squares(F, P, W).mean() / P.var(correction=0).clamp_min(torch.finfo(P.dtype).eps)
+
+
+def _weighted_squares(F: Tensor, P: Tensor, W: Tensor | None) -> Tensor:
+    squares = (wide(F) - P).square()
+    return squares if W is None else squares * W
+
+
+def detail(P: Tensor) -> Tensor:
+    """How much of the photograph's shape is at each position: where the content loss should hold, and where the painting is free.
+
+    P: 1xNxHxW, the photograph's features. Returns 1x1xHxW float32 of mean nearly 1, at least DETAIL_FLOOR. The energy of P around its
+    local mean, over REACH positions, averaged over as many; its square root, over the mean of that. Skies and walls have little of it
+    and houses, faces and branches much, so a sky can take the painting's swirls while the houses below stand. Our own.
+    """
+    P = wide(P)
+    energy = _around((P - _around(P)).square().mean(1, keepdim=True))
+    relative = (energy / energy.mean().clamp_min(torch.finfo(P.dtype).tiny)).sqrt()
+    flat = float(energy.max()) <= torch.finfo(P.dtype).eps * float(P.square().mean())  # one colour: nothing stands out
+    weight = torch.ones_like(relative) if flat else relative / relative.mean()
+    return DETAIL_FLOOR + (1 - DETAIL_FLOOR) * weight
+
+
+def _around(x: Tensor) -> Tensor:
+    """Each position's mean over REACH x REACH positions around it, edges repeated."""
+    border = REACH // 2
+    padded = functional.pad(x, (border, border, border, border), mode="replicate")
+    return functional.avg_pool2d(padded, REACH, stride=1)
 
 
 def style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
@@ -102,17 +136,25 @@ def wide(x: Tensor) -> Tensor:
 
 
 class ContentLoss(nn.Module):
-    """Distance of the features at `tap` from the photograph's, P (1xNxHxW)."""
+    """Distance of the features at `tap` from the photograph's, P (1xNxHxW). W: 1x1xHxW weights of positions, None for all the same."""
 
-    def __init__(self, tap: str, P: Tensor, measure: Callable[[Tensor, Tensor], Tensor] = content_loss) -> None:
+    def __init__(
+        self,
+        tap: str,
+        P: Tensor,
+        measure: Callable[[Tensor, Tensor, Tensor | None], Tensor] = content_loss,
+        W: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.tap, self.measure = tap, measure
         self.P: Tensor
+        self.W: Tensor | None
         self.register_buffer("P", wide(P).detach())
+        self.register_buffer("W", W)
 
     def forward(self, image: Tensor, features: Features) -> Tensor:
         """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
-        return self.measure(features[self.tap], self.P)
+        return self.measure(features[self.tap], self.P, self.W)
 
 
 class StyleLoss(nn.Module):

@@ -88,6 +88,7 @@ METHOD = Group("Method", sort_key=3)
 MACHINE = Group("Machine", sort_key=4)
 OUTPUT = Group("Output", sort_key=0)
 COMPARISON = Group("Comparison", sort_key=1)
+CARD = Group("Card", sort_key=1)
 _BASE = defaults("impasto")
 
 
@@ -312,7 +313,16 @@ class Output(Saying):
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
         default=None,
         description="File to write: .png, .jpg, .webp or .tif. [default: PHOTO-STYLE.png beside the photograph; "
-        "demo: impasto-demo.png here]",
+        "demo: impasto-demo.png here; again: FILE-again beside FILE, in its format]",
+    )
+    no_metadata: Annotated[bool, _flag(OUTPUT)] = Field(
+        default=False,
+        description="Keep no settings in the file, and no word of impasto: it cannot be asked how it was made, nor made again.",
+    )
+    keep_exif: Annotated[bool, _flag(OUTPUT)] = Field(
+        default=False,
+        description="Keep in the file what the photograph's says of camera, exposure, date, owner and place, GPS among it; "
+        "without this nothing of it goes into the result.",
     )
     preview: Annotated[int | None, _flag(OUTPUT)] = Field(
         default=None,
@@ -323,6 +333,12 @@ class Output(Saying):
         default=None,
         description="Keep the making-of: a folder, a .gif, or an .mp4 (needs `pip install 'impasto[video]'`). [default: none]",
     )
+
+    @model_validator(mode="after")
+    def _all_or_nothing(self) -> Self:
+        if self.no_metadata and self.keep_exif:
+            raise ValueError("--no-metadata and --keep-exif exclude each other")
+        return self
 
 
 class Report(Saying):
@@ -342,6 +358,34 @@ class Report(Saying):
         description="Longer side of the photograph, in pixels, at which all are compared. [default: as in the smallest result, "
         "at most 1024]",
     )
+
+
+def _same(name: str) -> Any:
+    """The field of Options of that name, for another model."""
+    return Options.model_fields[name]
+
+
+class StyleFile(Saying):
+    """What a style file is made for and what is written on it; what the encoder sees through, as in Options."""
+
+    output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
+        default=None, description="File to write, .style. [default: PAINTING.style beside the painting]"
+    )
+    title: Annotated[str, _flag(CARD)] = Field(default="", max_length=300, description="What the painting is called.")
+    source: Annotated[str, _flag(CARD)] = Field(
+        default="", max_length=300, description="Who painted it, when, where it is from."
+    )
+    licence: Annotated[str, _flag(CARD, "--licence", "--license")] = Field(
+        default="", max_length=300, description="What others may do with it."
+    )
+    encoder: Annotated[EncoderName, _flag(METHOD)] = _same("encoder")
+    weights: Annotated[Path | None, _flag(METHOD)] = _same("weights")
+    pooling: Annotated[Literal["average", "max"], _flag(METHOD)] = _same("pooling")
+    padding: Annotated[Literal["zero", "replicate"], _flag(METHOD)] = _same("padding")
+
+    def options(self) -> Options:
+        """What of it is for a Stylizer. Raises OptionError."""
+        return Options.create(**{name: getattr(self, name) for name in self.model_fields_set & Options.model_fields.keys()})
 
 
 def explain(error: ValidationError, *, flags: bool = False) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import os
 import re
 import stat
@@ -29,9 +28,10 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from impasto import files
+from impasto import files, metadata
 from impasto.errors import MemoryLimitError, OptionError, OutputError, PictureError, SaveError
 from impasto.files import one_line, printable, reason
+from impasto.metadata import Kept
 
 Array: TypeAlias = npt.NDArray[Any]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -50,7 +50,7 @@ SUFFIXES: dict[str, str] = {
     ".tiff": "TIFF",
 }
 
-# TIFF's Predictor 2 (differences along a row) goes in with the EXIF tags, see `_exif`.
+# TIFF's Predictor 2 (differences along a row) goes in with the EXIF tags, see `metadata`.
 _ENCODING: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
@@ -60,7 +60,6 @@ _ENCODING: dict[str, dict[str, Any]] = {
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what libjpeg and libwebp write
-_MOST_SETTINGS = 60_000  # a JPEG keeps its EXIF in one segment of at most 64 KB
 
 # Everything Pillow decodes itself. Left out: formats that run another program (EPS), that are only identified, or that hold no
 # pictures. TGA has no signature, so it is tried last. HEIF is there when the user has registered a plugin for it.
@@ -71,9 +70,7 @@ _READABLE = (
 _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are grey
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # an ICC profile's colour space -> Pillow's mode
 
-_ORIENTATION, _SOFTWARE, _EXIF_IFD, _USER_COMMENT, _PREDICTOR = 0x0112, 0x0131, 0x8769, 0x9286, 0x013D
-_BITS, _PHOTOMETRIC, _PLANAR = 0x0102, 0x0106, 0x011C
-_COMMENT_CODE = b"ASCII\0\0\0"
+_ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR = 0x0112, 0x0102, 0x0106, 0x011C
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -512,12 +509,14 @@ def save(
     path: str | os.PathLike[str],
     *,
     settings: Mapping[str, object] | None = None,
+    exif: Kept | None = None,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Write a picture, whole or not at all; the suffix chooses PNG, JPEG (95, 4:4:4), WebP (lossless) or TIFF (deflate).
 
     image: sRGB; JPEG gets its transparent parts over white. The same image and settings give the same bytes.
-    settings: what JSON can hold; kept in the file's EXIF UserComment, see `read_settings`.
+    settings: what JSON can hold; kept in the file's EXIF UserComment, see `read_settings`. None: no word of impasto in the file.
+    exif: a photograph's, from `read_exif`, to be kept in the file as well.
     An existing file keeps its permissions, a new one gets those of any new file. Returns notes for the user.
 
     Raises OutputError as `check_output` does, also for a file that appears while this runs, and SaveError when the disk is
@@ -527,7 +526,10 @@ def save(
     name, kind = printable(path), SUFFIXES[target.suffix.lower()]
     try:
         plain, notes = _plain(image, kind)
-        data = _encode(plain, kind, _comment(settings))
+        stored = _comment(settings)
+        if exif and not metadata.fits(exif, stored):
+            exif, notes = None, [*notes, "is without the photograph's EXIF, which is damaged or too large to be kept"]
+        data = _encode(plain, kind, stored, exif or {})
         files.write(target, data, SUFFIXES, overwrite=overwrite)
     except OSError as error:
         raise SaveError(f"{name} could not be written: {reason(error)}") from error
@@ -555,37 +557,26 @@ def _plain(image: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:
 def _comment(settings: Mapping[str, object] | None) -> bytes | None:
     if settings is None:
         return None
-    comment = _COMMENT_CODE + json.dumps(dict(settings), allow_nan=False).encode("ascii")
-    if len(comment) > _MOST_SETTINGS:
+    stored = metadata.comment(settings)
+    if len(stored) > metadata.MOST_SETTINGS:
         raise _RefusedError(
-            f"its settings take {len(comment):,} bytes, more than the {_MOST_SETTINGS:,} that fit into a picture"
+            f"its settings take {len(stored):,} bytes, more than the {metadata.MOST_SETTINGS:,} that fit into a picture"
         )
-    return comment
+    return stored
 
 
 def encode(image: Image.Image, suffix: str) -> bytes:
     """The bytes of a picture file without settings, as `save` would write it. suffix: one of SUFFIXES."""
     kind = SUFFIXES[suffix]
-    return _encode(_plain(image, kind)[0], kind, None)
+    return _encode(_plain(image, kind)[0], kind, None, {})
 
 
-def _encode(image: Image.Image, kind: str, comment: bytes | None) -> bytes:
+def _encode(image: Image.Image, kind: str, stored: bytes | None, exif: Kept) -> bytes:
     # Into memory first: writing to the file itself Pillow says "encoder error -2" for a full disk.
     buffer = io.BytesIO()
-    image.save(buffer, kind, exif=_exif(kind, comment), icc_profile=_srgb_profile(), **_ENCODING[kind])
-    return buffer.getvalue()
-
-
-def _exif(kind: str, comment: bytes | None) -> Image.Exif:
-    exif = Image.Exif()
-    exif[_SOFTWARE] = "impasto"
-    if kind == "TIFF":
-        exif[_PREDICTOR] = 2
-        if comment:  # in the main directory, since Pillow cannot write an EXIF directory into a compressed TIFF
-            exif[_USER_COMMENT] = comment
-    elif comment:
-        exif[_EXIF_IFD] = {_USER_COMMENT: comment}
-    return exif
+    told = _ENCODING[kind] | metadata.arguments(kind, stored, exif)
+    image.save(buffer, kind, icc_profile=_srgb_profile(), **told)
+    return metadata.with_directories(buffer.getvalue(), exif) if kind == "TIFF" else buffer.getvalue()
 
 
 @functools.cache
@@ -601,22 +592,36 @@ def read_settings(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX
     """
     with _named(f"picture {printable(path)}"), _open(path) as file, _pillow(max_pixels):
         image = _identify(file)
+        return metadata.settings_in(image)
+
+
+def apart(image: Image.Image, path: str | os.PathLike[str]) -> tuple[float, int]:
+    """How much an image would differ from a picture file if it were saved in that file's format.
+
+    Returns the share of pixels that differ, and by how many of 255 levels at most; all of them if the sizes differ.
+    Raises PictureError when path is no picture.
+    """
+    stored = load(path)
+    suffix = Path(path).suffix.lower()
+    with Image.open(io.BytesIO(encode(image, suffix if suffix in SUFFIXES else ".png"))) as opened:
+        again = load(opened)
+    if stored.size != again.size:
+        return 1.0, BYTE
+    change = (stored.pixels - again.pixels).abs_().amax(dim=1)
+    return float((change > 0).float().mean()), round(float(change.max()) * BYTE)
+
+
+def read_exif(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Kept:
+    """What `save` can keep of a photograph's EXIF: camera, exposure, date, place, owner; empty where it has none that can be read.
+
+    Raises PictureError when path is no picture.
+    """
+    with _named(f"photograph {printable(path)}"), _open(path) as file, _pillow(max_pixels):
+        image = _identify(file)
         try:
-            exif = image.getexif()
-            software = exif.get(_SOFTWARE)
-            comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT, exif.get(_USER_COMMENT))
-            return _parse(software, comment)
-        except Exception:  # EXIF of any other program, in any state
-            return None
-
-
-def _parse(software: object, comment: object) -> dict[str, object] | None:
-    if not (isinstance(software, str) and software.startswith("impasto") and isinstance(comment, bytes)):
-        return None
-    if not comment.startswith(_COMMENT_CODE):
-        return None
-    settings = json.loads(comment[len(_COMMENT_CODE) :].rstrip(b"\0 "))
-    return settings if isinstance(settings, dict) else None
+            return metadata.photographed(image)
+        except Exception:  # a camera's broken EXIF
+            return {}
 
 
 # ---------------------------------------------------------------------------------------------------------------- words

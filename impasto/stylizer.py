@@ -20,6 +20,7 @@ from impasto.losses import (
     Term,
     VariationLoss,
     content_loss,
+    detail,
     relative_content_loss,
     relative_style_loss,
     style_loss,
@@ -30,7 +31,7 @@ from impasto.optimize import Objective, Scale, Size, Step, coarse_to_fine, longe
 from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, PictureLike
 from impasto.regions import Layout, Region
-from impasto.styles import Painted, Style
+from impasto.styles import Painted, Style, named, stored
 from impasto.weights import VGGWeights
 
 StyleLike: TypeAlias = PictureLike | Style
@@ -39,6 +40,7 @@ FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that n
 NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
 # Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
 CONTENT_MEASURE = {"gatys": content_loss, "impasto": relative_content_loss}
+CONTENT_WEIGHTS: dict[str, Callable[[Tensor], Tensor | None]] = {"gatys": lambda P: None, "impasto": detail}
 STYLE_MEASURE = {"gatys": style_loss, "impasto": relative_style_loss}
 
 
@@ -77,11 +79,21 @@ class Stylizer:
         return Run(self, photo, self._lay_out(photo, [self.style(one) for one in asked]))
 
     def style(self, source: StyleLike) -> Style:
-        """A painting's targets, to use for several photographs. Raises PictureError; OptionError for another Stylizer's Style."""
+        """A painting's targets, to use for several photographs; or those in a style file, or of one of the styles that have names.
+
+        Raises PictureError and StyleFileError; UnknownNameError for what is nearly a name; OptionError for another Stylizer's Style.
+        """
         if isinstance(source, Style):
             if source.encoder is not self.encoder:
                 raise OptionError("a Style can only be used with the Stylizer that made it")
             return source
+        file = named.style_file(source)
+        if file is not None:
+            return stored.load(file, self.encoder, self.options.style_taps)
+        return self.painting(source)
+
+    def painting(self, source: PictureLike) -> Painted:
+        """A painting's style, made from the picture itself. Raises PictureError."""
         picture = pictures.load(source, max_pixels=self.options.max_pixels, role="style picture")
         self.encoder.check_size(*picture.size, "style picture")
         return Painted(picture.pixels.to(self.device), self.encoder, self.options.style_taps, picture.notes)
@@ -128,8 +140,8 @@ class Run:
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
         self._check_size()
-        self.notes = (*stylizer.notes, *photo.notes, *layout.notes, *self._words_of_styles(longer))
         self.scales = self._scales(longer) if self.options.strength else []
+        self.notes = (*stylizer.notes, *photo.notes, *layout.notes, *self._words_of_styles())
         self.start = self._start()
         self.last: Step | None = None
 
@@ -142,8 +154,9 @@ class Run:
             return layout.recoloured(lambda painting: colors.match_luminance(painting, coloured))
         return layout
 
-    def _words_of_styles(self, longer: int) -> tuple[str, ...]:
-        words = (region.style.notes + region.style.words_at(self._style_side(longer)) for region in self.layout.regions)
+    def _words_of_styles(self) -> tuple[str, ...]:
+        sides = [self._style_side(max(scale.size)) for scale in self.scales]
+        words = (region.style.notes + (region.style.words_at(sides) if sides else ()) for region in self.layout.regions)
         return tuple(dict.fromkeys(word for some in words for word in some))
 
     def _style_side(self, longer: int) -> float:
@@ -254,7 +267,8 @@ class Run:
         features = self.encoder(pictures.resize(self.pixels, size))
         taps, measure = self.options.content_taps, CONTENT_MEASURE[self.options.method]
         weight = self._dialled(content=True) * self.options.content_weight / len(taps)
-        return [Term("content", weight, ContentLoss(tap, features[tap], measure)) for tap in taps]
+        weigh = CONTENT_WEIGHTS[self.options.method]
+        return [Term("content", weight, ContentLoss(tap, features[tap], measure, weigh(features[tap]))) for tap in taps]
 
     def _style_terms(self, size: Size) -> list[Term]:
         return [term for region in self.layout.regions for term in self._terms_of(region, size)]

@@ -95,6 +95,8 @@ def make_files(folder: Path) -> None:
     _make_odd_pictures(folder, random)
     _make_no_pictures(folder)
     _make_weights(folder)
+    _make_remembering(folder, photo)
+    _make_styles(folder)
     _make_forbidden(folder, photo)
 
 
@@ -160,12 +162,72 @@ def _make_weights(folder: Path) -> None:
     (folder / "matlab.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + bytes(50))
 
 
+# what a picture's settings say, by the picture's name; JSON, and not
+REMEMBERED = {
+    "foreign.png": None,
+    "gone.png": '{"inputs": {"photo": {"name": "photo.png", "sha256": ""}, "style": {"name": "gone.jpg", "sha256": ""}}}',
+    "no-inputs.png": '{"method": "impasto"}',
+    "no-init.png": '{"init": "photo.png", "inputs": {"photo": {"name": "photo.png", "sha256": ""}}}',
+    "fifo-input.png": '{"inputs": {"photo": {"name": "fifo.png", "sha256": ""}}}',
+    "folder-input.png": '{"inputs": {"photo": {"name": "a-folder", "sha256": ""}}}',
+    "long-input.png": '{"inputs": {"photo": {"name": "' + "n" * 5000 + '", "sha256": ""}}}',
+    "path-input.png": '{"inputs": {"photo": {"name": "../../etc/passwd", "sha256": ""}}}',
+    "types.png": '{"inputs": [1, 2], "seconds": {}}',
+    "nan.png": '{"seconds": NaN}',
+    "infinite.png": '{"seconds": 1e999}',
+    "huge-number.png": '{"size": 1' + "0" * 400 + "}",
+    "endless-number.png": '{"size": 1' + "0" * 50_000 + "}",
+    "huge-text.png": '{"seconds": "' + "s" * 50_000 + '"}',
+    "deep.png": "[" * 50_000,
+    "method.png": '{"method": "magic"}',
+    "list.png": "[]",
+    "null-option.png": '{"iterations": null}',
+}
+
+
+def _make_remembering(folder: Path, photo: Image.Image) -> None:
+    for name, settings in REMEMBERED.items():
+        exif = Image.Exif()
+        exif[0x0131] = "impasto" if settings is not None else "GIMP"
+        exif[0x8769] = {0x9286: b"ASCII\0\0\0" + (settings or "a comment").encode()}
+        photo.save(folder / name, exif=exif)
+
+
 def _make_forbidden(folder: Path, photo: Image.Image) -> None:
     for name in ("unreadable.png", "locked.png"):
         photo.save(folder / name)
     (folder / "unreadable.png").chmod(0)
     (folder / "locked.png").chmod(0o444)
     (folder / "closed").mkdir(mode=0o555)
+
+
+def _make_styles(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    whole = (ROOT / "impasto" / "assets" / "styles" / "great-wave.style").read_bytes()
+    (folder / "good.style").write_bytes(whole)
+    (folder / "cut.style").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.style").touch()
+    (folder / "text.style").write_text("This is no style.\n" * 50)
+    (folder / "folder.style").mkdir()
+    save_file({"x": np.zeros(3, np.float32)}, folder / "other.style")
+    length = int.from_bytes(whole[:8], "little")
+    card = json.loads(json.loads(whole[8 : 8 + length])["__metadata__"]["impasto style"])
+    tensors = {key: tensor for key, tensor in load_file(folder / "good.style").items() if key.startswith("-2/")}
+    changes: dict[str, dict[str, object]] = {
+        "vgg19": {"encoder": "vgg19"},
+        "retrained": {"digest": "0" * 64},
+        "format-9": {"format": 9, "impasto": "9.0"},
+        "no-taps": {"taps": []},
+        "typed": {"rungs": "all of them"},
+        "deep-card": {"title": ["x"] * 9},
+        "more-rungs": {"rungs": [-2, 7]},
+    }
+    for name, change in changes.items():
+        save_file(tensors, folder / f"{name}.style", {"impasto style": json.dumps(card | change)})
+    save_file(tensors, folder / "no-json.style", {"impasto style": "{" * 5000})
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "fifo.style")
 
 
 # ------------------------------------------------------------------------------------------------------------------ cases
@@ -433,13 +495,162 @@ def _compare_cases() -> Iterator[Case]:
     yield Case("compare by absent weights", compare("taken.png --judge vgg19"), "weights are not on this machine", FAILURE)
 
 
+# FILE and what follows it, and a pattern of what is said of it by `impasto again`
+AGAIN_LINES = {
+    "missing.png": "picture missing.png: no such file",
+    "text.jpg": "picture text.jpg: not a picture",
+    "a-folder": "picture a-folder: is a directory",
+    "photo.png": "photo.png has no settings: it was not made by impasto, or with --no-metadata",
+    "foreign.png": "foreign.png has no settings",
+    "http://127.0.0.1/a.png": "addresses are not fetched",
+    "gone.png": "style gone.jpg is neither beside gone.png nor in this folder; name it: impasto again",
+    "gone.png photo.png missing.jpg": "style picture missing.jpg: no such file",
+    "gone.png missing.jpg style.png": "photograph missing.jpg: no such file",
+    "gone.png --size 7": "--size must be from 16 to 65535",
+    "gone.png --sise 64": "--sise.*[Dd]id you mean.*--size",
+    "gone.png --method magic": "--method must be.*magic",
+    "gone.png photo.png style.png -o taken.png --size 32": "taken.png exists; add --overwrite",
+    "gone.png photo.png style.png -o photo.png --overwrite --size 32": "output photo.png is the input photo.png itself",
+    "gone.png photo.png style.png -o result.gif --size 32": "unknown suffix '.gif'",
+    "gone.png --no-metadata --keep-exif": "--no-metadata and --keep-exif exclude each other",
+    "gone.png --init missing.png photo.png style.png --size 32": "--init.*missing.png.*no such file",
+    "no-inputs.png": "no-inputs.png does not remember its photo; name it: impasto again",
+    "no-init.png": "no-init.png does not remember its init; name it: --init FILE",
+    "fifo-input.png": "photo fifo.png is neither beside",
+    "folder-input.png": "photo a-folder is neither beside",
+    "long-input.png": "photo n+ is neither beside",
+    "path-input.png": "its settings are damaged: inputs must name files without their folders.*passwd",
+    "types.png": "its settings are damaged: inputs",
+    "nan.png": "nan.png has no settings",
+    "infinite.png": "infinite.png has no settings",
+    "huge-number.png": "its settings cannot be used: size",
+    "endless-number.png": "endless-number.png has no settings",
+    "huge-text.png": "its settings are damaged: seconds must be a number, not 'ssss",
+    "deep.png": "deep.png has no settings",
+    "method.png": "its settings cannot be used: method must be 'impasto' or 'gatys', not 'magic'",
+    "list.png": "list.png has no settings",
+    "null-option.png": "its settings cannot be used: iterations must be a whole number, not None",
+    "foreign.png --json": "foreign.png has no settings",
+}
+INFO_FILES = {
+    "missing.png": "picture missing.png: no such file",
+    "text.jpg": "picture text.jpg: not a picture",
+    "a-folder": "picture a-folder: is a directory",
+    "photo.png": "photo.png has no settings: it was not made by impasto, or with --no-metadata",
+    "foreign.png": "foreign.png has no settings",
+    "http://127.0.0.1/a.png": "addresses are not fetched",
+    "path-input.png": "its settings are damaged: inputs",
+    "types.png": "its settings are damaged: inputs",
+    "nan.png": "nan.png has no settings",
+    "huge-text.png": "its settings are damaged: seconds",
+    "deep.png": "deep.png has no settings",
+    "foreign.png --json": "foreign.png has no settings",
+    "photo.png style.png": "style.png",
+    "photo.png --josn": "--josn",
+}
+
+
+def _again_cases() -> Iterator[Case]:
+    for line, says in AGAIN_LINES.items():
+        yield Case(f"again {line}", ("again", *shlex.split(line)), says, real=line == "gone.png")
+    for line, says in INFO_FILES.items():
+        yield Case(f"info {line}", ("info", *shlex.split(line)), says, real=line == "photo.png")
+    yield Case("again without a picture", ("again",), "FILE")
+    yield Case("info without a picture", ("info",), "FILE")
+    yield Case("--no-metadata --keep-exif", paint("--no-metadata --keep-exif"), "exclude each other")
+
+
+STYLE_FILES = {
+    "missing.style": "style file missing.style: no such file",
+    "cut.style": "cut.style is not a style file, or is cut short",
+    "empty.style": "empty.style is empty",
+    "text.style": "text.style is not a style file",
+    "folder.style": "folder.style is a directory",
+    "other.style": "other.style is safetensors, but not a style",
+    "format-9.style": "format-9.style is a style file of format 9, made by impasto 9.0.*reads format 1",
+    "no-taps.style": "no-taps.style.*card is damaged: taps",
+    "typed.style": "typed.style.*card is damaged: rungs",
+    "deep-card.style": "deep-card.style.*card is damaged: title",
+    "no-json.style": "no-json.style.*card is damaged",
+    f"{'s' * 300}.style": "too long",
+    "fifo.style": "fifo.style is not a regular file",
+    "sarry-night": "unknown style 'sarry-night'; did you mean 'starry-night'",
+}
+# behind PHOTO STYLE, where STYLE is a style file that is good for the defaults
+STORED_LINES = {
+    "--keep-colors luma": "keep_colors needs the painting itself",
+    "--keep-colors match": "keep_colors needs the painting itself",
+    "--content-mask photo.png --style-mask style.png": "style_mask needs the painting itself|no region|colour",
+    "--pooling average": "good.style was made for lite with max pooling.*not for lite with average pooling",
+    "--padding zero": "good.style was made for lite.*replicate padding, not for lite.*zero padding",
+    "--method gatys --encoder lite": "good.style was made for lite with max pooling",
+    "--taps trunk3_1": "good.style has no trunk3_1, only relu1_1",
+    "--mask taken.png=sarry-night": "unknown style 'sarry-night'; did you mean 'starry-night'",
+    "--mask taken.png=missing.style": "style file missing.style: no such file",
+}
+MAKE_LINES = {
+    "style.png -o new.stile": "unknown suffix '.stile'; did you mean '.style'",
+    "style.png -o good.style": "good.style exists; add --overwrite",
+    "style.png -o nowhere/new.style": "no directory nowhere",
+    "style.png -o folder.style --overwrite": "folder.style is a directory",
+    "missing.png": "style picture missing.png: no such file",
+    "text.jpg": "style picture text.jpg: not a picture",
+    "good.style": "style picture good.style: not a picture",
+    "4x4.png": "style picture is 4x4 pixels",
+    ".": "is a directory",
+    "http://127.0.0.1/a.png": "addresses are not fetched",
+    f"style.png --title {'t' * 301}": "--title must have at most 300|--title.*300 characters",
+    "style.png --encoder vgg20": "--encoder must be.*vgg20",
+    "style.png --pooling median": "--pooling must be.*median",
+    "style.png --titel x": "--titel.*[Dd]id you mean.*--title",
+    "style.png other.png": "other.png",
+    "style.png --json -o new.stile": "unknown suffix '.stile'",
+    "": "PAINTING",
+}
+
+
+def _style_cases() -> Iterator[Case]:
+    no_pipes = "" if hasattr(os, "mkfifo") else "needs a POSIX system"
+    for file, says in STYLE_FILES.items():
+        shown, skip = file if len(file) < 100 else "with an endless name", no_pipes if file == "fifo.style" else ""
+        yield Case(f"style file {shown}", paint(style=file), says, real=file in ("cut.style", "sarry-night"), skip=skip)
+        yield Case(f"style show {shown}", ("style", "show", file), says, skip=skip)
+    for file, says in {"vgg19.style": "made for vgg19", "retrained.style": "made for other weights of lite"}.items():
+        yield Case(f"style file {file}", paint(style=file), f"{file} was {says}.*impasto style make PAINTING --encoder lite")
+    yield Case("style file more-rungs.style", paint(style="more-rungs.style"), "damaged: it has no relu1_1 for 1448 pixels")
+    for line, says in STORED_LINES.items():
+        yield Case(f"good.style {line}", paint(line, style="good.style"), says)
+    for line, says in MAKE_LINES.items():
+        shown = line if len(line) < 100 else "with an endless title"
+        yield Case(f"style make {shown}", ("style", "make", *shlex.split(line)), says)
+    closed = "not as root" if AS_ROOT else ""
+    yield Case(
+        "style make into a closed folder", ("style", "make", "style.png", "-o", "closed/x.style"), "not writable", skip=closed
+    )
+    yield Case(
+        "style make for absent weights", ("style", "make", "style.png", "--encoder", "vgg19"), "not on this machine", FAILURE
+    )
+    yield Case("style show a picture", ("style", "show", "photo.png"), "photo.png is neither a .style file nor one")
+    yield Case("style show nothing", ("style", "show"), "STYLE")
+    yield Case("styles of what", ("styles", "photo.png"), "photo.png")
+
+
 def _lite() -> str:
     return str(ROOT / "impasto" / "assets" / "lite.safetensors")
 
 
 def cases() -> list[Case]:
     """Every case, in the order of the table."""
-    return [*_picture_cases(), *_size_cases(), *_output_cases(), *_option_cases(), *_weights_cases(), *_compare_cases()]
+    return [
+        *_picture_cases(),
+        *_size_cases(),
+        *_output_cases(),
+        *_option_cases(),
+        *_weights_cases(),
+        *_compare_cases(),
+        *_again_cases(),
+        *_style_cases(),
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------- running

@@ -12,7 +12,22 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commandline.md"
-COMMANDS = ("", "demo", "compare", "weights", "weights list", "weights fetch", "weights path", "weights import")
+COMMANDS = (
+    "",
+    "demo",
+    "info",
+    "again",
+    "styles",
+    "style",
+    "style make",
+    "style show",
+    "compare",
+    "weights",
+    "weights list",
+    "weights fetch",
+    "weights path",
+    "weights import",
+)
 
 
 def help_of(command: str) -> str:

@@ -613,7 +613,17 @@ def test_the_demo_needs_nothing(cli: Callable[..., Said], here: Path) -> None:
     again = cli("demo", "--size", 64, "--iterations", 3)
     assert again.code == 2
     assert "--overwrite" in again.stderr
+    assert "the style is that of The Scream" in said.stderr
     assert cli("demo", "--size", 32, "--taps", "relu1_1", "--iterations", 2, "-o", "other.webp").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["--pooling average", "--keep-colors luma", "--method gatys --encoder lite", "--taps trunk3_1"]
+)
+def test_the_demo_takes_a_painting_where_a_stored_style_will_not_do(cli: Callable[..., Said], words: str) -> None:
+    said = cli("demo", "--size", 32, "--iterations", 2, *words.split())
+    assert said.code == 0
+    assert "the painting is strokes.jpg" in said.stderr
 
 
 def test_weights_list(cli: Callable[..., Said]) -> None:

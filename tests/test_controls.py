@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def test_strength_is_one_dial_from_the_photograph_to_the_painting(photo: Path, p
     assert list(style[:-1]) == sorted(style[:-1], reverse=True)
     assert style[-1] < 1.05 * style[-2]  # no photograph left to hold it back, and no better for it
     assert content[0] == pytest.approx(0, abs=1e-3)  # the photograph, but for its rounding
-    assert content[-1] > 2 * content[2]
+    assert content[-1] > 1.3 * content[2]
 
 
 def test_strength_0_is_the_photograph_resized(photo: Path, painting: Path) -> None:
@@ -134,6 +135,16 @@ def test_a_painting_too_small_for_the_scale_is_enlarged_and_said_so(photo: Path,
     words = {scale: impasto.Stylizer(style_scale=scale, **QUICK).run(photo, small).notes for scale in (0.5, 4)}
     assert words[0.5] == ()
     assert "50x40 pixels and is enlarged to 256" in words[4][0]
+
+
+def test_between_two_rungs_the_targets_are_nearly_the_paintings_own(painting: Path) -> None:
+    style = impasto.Stylizer(**QUICK).style(painting)
+    assert isinstance(style, Painted)
+    for longer in (152, 215, 304):
+        mixed, exact = style.targets(longer), style.squeezed(style.size_at(longer))
+        for tap, A in exact.items():
+            assert (mixed[tap] - A).square().sum() < 0.02 * A.square().sum(), (longer, tap)
+    assert style.targets(181) is style.at(1)
 
 
 # -------------------------------------------------------------------------------------------------------------------- blend
@@ -324,19 +335,17 @@ def test_frames_go_to_a_folder_or_a_gif(cli: Callable[..., int]) -> None:
     assert (np.asarray(Image.open(f"making/{names[-1]}")) == np.asarray(Image.open("out.png"))).all()
     assert cli("--frames", "making.gif", "--overwrite") == 0
     with Image.open("making.gif") as film:
-        assert (film.n_frames, film.size) == (12, (48, 32))
+        assert 6 <= film.n_frames <= 12  # Pillow joins frames that are alike: a step may bring nothing better
+        assert film.size == (48, 32)
 
 
 def test_frames_become_a_film(cli: Callable[..., int]) -> None:
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
     assert cli("--frames", "making.mp4") == 0
-    reader = imageio_ffmpeg.read_frames("making.mp4")
-    about = next(reader)
-    frames = [np.frombuffer(frame, np.uint8) for frame in reader]
-    assert about["size"] == (48, 32)
-    assert len(frames) >= 12
-    last = frames[-1].reshape(32, 48, 3).astype(float)
-    assert np.abs(last - np.asarray(Image.open("out.png"))).mean() < 12
+    words = [ffmpeg, "-loglevel", "error", "-i", "making.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    film = np.frombuffer(subprocess.run(words, capture_output=True, check=True).stdout, np.uint8).reshape(-1, 32, 48, 3)
+    assert len(film) == 12 + 24  # every step, and the last for two seconds more
+    assert np.abs(film[-1].astype(float) - np.asarray(Image.open("out.png"))).mean() < 12
 
 
 def test_frames_never_replace_what_is_there(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,13 +17,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
     {"errors"},
-    {"files"},
+    {"files", "metadata"},
     {"options", "pictures", "colors", "devices", "weights"},
     {"encoders", "losses", "masks"},
     {"styles"},
     {"regions"},
     {"optimize"},
     {"stylizer"},
+    {"records"},
     {"report"},
     {"cli"},
 )

@@ -11,8 +11,10 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
+from impasto import losses
 from impasto.losses import (
     ContentLoss,
     StyleLoss,
@@ -394,3 +396,65 @@ def test_weighted_sums_by_name_to_equation_7() -> None:
     assert sums["variation"].item() == pytest.approx(2 * reference.total_variation(PICTURE[0].numpy()), rel=1e-12)
     total = sums["content"] + sums["style"]
     assert total.item() == pytest.approx(reference.total_loss(content, style, alpha, beta), rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------------------ detail
+
+
+def test_detail_is_the_definition_in_numpy() -> None:
+    P = np.random.default_rng(0).standard_normal((5, 12, 17)) * np.linspace(0.2, 3, 17)
+
+    def mean(x: reference.Array) -> reference.Array:
+        smooth: Any = uniform_filter  # which has no types
+        return np.asarray(smooth(x, losses.REACH, mode="nearest"))
+
+    energy = mean(((P - np.stack([mean(channel) for channel in P])) ** 2).mean(0))
+    root = np.sqrt(energy / energy.mean())
+    expected = losses.DETAIL_FLOOR + (1 - losses.DETAIL_FLOOR) * root / root.mean()
+    found = losses.detail(torch.from_numpy(P)[None].float())
+    assert found.shape == (1, 1, 12, 17)
+    np.testing.assert_allclose(found[0, 0].numpy(), expected, rtol=1e-4)
+    assert float(found.mean()) == pytest.approx(1, abs=1e-5)
+
+
+def test_detail_of_one_colour_is_the_same_everywhere() -> None:
+    for value in (0.0, 0.3, 100.0):
+        weight = losses.detail(torch.full((1, 4, 9, 9), value))
+        assert torch.equal(weight, torch.ones(1, 1, 9, 9))
+
+
+def test_detail_frees_the_sky_and_holds_the_houses() -> None:
+    P = torch.zeros(1, 3, 40, 40)
+    P[..., 20:, :] = torch.rand(1, 3, 20, 40, generator=torch.Generator().manual_seed(0))
+    weight = losses.detail(P)
+    assert weight[..., :10, :].max() == pytest.approx(losses.DETAIL_FLOOR)
+    assert weight[..., 30:, :].min() > 1
+
+
+def test_a_weighted_content_loss_counts_positions_by_their_weight() -> None:
+    F, P = (torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in (1, 2))
+    W = torch.rand(1, 1, 4, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    by_hand = sum(float(W[0, 0, y, x] * ((F - P)[0, :, y, x] ** 2).sum()) for y in range(4) for x in range(5))
+    assert float(losses.content_loss(F, P, W)) == pytest.approx(by_hand / 2, rel=1e-12)
+    assert float(losses.relative_content_loss(F, P, W)) == pytest.approx(by_hand / 60 / P.numpy().var(), rel=1e-12)
+    assert float(losses.content_loss(F, P)) == pytest.approx(float(losses.content_loss(F, P, torch.ones_like(W))), rel=1e-12)
+
+
+# -------------------------------------------------------------------------------------------------------------- guided Gram
+
+
+def test_the_guided_gram_matrix_is_its_definition_and_blind_outside() -> None:
+    F = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    T = torch.zeros(1, 1, 4, 5, dtype=torch.float64)
+    T[..., :2], T[..., 2] = 1, 0.5
+    G, M = losses.guided(F, T)
+    rows = (F * T)[0].flatten(1).numpy()
+    np.testing.assert_allclose(G.numpy(), rows @ rows.T, rtol=1e-12)
+    assert float(M) == pytest.approx(4 * 2 + 4 * 0.25)
+    changed = F.clone()
+    changed[..., 3:] = 99
+    assert torch.equal(losses.guided(changed, T)[0], G)
+    everywhere, count = losses.guided(F, torch.ones_like(T))
+    whole, positions = losses.guided(F, None)
+    assert torch.equal(everywhere, whole)
+    assert float(count) == positions == 20

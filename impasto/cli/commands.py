@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from impasto import __version__
+from impasto.cli.again import again, info
 from impasto.cli.compare import compare
-from impasto.cli.console import INTERRUPTED, fail, follow, note, refuse_address, seconds
+from impasto.cli.console import note
+from impasto.cli.painting import ASSETS, paint_picture
+from impasto.cli.styles import style_app, styles
 from impasto.cli.weights import weights_app
-from impasto.errors import OptionError, OutputError, RunError
+from impasto.errors import OptionError
 from impasto.options import Options, Output
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from impasto.optimize import Step
-    from impasto.stylizer import Run
-
-ASSETS = Path(__file__).parent.parent / "assets"
 EXAMPLES = """\
 Examples:
 
     impasto demo
     impasto photo.jpg painting.jpg
+    impasto photo.jpg starry-night
     impasto photo.jpg painting.jpg -o result.jpg --size 1024 --strength 0.7
     impasto photo.jpg painting.jpg another.jpg --blend 0.7 0.3 --keep-colors luma
     impasto photo.jpg painting.jpg --method gatys --encoder vgg19
@@ -42,6 +32,13 @@ Examples:
 
     impasto compare photo.jpg painting.jpg photo-painting.png
     impasto compare photo.jpg painting.jpg impasto=photo-painting.png other=download.jpg -o report.html
+"""
+AGAIN_EXAMPLES = """\
+Examples:
+
+    impasto again photo-painting.png
+    impasto again photo-painting.png --size 2048 --quality best
+    impasto again photo-painting.png other-photo.jpg -o other.png
 """
 
 app = App(
@@ -53,6 +50,10 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says what became of the picture
 )
 app.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
+app.command(info, usage="Usage: impasto info FILE [--json]", help_epilogue="")
+app.command(again, usage="Usage: impasto again FILE [PHOTO [STYLE...]] [OPTIONS]", help_epilogue=AGAIN_EXAMPLES)
+app.command(styles)
+app.command(style_app)
 app.command(weights_app)
 
 Flattened = Parameter(name="*")
@@ -73,13 +74,14 @@ def paint(
     photo: Path
         The photograph: what the result shows.
     styles: Path
-        The painting: what the result looks like. Several are blended, see --blend; with --mask there may be none.
+        The painting: what the result looks like. A picture, a .style file, or a name that `impasto styles` lists. Several are blended,
+        see --blend; with --mask there may be none.
     """
     options = options or Options()
     if not (styles or options.mask):
         raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
     name = "-".join([photo.stem, *([style.stem for style in styles] or ["painted"])])
-    return _paint(photo, styles, photo.parent / f"{name}.png", output or Output(), options)
+    return paint_picture(photo, styles, photo.parent / f"{name}.png", output or Output(), options)
 
 
 @app.command
@@ -89,131 +91,20 @@ def demo(
     options: Annotated[Options | None, Flattened] = None,
 ) -> int:
     """Repaint a sample photograph; writes impasto-demo.png here. Needs no files and no network."""
+    style, what = _demo_style(options or Options())
     if not (output and output.quiet):
-        note("the photograph is Chelsea the cat (CC0), the painting is strokes.jpg; both come with impasto")
-    style = ASSETS / "strokes.jpg"
-    return _paint(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options or Options())
+        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
+    return paint_picture(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options or Options())
 
 
-def _paint(photo: Path, styles: tuple[Path, ...], default: Path, output: Output, options: Options) -> int:
-    began = time.monotonic()
-    for file in (photo, *styles):
-        refuse_address(file)
-    from impasto import pictures  # only now: torch takes a second to load, and help and usage errors need not wait for it
-    from impasto.cli.making import watchers
-    from impasto.stylizer import Stylizer
-
-    run = Stylizer(options).run(photo, styles)
-    target = pictures.check_output(output.output or default, overwrite=output.overwrite, size=run.size)
-    _spare_inputs(target, photo, *styles, *options.files())
-    with watchers(run, target, output) as watch:
-        for word in run.notes:
-            note(word, quiet=output.quiet)
-        problem = _follow(run, watch, quiet=output.quiet)
-    if problem and run.last is None:
-        return _report_failure(problem, output)
-    took = time.monotonic() - began
-    settings = run.settings() | {
-        "impasto": __version__,
-        "photo": photo.name,
-        "styles": [style.name for style in styles],
-        "seconds": round(took, 1),
-    }
-    with _unhurried():
-        target, notes = _save(run.image(), target, settings, overwrite=output.overwrite)
-    for word in notes:
-        note(word, quiet=output.quiet)
-    return _report(run, target, took, problem, output)
-
-
-def _spare_inputs(target: Path, *inputs: Path) -> None:
-    """Raise OutputError if the output is one of the inputs, even with --overwrite: nobody means to lose the photograph."""
-    for file in inputs:
-        if target.exists() and target.samefile(file):
-            raise OutputError(f"output {target} is the input {file} itself; choose another name")
-
-
-@contextlib.contextmanager
-def _unhurried() -> Iterator[None]:
-    """Let a second Ctrl-C not spoil the saving that the first one asked for."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _save(image: Image.Image, target: Path, settings: dict[str, object], *, overwrite: bool) -> tuple[Path, tuple[str, ...]]:
-    """Save under the output's name, or under the next free one if a file has appeared there while we painted."""
-    from impasto import pictures
-
-    name = target
-    for number in itertools.count(2):
-        try:
-            return name, pictures.save(image, name, settings=settings, overwrite=overwrite)
-        except OutputError:
-            if overwrite or not name.exists():
-                raise
-            name = target.with_name(f"{target.stem}-{number}{target.suffix}")
-    raise AssertionError("unreachable")
-
-
-def _follow(run: Run, watch: Callable[[Step], None], *, quiet: bool) -> tuple[str, int] | None:
-    """Paint to the end, letting `watch` see every step. Returns what cut it short and the exit code, or None."""
-
-    def watched() -> Iterator[Step]:
-        for step in run:
-            watch(step)
-            yield step
-
-    try:
-        follow(watched(), quiet=quiet)
-    except KeyboardInterrupt:
-        return "interrupted", INTERRUPTED
-    except RunError as error:
-        return str(error), error.exit_code
-    return None
-
-
-def _report_failure(problem: tuple[str, int], output: Output) -> int:
-    message, code = problem
-    return fail(f"{message}; nothing was written", code, as_json=output.json_line)
-
-
-def _report(run: Run, target: Path, took: float, problem: tuple[str, int] | None, output: Output) -> int:
-    message, code = problem or ("", 0)
-    size = f"{run.size[1]}x{run.size[0]}"
-    if problem:
-        fail(f"{message}{_how_far(run)}; the best picture so far is in {target}", code)
-    elif not output.quiet:
-        print(f"wrote {target} ({size}) in {seconds(took)}", flush=True)
-    if output.json_line:
-        print(
-            json.dumps(_summary(run, target, took) | ({"error": message} if problem else {}) | {"exit_code": code}), flush=True
-        )
-    return code
-
-
-def _how_far(run: Run) -> str:
-    """Words such as " at 40%, still at 256x170 and enlarged", for a run that was cut short."""
-    step = run.last
-    if step is None:
-        return ""
-    height, width = step.picture.shape[-2:]
-    return f" at {step.done:.0%}" + ("" if (height, width) == run.size else f", still at {width}x{height} and enlarged")
-
-
-def _summary(run: Run, target: Path, took: float) -> dict[str, object]:
-    step = run.last
-    return {
-        "output": str(target),
-        "width": run.size[1],
-        "height": run.size[0],
-        "seconds": round(took, 2),
-        "losses": dict(step.losses) if step else {},
-        "notes": list(run.notes),
-        "settings": run.settings(),
-    }
+def _demo_style(options: Options) -> tuple[Path, str]:
+    """A style for the demo, and what it is: one that has a name or, where these options need more than that, a painting."""
+    asked, usual = options.changed(encoder="lite"), Options(encoder="lite")
+    same = ("method", "weights", "pooling", "padding", "keep_colors", "style_mask")  # what a stored style is fixed for
+    if (
+        options.encoder in ("auto", "lite")
+        and all(getattr(asked, name) == getattr(usual, name) for name in same)
+        and set(asked.style_taps) <= set(usual.style_taps)
+    ):
+        return ASSETS / "styles" / "the-scream.style", "the style is that of The Scream (`impasto styles` lists more)"
+    return ASSETS / "strokes.jpg", "the painting is strokes.jpg"

@@ -17,6 +17,10 @@ def build(weights: VGGWeights, taps: Iterable[str], *, pooling: Pooling, padding
 
     Raises UnknownNameError for a tap it does not have, WeightsFileError for weights that end before the deepest.
     """
-    if weights.network == "lite":
-        return Lite(weights.tensors, taps, pooling=pooling, padding=padding)
-    return VGG(weights.network, weights.tensors, taps, pooling=pooling, padding=padding)
+    encoder = (
+        Lite(weights.tensors, taps, pooling=pooling, padding=padding)
+        if weights.network == "lite"
+        else VGG(weights.network, weights.tensors, taps, pooling=pooling, padding=padding)
+    )
+    encoder.digest = weights.digest
+    return encoder

@@ -21,9 +21,11 @@ class Encoder(nn.Module):
 
     taps: names of the features `forward` returns. pooling, padding: see the options of the same name.
     Subclasses set `known`, every tap name from shallow to deep. Parameters are frozen: only the picture is optimised.
+    digest: of the weights, where they came from `impasto.weights`; a stored style is for one encoder and says by this which.
     """
 
     name: str
+    digest: str = ""
     known: Sequence[str]
 
     def __init__(self, taps: Iterable[str], pooling: Pooling, padding: Padding) -> None:

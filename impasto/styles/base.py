@@ -69,8 +69,8 @@ class Style:
         """The targets of the painting squeezed to (height, width), whatever its proportions (the published method)."""
         return self.targets(max(size))
 
-    def words_at(self, longer: float) -> tuple[str, ...]:
-        """What to tell the user about a use at up to `longer` pixels."""
+    def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """What to tell the user about a use at these longer sides, in pixels."""
         return ()
 
     def recoloured(self, change: Callable[[Tensor], Tensor]) -> Style:
@@ -124,9 +124,10 @@ class Painted(Style):
         needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
         return pictures.fit((height, width), max(longer, needed))
 
-    def words_at(self, longer: float) -> tuple[str, ...]:
+    def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """Say so if the painting has to be enlarged."""
         height, width = self.painting.shape[-2:]
+        longer = max(sides)
         if longer <= max(height, width):
             return ()
         return (
@@ -159,9 +160,9 @@ class Blend(Style):
         """The mean of the styles' targets at (height, width)."""
         return mix([(style.squeezed(size), weight) for style, weight in self.parts])
 
-    def words_at(self, longer: float) -> tuple[str, ...]:
+    def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """What each of the styles has to say."""
-        return tuple(word for style, _ in self.parts for word in style.words_at(longer))
+        return tuple(word for style, _ in self.parts for word in style.words_at(sides))
 
     def recoloured(self, change: Callable[[Tensor], Tensor]) -> Blend:
         """The blend of the recoloured styles."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +48,16 @@ class VGGWeights:
     def complete(self) -> bool:
         """Whether no convolution of the network is missing. What is embedded is always complete."""
         return self.network not in DEPTHS or len(self.convolutions) == sum(DEPTHS[self.network])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the tensors in the order of their names: the same for the same weights, whatever file they came from."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tensors):
+            tensor = self.tensors[name]
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.float().contiguous().numpy().astype("<f4", copy=False).tobytes())
+        return digest.hexdigest()
 
 
 def convolution_shapes(network: str) -> dict[str, tuple[int, int, int, int]]:

@@ -1,0 +1,90 @@
+"""Paint one photograph at several settings of every control, and lay each control out as a strip of pictures.
+
+    python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...]
+
+Strips: strength, style scale, a blend of PAINTING and OTHER, kept colours, and a mask (the upper half like OTHER; the lower half kept);
+with `--only names`, every style that comes with impasto.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import impasto
+from impasto.report.contact import cell, contact_sheet
+from impasto.styles import named
+
+Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (words, styles, options) of each picture
+NAMES_A_ROW = 4
+
+
+def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, Strip]:
+    """{control: strip}."""
+    return {
+        "strength": [(f"--strength {s:g}", [painting], {"strength": s}) for s in (0, 0.25, 0.5, 0.75, 1)],
+        "style_scale": [(f"--style-scale {s:g}", [painting], {"style_scale": s}) for s in (0.25, 0.5, 1, 2, 4)],
+        "blend": [(f"--blend {1 - b:g} {b:g}", [painting, other], {"blend": (1 - b, b)}) for b in (0, 0.25, 0.5, 0.75, 1)],
+        "keep_colors": [(f"--keep-colors {how}", [painting], {"keep_colors": how}) for how in ("off", "luma", "match")],
+        "mask": [
+            ("--mask upper=OTHER", [painting], {"mask": (f"{upper}={other}",)}),
+            ("--mask lower=keep", [painting], {"mask": (f"{lower}=keep",)}),
+        ],
+    }
+
+
+def names() -> dict[str, Strip]:
+    """The styles that have names, in rows."""
+    known = named.names()
+    rows = [known[first : first + NAMES_A_ROW] for first in range(0, len(known), NAMES_A_ROW)]
+    return {", ".join(row): [(name, [name], {}) for name in row] for row in rows}
+
+
+def masks(photo: Path, folder: Path) -> tuple[Path, Path]:
+    """White above and white below, with a soft edge between."""
+    with Image.open(photo) as image:
+        width, height = image.size
+    ramp = Image.linear_gradient("L").resize((width, height // 6))  # black to white, downwards
+    lower = Image.new("L", (width, height), 255)
+    lower.paste(0, (0, 0, width, height // 2))
+    lower.paste(ramp, (0, height // 2 - height // 12))
+    upper = lower.point(lambda value: 255 - value)
+    for name, mask in (("upper", upper), ("lower", lower)):
+        mask.save(folder / f"{name}.png")
+    return folder / "upper.png", folder / "lower.png"
+
+
+def main() -> None:
+    """Paint and lay out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("painting", type=Path)
+    parser.add_argument("other", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("controls.jpg"))
+    parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", help="these controls only")
+    arguments = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        every = strips(arguments.painting, arguments.other, *masks(arguments.photo, Path(folder)))
+        chosen = {name: row for name, row in every.items() if not arguments.only or name in arguments.only}
+        if arguments.only == ["names"]:
+            chosen = names()
+        for control, row in chosen.items():
+            began = time.perf_counter()
+            images = [
+                (words, impasto.stylize(arguments.photo, styles, size=arguments.size, **more)) for words, styles, more in row
+            ]
+            rows.append([cell(image, words, arguments.size) for words, image in images])
+            print(f"{control}: {time.perf_counter() - began:.0f} s", flush=True)
+    contact_sheet(rows).save(arguments.output, quality=88)
+    print(f"wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
