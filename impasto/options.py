@@ -50,7 +50,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "max_pixels": 200_000_000,
         },
     ),
-    ({"quality": "draft"}, {"iterations": 120}),
+    ({"quality": "draft"}, {"iterations": 90}),
     ({"quality": "best"}, {"iterations": 1000}),
     ({"encoder": "lite"}, {"pooling": "max"}),
     (
@@ -282,12 +282,6 @@ class Options(BaseModel):
             return cls(**given)
         except ValidationError as error:
             raise OptionError(explain(error)) from None
-
-    def files(self) -> list[Path]:
-        """Every picture these options name: masks and their styles, the start."""
-        named = [file for file in (self.content_mask, self.style_mask) if file]
-        named += [Path(part) for text in self.mask for part in text.rpartition("=")[::2] if part != "keep"]
-        return named + ([Path(self.init)] if self.init not in ("content", "noise") else [])
 
     def changed(self, **given: Any) -> Self:
         """These options with `given` on top; what was never asked for follows the new method's and encoder's defaults."""

@@ -27,6 +27,8 @@ from impasto.errors import OptionError, UsageError
 from impasto.options import defaults
 from impasto.styles import named
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUICK = ("--size", "32", "--iterations", "3", "--device", "cpu")
 SUFFIXES = (".png", ".jpg", ".webp", ".tif")
 MAKE, MODEL, ORIENTATION, DATE, HOST, EXIF, GPS = 0x010F, 0x0110, 0x0112, 0x0132, 0x013C, 0x8769, 0x8825
@@ -51,14 +53,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     noise(tmp_path / "style.png", 48, 40, seed=2)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "bad_inputs.py"
 
@@ -29,15 +30,6 @@ script: Any = _import(SCRIPT)
 CASES = script.cases()
 GOOD = script.Outcome(2, "", "impasto: scale 1/1 8x8  step 1/2  style 3  50%, 1 s left\nimpasto: no such file\n", 0.1)
 CASE = script.Case("example", ("photo.png", "style.png"), "no such file")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from a second thread, and on a busy machine threads that wait for each other lose minutes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,10 @@ from impasto.report import fine_share, palette_distance
 from impasto.report.metrics import content_distance, style_distances
 from impasto.styles import Blend, Painted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 QUICK: dict[str, Any] = {"size": 64, "iterations": 40, "device": "cpu", "precision": "fp32"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -301,6 +294,24 @@ def test_a_flat_photograph_is_painted_too(painting: Path) -> None:
     flat = np.full((48, 64, 3), 128, np.uint8)
     result = np.asarray(impasto.stylize(flat, painting, **QUICK | {"iterations": 150})).astype(float)
     assert result.std() > 10
+
+
+def test_panoramas_tiny_pictures_and_black_and_white_paintings_are_painted(photo: Path, painting: Path) -> None:
+    cat = np.asarray(Image.open(photo))
+    panorama = cat[100:120, :400]
+    grey = np.asarray(Image.open(painting).convert("L"))
+    for content, style, size in ((panorama, painting, (320, 16)), (cat[:32, :32], painting, (64, 64)), (cat, grey, (64, 43))):
+        longer = max(size)
+        result = impasto.stylize(content, style, **QUICK | {"size": longer})
+        assert result.size == size
+        start = pictures.to_image(pictures.resize(tensor_of(content), size[::-1]))
+        assert np.abs(np.asarray(result).astype(float) - np.asarray(start)).mean() > 3
+    drained = np.asarray(impasto.stylize(cat, grey, **QUICK)).astype(float)
+    assert np.ptp(drained, axis=2).mean() < 0.6 * np.ptp(np.asarray(start).astype(float), axis=2).mean()
+
+
+def tensor_of(pixels: np.ndarray) -> torch.Tensor:
+    return pictures.load(pixels).pixels
 
 
 def test_the_photograph_as_its_own_painting_hardly_changes(photo: Path) -> None:

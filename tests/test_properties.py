@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,21 +14,14 @@ from PIL import Image
 import impasto
 from impasto.errors import ImpastoError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 painted: list[tuple[int, int]] = []
 steady = settings(
     derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 sides = st.sampled_from((16, 17, 31, 40, 64, 320))
 KINDS = ("noise", "flat", "grey", "black", "white", "lines")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @st.composite

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,11 @@ from impasto.errors import OptionError, OutputError, StyleFileError, UnknownName
 from impasto.styles import Painted, Stored, named
 from impasto.styles.palette import palette
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 QUICK: dict[str, Any] = {"size": 64, "iterations": 6, "device": "cpu", "precision": "fp32", "style_taps": TAPS}
 Edit = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
