@@ -424,11 +424,11 @@ def test_detail_of_one_colour_is_the_same_everywhere() -> None:
 
 
 def test_detail_frees_the_sky_and_holds_the_houses() -> None:
-    P = torch.zeros(1, 3, 80, 80)
-    P[..., 40:, :] = torch.rand(1, 3, 40, 80, generator=torch.Generator().manual_seed(0))
+    P = torch.zeros(1, 3, 160, 60)
+    P[..., 80:, :] = torch.rand(1, 3, 80, 60, generator=torch.Generator().manual_seed(0))
     weight = losses.detail(P)
-    assert weight[..., :20, :].max() == pytest.approx(losses.DETAIL_FLOOR)
-    assert weight[..., 60:, :].min() > 1
+    assert weight[..., :40, :].max() == pytest.approx(losses.DETAIL_FLOOR)
+    assert weight[..., 120:, :].min() > 1
 
 
 def test_a_weighted_content_loss_counts_positions_by_their_weight() -> None:

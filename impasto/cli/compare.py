@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 
 from impasto.cli.console import fail, note, refuse_address
-from impasto.errors import OptionError
+from impasto.errors import OptionError, PictureError
 from impasto.options import Report
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def compare(
     from impasto import files  # only now: torch takes a second to load
     from impasto.report import page
     from impasto.report.comparison import Comparison, find_judge, lay_out
+    from impasto.styles import named as styles
 
+    if styles.style_file(style):
+        raise PictureError(
+            f"{files.printable(style)} is a stored style, which holds no painting to compare with; name the painting"
+        )
     target = report.output or photo.with_name(f"{photo.stem}-{style.stem}.html")
     files.check(target, SUFFIXES, overwrite=report.overwrite)
     judge = find_judge(report.judge)
