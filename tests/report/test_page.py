@@ -198,7 +198,7 @@ def test_pictures_are_embedded_once_each_anew_and_not_too_large() -> None:
     assert page.count("data:image/jpeg;base64,") == 3
     for image in (first, second, third):
         assert image.format == "JPEG"
-        assert set(image.getexif()) == {0x0131}  # the name of the program
+        assert not image.getexif()
     assert np.abs(np.asarray(second.convert("RGB"), float).mean((0, 1)) / 255 - (0.2, 0.4, 0.8)).max() < 0.01
     assert np.abs(np.asarray(third.convert("RGB"), float) / 255 - ramp()[0].permute(1, 2, 0).numpy()).max() < 0.05
 
