@@ -79,7 +79,7 @@ def load_weight(
     Raises PictureError: not a picture, another aspect ratio (by more than 2 percent, and by a pixel or more), or black everywhere.
     """
     picture = pictures.load(source, max_pixels=max_pixels, role=role)
-    _check_aspect(picture.size, size, role)
+    check_aspect(picture.size, size, role)
     weight = colors.luminance(_over_black(picture))
     if weight.max() == 0:
         raise PictureError(f"{role} is black everywhere, so it selects nothing; white is what counts")
@@ -90,8 +90,11 @@ def _over_black(picture: pictures.Picture) -> Tensor:
     return picture.pixels if picture.alpha is None else picture.pixels * picture.alpha
 
 
-def _check_aspect(found: tuple[int, int], wanted: tuple[int, int], role: str) -> None:
-    """Tiny sizes are rounded by more than 2 percent, so a side may also be up to a pixel from what the other one asks for."""
+def check_aspect(found: tuple[int, int], wanted: tuple[int, int], role: str) -> None:
+    """Raise PictureError for a mask whose (height, width) has another aspect than its picture's.
+
+    Tiny sizes are rounded by more than 2 percent, so a side may also be up to a pixel from what the other one asks for.
+    """
     (height, width), (wanted_height, wanted_width) = found, wanted
     ratio = (width * wanted_height) / (height * wanted_width)
     off = min(abs(wanted_width * ratio - wanted_width), abs(wanted_height / ratio - wanted_height))

@@ -54,14 +54,20 @@ def whole(styles: Sequence[Style], blend: Sequence[float]) -> Style:
     return Blend([(style, share / sum(shares)) for style, share in zip(styles, shares, strict=True) if share])
 
 
-def paired(style: Style, content_mask: Path, style_mask: Path, *, max_pixels: int) -> Layout:
+def paired(style: Style, photo: Picture, content_mask: Path, style_mask: Path, *, max_pixels: int) -> Layout:
     """Each part of the photograph gets the style of the part of the painting that has its colour in the masks.
 
     Gatys et al. 2017, section 4. Raises PictureError for masks that cannot be used, OptionError for a style without its painting.
     """
     found = masks.paired_regions(content_mask, style_mask, max_pixels=max_pixels)
+    masks.check_aspect(_size(found.pairs[0][0]), photo.size, "content mask")
     regions = tuple(Region(style.masked(there), here) for here, there in found.pairs)
     return Layout(regions, notes=found.notes)
+
+
+def _size(weight: Tensor) -> tuple[int, int]:
+    """(height, width) of 1x1xHxW."""
+    return int(weight.shape[-2]), int(weight.shape[-1])
 
 
 def layered(

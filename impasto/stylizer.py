@@ -107,7 +107,7 @@ class Stylizer:
         if options.content_mask and options.style_mask:
             if base is None:
                 raise OptionError("content_mask and style_mask need a painting")
-            return regions.paired(base, options.content_mask, options.style_mask, max_pixels=limit)
+            return regions.paired(base, photo, options.content_mask, options.style_mask, max_pixels=limit)
         layers = [(mask, style) for mask, _, style in (text.rpartition("=") for text in options.mask)]
         return regions.layered(base, photo, layers, self.style, max_pixels=limit)
 

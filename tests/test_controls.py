@@ -274,6 +274,8 @@ def test_a_masked_painting_has_the_gram_matrix_of_its_part(painting: Path) -> No
         ({"mask": ("missing.png=keep",)}, PictureError, "missing.png"),
         ({"mask": ("white.png=keep",)}, OptionError, "leave nothing to paint"),
         ({"content_mask": "green.png", "style_mask": "black.png"}, PictureError, "#00ff00"),
+        ({"content_mask": "square.png", "style_mask": "white.png"}, PictureError, "content mask is 50x50.*451x300"),
+        ({"content_mask": "white.png", "style_mask": "square.png"}, PictureError, "style mask is 50x50.*640x512"),
     ],
 )
 def test_masks_that_cannot_be_used(

@@ -12,7 +12,7 @@ from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
 from impasto.losses import guided
-from impasto.masks import guidance
+from impasto.masks import check_aspect, guidance
 
 Size = tuple[int, int]  # (height, width) in pixels
 Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}
@@ -140,7 +140,9 @@ class Painted(Style):
         return Painted(change(self.painting), self.encoder, self.taps, self.notes, self.weight)
 
     def masked(self, weight: Tensor) -> Painted:
-        """The style of a part of the painting. weight: 1x1xhxw, 0..1, of any size."""
+        """The style of a part of the painting. weight: 1x1xhxw, 0..1, of the painting's aspect. Raises PictureError for another."""
+        size, wanted = ((int(x.shape[-2]), int(x.shape[-1])) for x in (weight, self.painting))
+        check_aspect(size, wanted, "style mask")
         return Painted(self.painting, self.encoder, self.taps, self.notes, weight.to(self.painting.device))
 
 
