@@ -21,6 +21,14 @@ Features = Mapping[str, Tensor]
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
 
+# Where colours are looked at from: along red, green and blue, and along the diagonals of the cube (light to dark, and three hues).
+DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))
+QUANTILES = 256  # of the colours along a direction
+PALETTE_SIDE = (
+    64  # pixels: colours are those of a picture averaged over blocks, which leave the longer side this, or less than twice it
+)
+LEAST_SPREAD = 1e-3  # variance of colours, in 0..1, so that a painting of one colour is no division by 0
+
 
 def gram(F: Tensor) -> Tensor:
     """Gram matrix G_ij = sum_k F_ik F_jk (Gatys et al. 2016, equation 3), summed in float32 or better.
@@ -120,6 +128,64 @@ def relative_style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     return ((G - A) / M).square().sum() / (A / M).square().sum().clamp_min(torch.finfo(A.dtype).eps)
 
 
+def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
+    """A picture's colours along each of the DIRECTIONS, sorted: the values in the middle of QUANTILES equal parts of the picture.
+
+    image: 1x3xHxW, 0..1; T: 1x1xhxw, 0..1, of any size: how much each place counts; None for all the same. Returns 7xQUANTILES.
+    The weighted mean of two pictures' is that of the palette between them (the sliced barycentre of Bonneel et al. 2015).
+    """
+    values, ranks, _ = _sorted_colours(image, T)
+    return _interpolated(_middles(QUANTILES, values), ranks, values)
+
+
+def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
+    """How far the picture's colours are from the painting's, wherever they are: 0 for the same ones. Returns a scalar.
+
+    The squared sliced Wasserstein distance (Rabin et al. 2011), mean over the DIRECTIONS, over the variance of the painting's colours.
+    Gram matrices hold means of products and leave the rest of a palette open; this is what they leave.
+    image: 1x3xHxW, 0..1; Q: 7xQUANTILES, the painting's `quantiles`; T: 1x1xhxw, 0..1, the region that gets them; None for all.
+    """
+    values, ranks, weights = _sorted_colours(image, T)
+    squares = (values - _interpolated(ranks, _middles(Q.shape[1], values), Q)).square()
+    distance = (squares * weights).sum() / weights.expand_as(values).sum().clamp_min(torch.finfo(values.dtype).eps)
+    return distance / Q.var(dim=1, correction=0).mean().clamp_min(LEAST_SPREAD)
+
+
+def _sorted_colours(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The colours along each direction, sorted: (values, ranks in 0..1, weights), each 7xM, or 1xM where rows are alike."""
+    height, width = image.shape[-2:]
+    block = max(1, max(height, width) // PALETTE_SIDE)
+    small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
+    directions = functional.normalize(torch.tensor(DIRECTIONS, dtype=image.dtype, device=image.device))
+    colours = small[0].flatten(1)
+    if T is None:
+        values = (directions @ colours).sort(dim=1, stable=True).values
+        ranks = _middles(values.shape[1], values)
+        return values, ranks, torch.ones_like(ranks)
+    shares = functional.interpolate(T.to(image), size=small.shape[-2:], mode="area").flatten()
+    inside = shares.nonzero()[:, 0]
+    values, order = (directions @ colours[:, inside]).sort(dim=1, stable=True)
+    weights = shares[inside][order]
+    ranks = (weights.cumsum(1) - weights / 2) / weights.sum(1, keepdim=True)
+    return values, ranks, weights
+
+
+def _middles(count: int, like: Tensor) -> Tensor:
+    """The middles of `count` equal parts of 0..1, 1xcount."""
+    return ((torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count)[None]
+
+
+def _interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+    """Row by row, ys at x, linear between the points (xs, ys) and constant beyond them; one row of x or xs stands for all of them."""
+    rows = max(len(x), len(xs))
+    x, xs = x.expand(rows, -1).contiguous(), xs.expand(rows, -1).contiguous()
+    after = torch.searchsorted(xs, x).clamp_max(xs.shape[1] - 1)
+    before = (after - 1).clamp_min(0)
+    low, high = xs.gather(1, before), xs.gather(1, after)
+    share = ((x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)).clamp(0, 1)
+    return torch.lerp(ys.take_along_dim(before, 1), ys.take_along_dim(after, 1), share)
+
+
 def total_variation(image: Tensor) -> Tensor:
     """Sum of squared differences of neighbouring pixels, per value (Mahendran and Vedaldi 2015, beta = 2).
 
@@ -183,6 +249,21 @@ class StyleLoss(nn.Module):
         return self.measure(G, self.A * M, M)
 
 
+class PaletteLoss(nn.Module):
+    """`palette_loss` of the picture to the painting's colours, Q (7xQUANTILES), in the region T (1x1xhxw), or None for the whole."""
+
+    def __init__(self, Q: Tensor, T: Tensor | None = None) -> None:
+        super().__init__()
+        self.Q: Tensor
+        self.T: Tensor | None
+        self.register_buffer("Q", Q.detach())
+        self.register_buffer("T", T)
+
+    def forward(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW; features are not looked at. Returns a scalar."""
+        return palette_loss(image, self.Q, self.T)
+
+
 class VariationLoss(nn.Module):
     """`total_variation` of the picture; it has no target."""
 
@@ -193,7 +274,7 @@ class VariationLoss(nn.Module):
 
 @dataclass(frozen=True)
 class Term:
-    """One weighted summand of the total: `name` groups terms in reports ("content", "style", "variation")."""
+    """One weighted summand of the total: `name` groups terms in reports ("content", "style", "palette", "variation")."""
 
     name: str
     weight: float

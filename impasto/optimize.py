@@ -17,6 +17,7 @@ from impasto.styles.base import RATIO, rung
 Size = tuple[int, int]  # (height, width) in pixels
 Objective = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
 
+LEAST_STEPS = 2  # at a scale: the first step only looks
 HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
 FIRST_STEP = 0.02  # root mean square change of the picture, in its range 0..1, by a first step
 LONGEST_STEP = 0.03  # by any step
@@ -54,14 +55,16 @@ class Step:
 
 
 def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
-    """Share `iterations` out among scales, in proportion to 1 / sqrt(longer side): more where a step is cheap, 1 at least.
+    """Share `iterations` out among scales, in proportion to 1 / sqrt(longer side): more where a step is cheap, LEAST_STEPS at least.
 
-    sizes: from coarse to fine. The steps add up to `iterations`, or to one a scale if that is more.
+    sizes: from coarse to fine. Where there are too few steps for all, the coarsest are left out; a single step makes one scale.
     """
-    extra = max(0, iterations - len(sizes))
+    sizes = sizes[-max(1, iterations // LEAST_STEPS) :]
+    least = min(iterations, LEAST_STEPS)
+    extra = iterations - least * len(sizes)
     shares = [max(size) ** -0.5 for size in sizes]
-    steps = [1 + math.floor(extra * share / sum(shares)) for share in shares]
-    left = max(0, iterations - sum(steps))  # less than one a scale: the coarsest get them
+    steps = [least + math.floor(extra * share / sum(shares)) for share in shares]
+    left = iterations - sum(steps)  # less than one a scale: the coarsest get them
     return [Scale(size, number + (i < left)) for i, (size, number) in enumerate(zip(sizes, steps, strict=True))]
 
 

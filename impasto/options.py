@@ -41,6 +41,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "style_taps": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
             "content_weight": 1.0,
             "style_weight": 100.0,
+            "palette_weight": 20.0,
             "tv_weight": 0.0,
             "pooling": "average",
             "padding": "replicate",
@@ -60,6 +61,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "iterations": 500,
             "content_taps": ("relu4_2",),
             "style_weight": 1e3,
+            "palette_weight": 0.0,
             "pooling": "average",
             "padding": "zero",
             "precision": "fp32",
@@ -188,6 +190,13 @@ class Options(BaseModel):
     style_weight: Annotated[float, _flag(METHOD)] = _option(
         "style_weight", "Weight of the painting (beta); higher is more painted.", ge=0, le=1e12, allow_inf_nan=False
     )
+    palette_weight: Annotated[float, _flag(METHOD)] = _option(
+        "palette_weight",
+        "Weight of the painting's palette: higher brings its colours in the same shares.",
+        ge=0,
+        le=1e12,
+        allow_inf_nan=False,
+    )
     tv_weight: Annotated[float, _flag(METHOD)] = _option(
         "tv_weight", "Weight of total variation; higher is smoother.", ge=0, le=1e12, allow_inf_nan=False
     )
@@ -257,8 +266,8 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
-        if self.content_weight == self.style_weight == 0:
-            raise ValueError("content_weight and style_weight must not both be 0")
+        if self.content_weight == self.style_weight == self.palette_weight == 0:
+            raise ValueError("content_weight, style_weight and palette_weight must not all be 0")
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
@@ -40,7 +40,7 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 ENVIRONMENT = {"IMPASTO_HOME": "home", "IMPASTO_OFFLINE": ""}
 # What may be said before the error: progress, and notes on what was not taken as it stood.
 NOTE = re.compile(
-    r"impasto: (scale \d+/\d+ .*|.*(is animated|holds several pictures|colour profile|stands in for it|stands in;).*)"
+    r"impasto: (\d+%, .*|.*(is animated|holds several pictures|colour profile|so lite stands in,|the nearest stands in,).*)"
 )
 
 
@@ -213,7 +213,8 @@ def _make_styles(folder: Path) -> None:
     save_file({"x": np.zeros(3, np.float32)}, folder / "other.style")
     length = int.from_bytes(whole[:8], "little")
     card = json.loads(json.loads(whole[8 : 8 + length])["__metadata__"]["impasto style"])
-    tensors = {key: tensor for key, tensor in load_file(folder / "good.style").items() if key.startswith("-2/")}
+    kept = ("-2/", "quantiles")
+    tensors = {key: tensor for key, tensor in load_file(folder / "good.style").items() if key.startswith(kept)}
     changes: dict[str, dict[str, object]] = {
         "vgg19": {"encoder": "vgg19"},
         "retrained": {"digest": "0" * 64},
@@ -346,7 +347,7 @@ OPTION_LINES = {
     "--style-weight 1e13": "--style-weight must be at most 1.*1e13",
     "--content-weight -1": "--content-weight must be at least 0.*-1",
     "--content-weight nan": "--content-weight must be a finite number.*nan",
-    "--content-weight 0 --style-weight 0": "--content-weight and --style-weight must not both be 0",
+    "--content-weight 0 --style-weight 0 --palette-weight 0": "--content-weight, --style-weight and --palette-weight must not all be 0",
     "--tv-weight nan": "--tv-weight must be a finite number.*nan",
     "--tv-weight -0.1": "--tv-weight must be at least 0.*-0.1",
     "--iterations 0": "--iterations must be at least 1.*0",
@@ -567,7 +568,7 @@ STYLE_FILES = {
     "text.style": "text.style is not a style file",
     "folder.style": "folder.style is a directory",
     "other.style": "other.style is safetensors, but not a style",
-    "format-9.style": "format-9.style is a style file of format 9, made by impasto 9.0.*reads format 1",
+    "format-9.style": "format-9.style is a style file of format 9, made by impasto 9.0.*reads format 2",
     "no-taps.style": "no-taps.style.*card is damaged: taps",
     "typed.style": "typed.style.*card is damaged: rungs",
     "deep-card.style": "deep-card.style.*card is damaged: title",
@@ -662,36 +663,37 @@ class TooLongError(BaseException):
 
 def run(case: Case, folder: Path, *, real: bool = False) -> Outcome:
     """Run a case in the folder, in this process or in one of its own, and put the folder back as it was."""
-    before = snapshot(folder)
-    outcome = _run_process(case, folder) if real else _run_here(case, folder)
-    changes = tuple(_undo(folder, before))
-    return Outcome(outcome.code, outcome.stdout, outcome.stderr, outcome.seconds, changes)
+    with restored(folder) as changes:
+        outcome = call(case.words, folder, case.environment, real=real)
+    return replace(outcome, changes=tuple(changes))
 
 
-def _run_process(case: Case, folder: Path) -> Outcome:
+def call(words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, *, real: bool = False) -> Outcome:
+    """Run a command line in the folder, in this process or in one of its own. environment: variables on top of ENVIRONMENT."""
+    variables = ENVIRONMENT | dict(environment or {})
+    return _run_process(words, folder, variables) if real else _run_here(words, folder, variables)
+
+
+def _run_process(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Outcome:
     began = time.monotonic()
-    environment = os.environ | ENVIRONMENT | dict(case.environment) | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "impasto", *case.words]
+    environment = os.environ | dict(variables) | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "impasto", *words]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False
     )
     return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
 
-def _run_here(case: Case, folder: Path) -> Outcome:
+def _run_here(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Outcome:
     from impasto.cli import main
 
     stdout, stderr, code = io.StringIO(), io.StringIO(), "no exit code"
     result: int | str = code
     began = time.monotonic()
-    with (
-        _inside(folder, ENVIRONMENT | dict(case.environment)),
-        contextlib.redirect_stdout(stdout),
-        contextlib.redirect_stderr(stderr),
-    ):
+    with _inside(folder, variables), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
             with _time_limit():
-                result = main(list(case.words))
+                result = main(list(words))
         except TooLongError:
             result = f"took more than {MOST_SECONDS} s"
         except SystemExit as error:
@@ -734,6 +736,16 @@ def _time_limit() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def restored(folder: Path) -> Iterator[list[str]]:
+    """Put the folder back as it was when the block ends, and add to the list what had changed."""
+    before, changes = snapshot(folder), list[str]()
+    try:
+        yield changes
+    finally:
+        changes.extend(_undo(folder, before))
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int, bytes]]:

@@ -109,7 +109,7 @@ def test_the_record_says_how_it_was_made(cli: Callable[..., Said], here: Path) -
     assert found["encoder_digest"] == impasto.Stylizer(device="cpu").encoder.digest != ""
     assert (found["width"], found["height"]) == (32, 27)
     assert found["seconds"] > 0
-    assert found["losses"].keys() == {"content", "style", "variation"}
+    assert found["losses"].keys() == {"content", "style", "palette", "variation"}
     with Image.open("out.png") as image:
         assert found["picture"] == hashlib.sha256(b"RGB 32x27\n" + np.asarray(image).tobytes()).hexdigest()
 

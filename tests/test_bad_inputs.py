@@ -28,7 +28,7 @@ def _import(file: Path) -> ModuleType:
 
 script: Any = _import(SCRIPT)
 CASES = script.cases()
-GOOD = script.Outcome(2, "", "impasto: scale 1/1 8x8  step 1/2  style 3  50%, 1 s left\nimpasto: no such file\n", 0.1)
+GOOD = script.Outcome(2, "", "impasto: 50%, 1 s left  scale 1/1 8x8  step 1/2  style 3\nimpasto: no such file\n", 0.1)
 CASE = script.Case("example", ("photo.png", "style.png"), "no such file")
 
 

@@ -316,7 +316,7 @@ def test_the_last_line_of_json(cli: Callable[..., Said]) -> None:
     assert (said.json["output"], said.json["exit_code"]) == (STEMS, 0)
     assert pixels_of(STEMS).shape == (said.json["height"], said.json["width"], 3)
     assert 0 < said.json["seconds"] < 60
-    assert set(said.json["losses"]) == {"content", "style", "variation"}
+    assert set(said.json["losses"]) == {"content", "style", "palette", "variation"}
     assert all(loss >= 0 for loss in said.json["losses"].values())
     assert impasto.Options(**said.json["settings"]).iterations == 2
     assert said.stdout.startswith("wrote ")
@@ -362,7 +362,8 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Callable[..., S
     assert said.code == 0
     lines = said.words.splitlines()
     assert len(lines) == 6
-    pattern = r"impasto: (\d+)%, (?:estimating|\d+ s left)  scale (\d)/2 (\d+x\d+)  step (\d)/(\d)  content \S+  style \S+"
+    losses = r"content \S+  style \S+  palette \S+"
+    pattern = rf"impasto: (\d+)%, (?:estimating|\d+ s left)  scale (\d)/2 (\d+x\d+)  step (\d)/(\d)  {losses}"
     found = [match.groups() for line in lines if (match := re.fullmatch(pattern, line))]
     assert len(found) == 6
     assert {(scale, size) for _, scale, size, *_ in found} == {("1", "128x107"), ("2", "181x151")}

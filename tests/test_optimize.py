@@ -272,16 +272,15 @@ sizes = st.lists(st.tuples(st.integers(16, 4000), st.integers(16, 4000)), min_si
 
 @steady
 @given(sizes, st.integers(1, 2000))
-def test_every_scale_gets_a_step(sizes: list[Size], iterations: int) -> None:
+def test_every_scale_gets_a_step_to_look_and_one_to_change(sizes: list[Size], iterations: int) -> None:
     scales = schedule(sizes, iterations)
-    assert [scale.size for scale in scales] == sizes
-    assert all(scale.steps >= 1 for scale in scales)
+    assert [scale.size for scale in scales] == sizes[-max(1, iterations // 2) :]
+    assert all(scale.steps >= min(2, iterations) for scale in scales)
 
 
 @steady
-@given(sizes, st.integers(0, 300))
-def test_steps_add_up_to_the_iterations(sizes: list[Size], more: int) -> None:
-    iterations = len(sizes) + more
+@given(sizes, st.integers(1, 300))
+def test_steps_add_up_to_the_iterations(sizes: list[Size], iterations: int) -> None:
     assert sum(scale.steps for scale in schedule(sizes, iterations)) == iterations
 
 
@@ -297,13 +296,13 @@ def test_coarse_scales_get_at_least_as_many_steps(sizes: list[Size], iterations:
 def test_shares_follow_one_over_the_root_of_the_side(sizes: list[Size], iterations: int) -> None:
     ideal = [1 / math.sqrt(max(size)) for size in sizes]
     for scale, share in zip(schedule(sizes, iterations), ideal, strict=True):
-        # one step each comes first, and whole steps are handed out: both move a scale by less than the number of scales
-        assert abs(scale.steps - iterations * share / sum(ideal)) <= len(sizes)
+        # two steps each come first, and whole steps are handed out: together they move a scale by less than twice their number
+        assert abs(scale.steps - iterations * share / sum(ideal)) <= 2 * len(sizes)
 
 
 def test_schedule_of_the_default() -> None:
     scales = schedule([(side * 3 // 4, side) for side in longer_sides(512)], 330)
-    assert [scale.steps for scale in scales] == [91, 76, 64, 54, 45]
+    assert [scale.steps for scale in scales] == [90, 76, 65, 54, 45]
 
 
 # -------------------------------------------------------------------------------------------------------------- longer_sides

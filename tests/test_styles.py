@@ -250,7 +250,7 @@ def shrink(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda card, tensors: card.update(format=2, impasto="9.1"), "format 2, made by impasto 9.1.*reads format 1.*anew"),
+        (lambda card, tensors: card.update(format=3, impasto="9.1"), "format 3, made by impasto 9.1.*reads format 2.*anew"),
         (
             lambda card, tensors: card.update(digest="0" * 64),
             "other weights of lite.*impasto style make PAINTING --encoder lite",
@@ -262,6 +262,7 @@ def shrink(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (lambda card, tensors: card.update(palette=[["red", 1]]), "card is damaged: palette"),
         (lambda card, tensors: card.pop("digest"), "card is damaged: digest"),
         (lambda card, tensors: card.update(title="x" * 301), "card is damaged: title"),
+        (lambda card, tensors: tensors.pop("quantiles"), "damaged: it has not the colours"),
         (drop, "damaged: it has no relu2_1 for 128 pixels"),
         (shorten, "damaged: relu2_1 has not the shape"),
         (shrink, "damaged: relu2_1 has not the shape"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,9 +31,9 @@ LONGEST_GIF = 480  # pixels; larger GIFs take tens of megabytes
 def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step], None]]:
     """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done."""
     watching: list[Callable[[Step], None]] = []
-    frames = Frames(run, output.frames, overwrite=output.overwrite) if output.frames else None
     if output.preview:
         watching.append(Preview(run, target, output.preview, overwrite=output.overwrite))
+    frames = Frames(run, output.frames, overwrite=output.overwrite) if output.frames else None
     if frames:
         watching.append(frames)
 
@@ -40,9 +41,24 @@ def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step]
         for one in watching:
             one(step)
 
-    yield watch
-    if frames:
-        frames.write()
+    try:
+        yield watch
+        if frames:
+            frames.write()
+    finally:
+        if frames:
+            frames.tidy()
+
+
+def replaces(output: Output, target: Path, file: Path) -> bool:
+    """Whether a frame or a preview may be written over `file`."""
+    file = file.resolve()
+    if output.frames:
+        frames = output.frames.resolve()
+        if file == frames or (file.parent == frames and re.fullmatch(r"\d{4,}\.png", file.name)):
+            return True
+    preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
+    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
 
 
 class Preview:
@@ -71,6 +87,7 @@ class Frames:
         self.kind = self.place.suffix.lower()
         self.images: list[Image.Image] = []
         self.count, self.next = 0, 0.0
+        self.new = False  # whether the folder is
         if self.kind == ".mp4":
             _ffmpeg()
         if self.kind in (".gif", ".mp4"):
@@ -85,6 +102,7 @@ class Frames:
         try:
             if self.place.exists() and (not self.place.is_dir() or (any(self.place.iterdir()) and not self.overwrite)):
                 raise OutputError(f"{name} exists and is no empty folder; name another, or add --overwrite")
+            self.new = not self.place.exists()
             self.place.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
@@ -103,10 +121,18 @@ class Frames:
             pictures.save(image, self.place / f"{self.count:04}.png", overwrite=True)
 
     def write(self) -> None:
-        """Write a GIF or MP4; a folder is written already. Raises SaveError."""
+        """Write a GIF or MP4; a folder is written already. At strength 0 the one frame is the picture. Raises SaveError."""
+        if not self.run.scales:
+            self._keep(self.run.image())
         if self.kind and self.images:
             data = _gif(self.images) if self.kind == ".gif" else _mp4(self.images)
             files.write(self.place, data, (self.kind,), overwrite=self.overwrite)
+
+    def tidy(self) -> None:
+        """Remove a folder that was made for frames and got none."""
+        if self.new and not (self.kind or self.count):
+            with contextlib.suppress(OSError):
+                self.place.rmdir()
 
 
 def _opaque(image: Image.Image, longest: int | None) -> Image.Image:

@@ -42,13 +42,16 @@ def paint_picture(
         pictures,
         records,
     )  # only now: torch takes a second to load, and help and usage errors need not wait for it
-    from impasto.cli.making import watchers
+    from impasto.cli.making import replaces, watchers
     from impasto.stylizer import Stylizer
 
     run = Stylizer(options).run(photo, styles)
     target = pictures.check_output(output.output or default, overwrite=output.overwrite, size=run.size)
     sources = records.sources(photo, styles, options)
     _spare_inputs(target, sources.values())
+    for file in sources.values():
+        if replaces(output, target, file):
+            raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
     exif = pictures.read_exif(photo, max_pixels=options.max_pixels) if output.keep_exif else {}
     if output.keep_exif and not exif:
         note(f"photograph {printable(photo)} has no EXIF that could be kept", quiet=output.quiet)

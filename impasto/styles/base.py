@@ -11,7 +11,7 @@ from torch import Tensor
 from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
-from impasto.losses import guided
+from impasto.losses import guided, quantiles
 from impasto.masks import check_aspect, guidance
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -45,8 +45,8 @@ class Style:
     """Targets for one encoder at any scale.
 
     encoder: where they are taken; taps: at which of its taps; notes: words for the user from loading.
-    A subclass gives `at`: the targets on a rung of the ladder of scales. Between rungs `targets` interpolates, so that a style
-    read from a file, which holds rungs only, is what its painting is.
+    A subclass gives `quantiles`, and `at`: the targets on a rung of the ladder of scales. Between rungs `targets` interpolates, so
+    that a style read from a file, which holds rungs only, is what its painting is.
     """
 
     def __init__(self, encoder: Encoder, taps: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
@@ -56,6 +56,10 @@ class Style:
 
     def at(self, number: int) -> Targets:
         """The targets on rung `number`."""
+        raise NotImplementedError
+
+    def quantiles(self) -> Tensor:
+        """The painting's colours at any scale, 7xQUANTILES (`losses.quantiles`)."""
         raise NotImplementedError
 
     def targets(self, longer: float) -> Targets:
@@ -107,11 +111,16 @@ class Painted(Style):
 
     @torch.no_grad()
     def squeezed(self, size: Size) -> Targets:
-        """The targets of the painting squeezed to (height, width)."""
+        """The targets of the painting squeezed to (height, width). Raises PictureError for a size too small for the encoder."""
         if size not in self._known:
+            self.encoder.check_size(*size, "style picture at this size and style scale")
             features = self.encoder(pictures.resize(self.painting, size))
             self._known[size] = {tap: self._gram(features[tap]) for tap in self.taps}
         return self._known[size]
+
+    def quantiles(self) -> Tensor:
+        """The colours of the painting, or of the part of it that counts."""
+        return quantiles(self.painting, self.weight)
 
     def _gram(self, F: Tensor) -> Tensor:
         weight = None if self.weight is None else guidance(self.weight, (F.shape[-2], F.shape[-1]))
@@ -120,14 +129,22 @@ class Painted(Style):
 
     def size_at(self, longer: int) -> Size:
         """The painting's size with a longer side of `longer` pixels, or more if it is too narrow for the encoder then."""
+        return pictures.fit((int(self.painting.shape[-2]), int(self.painting.shape[-1])), max(longer, self._least()))
+
+    def _least(self) -> int:
+        """The longer side at which the shorter is enough for the encoder."""
         height, width = self.painting.shape[-2:]
-        needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
-        return pictures.fit((height, width), max(longer, needed))
+        return math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
 
     def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
-        """Say so if the painting has to be enlarged."""
+        """Say so if the painting has to be enlarged, or cannot be made as small as asked for."""
         height, width = self.painting.shape[-2:]
-        longer = max(sides)
+        longer, least = max(sides), self._least()
+        if round(longer) < least:
+            return (
+                f"the painting would have to be {round(longer)} pixels long, which is too small for encoder {self.encoder.name}: "
+                f"it is taken at {least}, so its strokes are larger",
+            )
         if longer <= max(height, width):
             return ()
         return (
@@ -158,6 +175,11 @@ class Blend(Style):
         """The mean of the styles' targets on rung `number`."""
         return mix([(style.at(number), weight) for style, weight in self.parts])
 
+    def quantiles(self) -> Tensor:
+        """The mean of the styles' quantiles: the palette between theirs."""
+        (first, share), *rest = self.parts
+        return sum((style.quantiles() * weight for style, weight in rest), first.quantiles() * share)
+
     def squeezed(self, size: Size) -> Targets:
         """The mean of the styles' targets at (height, width)."""
         return mix([(style.squeezed(size), weight) for style, weight in self.parts])
@@ -169,3 +191,7 @@ class Blend(Style):
     def recoloured(self, change: Callable[[Tensor], Tensor]) -> Blend:
         """The blend of the recoloured styles."""
         return Blend([(style.recoloured(change), weight) for style, weight in self.parts])
+
+    def masked(self, weight: Tensor) -> Style:
+        """A blend has no one painting that a mask could be of. Raises OptionError."""
+        raise OptionError("style_mask names regions of one painting, and this is a blend")

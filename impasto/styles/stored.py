@@ -7,6 +7,7 @@ A `.style` file is safetensors, so reading one never runs what it holds. Its met
 | `RUNG/TAP` | exact: the upper triangle of the Gram matrix, row by row, N (N + 1) / 2 numbers | float32 |
 | `RUNG/TAP/factor` | packed: G = U U^T + diag(rest), U = factor * scale; Nxr numbers | float16 |
 | `RUNG/TAP/scale`, `RUNG/TAP/rest` | r numbers, N numbers | float32 |
+| `quantiles` | the painting's colours (`losses.quantiles`), 7x256 | float32 |
 | `thumbnail` | a JPEG of the painting; may be absent | bytes |
 
 An exact file holds what the painting gives, to the last bit.
@@ -34,12 +35,14 @@ from torch import Tensor
 from impasto import __version__, files, pictures
 from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
+from impasto.losses import DIRECTIONS, QUANTILES
 from impasto.styles.base import Painted, Style, Targets, place, rung
 from impasto.styles.palette import palette
 
 SUFFIX = ".style"
-FORMAT = 1  # raised when files of before can no longer be read
+FORMAT = 2  # raised when files of before can no longer be read
 RUNGS = range(-2, 7)  # 64 to 1024 pixels
+COLOURS = "quantiles"  # the key of the painting's
 THUMBNAIL = 160  # pixels on the longer side
 CARD = "impasto style"  # the one key of the metadata: with more, their order, and so the file, would differ from run to run
 LONGEST_WORDS = 300  # characters of a title, a source, a licence
@@ -83,7 +86,10 @@ _CARDS = TypeAdapter(Card)
 
 
 class Stored(Style):
-    """The targets in a style file. name: what to call it; tensors: as the module says, those of `taps` and all the card's rungs."""
+    """The targets in a style file.
+
+    name: what to call it; tensors: as the module says: the quantiles, and the targets at `taps` on all the card's rungs.
+    """
 
     def __init__(self, card: Card, name: str, tensors: Mapping[str, Tensor], encoder: Encoder, taps: tuple[str, ...]) -> None:
         super().__init__(encoder, taps)
@@ -99,6 +105,10 @@ class Stored(Style):
             device = next(self.encoder.parameters()).device
             self._known[nearest] = {tap: _unpacked(self._tensors, f"{nearest}/{tap}").to(device) for tap in self.taps}
         return self._known[nearest]
+
+    def quantiles(self) -> Tensor:
+        """The painting's colours."""
+        return self._tensors[COLOURS].to(next(self.encoder.parameters()).device)
 
     def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """Say so if there is none stored for a side."""
@@ -164,7 +174,9 @@ def save(
         palette=palette(style.painting),
         error=error,
     )
-    tensors = {} if not thumbnail else {"thumbnail": _thumbnail(style.painting)}
+    tensors = {COLOURS: style.quantiles().cpu()}
+    if thumbnail:
+        tensors["thumbnail"] = _thumbnail(style.painting)
     for number in card.rungs:
         for tap, G in style.at(number).items():
             tensors |= _packed(f"{number}/{tap}", G, error) if error else {f"{number}/{tap}": _triangle(G)}
@@ -230,7 +242,8 @@ def load(path: str | os.PathLike[str], encoder: Encoder, taps: tuple[str, ...]) 
     with _opened(path) as (card, content):
         _check_made_for(name, card, encoder, taps)
         found = {key: content.get_tensor(key) for key in set(content.keys()) - {"thumbnail"}}
-    tensors = {key: tensor for tap in taps for key, tensor in _tensors_of(name, card, tap, found)}
+    tensors = {COLOURS: _colours_of(name, found)}
+    tensors |= {key: tensor for tap in taps for key, tensor in _tensors_of(name, card, tap, found)}
     return Stored(card, Path(path).stem, tensors, encoder, taps)
 
 
@@ -295,6 +308,14 @@ def _check_made_for(name: str, card: Card, encoder: Encoder, taps: tuple[str, ..
         raise StyleFileError(
             f"{name} has no {missing[0]}, only {', '.join(card.taps)}; use the painting itself, or other --taps"
         )
+
+
+def _colours_of(name: str, found: Mapping[str, Tensor]) -> Tensor:
+    """The quantiles in the file, checked: of the right shape, finite."""
+    Q = found.get(COLOURS)
+    if Q is None or Q.shape != (len(DIRECTIONS), QUANTILES) or not (Q.is_floating_point() and bool(Q.isfinite().all())):
+        raise StyleFileError(f"{name} is damaged: it has not the colours it should")
+    return Q
 
 
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
