@@ -645,7 +645,8 @@ def _strength_cases() -> Iterator[Case]:
     yield Case("--strength 1", "photo.png painting.png --strength 1", checks=(changed(),), again=True)
     yield Case("--strength 1 --init noise", "photo.png painting.png --strength 1 --init noise", checks=(changed(),))
     yield Case("--content-weight 0 --strength 0.5", "photo.png painting.png --content-weight 0", checks=(changed(),))
-    yield Case("--style-weight 0", "photo.png painting.png --style-weight 0", checks=(changed(0, 1),))
+    line = "photo.png painting.png --style-weight 0 --palette-weight 0"
+    yield Case("no style", line, checks=(changed(0, 1),))
 
 
 def _scale_cases() -> Iterator[Case]:
@@ -733,11 +734,15 @@ def _making_cases() -> Iterator[Case]:
         None,
         "taken-step00005.png exists",
     )
-    for place, says in (("n" * 300, "too long"), ("nowhere/making", "no such"), ("photo.png", "not to photo.png")):
+    for place, says in (
+        ("n" * 300, "too long"),
+        ("nowhere/making", "no such"),
+        ("photo.png", "would replace the input photo.png"),
+    ):
         yield Case(f"--frames {place[:20]}", f"photo.png painting.png --frames {place}", None, says)
     for name in ("photo.gif", "mask.gif"):
         line = f"photo.gif painting.png --mask mask.gif=keep --frames {name} --overwrite"
-        yield Case(f"--frames over {name}, an input", line, None, f"output {name} is the input {name} itself")
+        yield Case(f"--frames over {name}, an input", line, None, f"would replace the input {name}")
 
 
 def _why_no_film() -> str:

@@ -129,22 +129,14 @@ class Painted(Style):
 
     def size_at(self, longer: int) -> Size:
         """The painting's size with a longer side of `longer` pixels, or more if it is too narrow for the encoder then."""
-        return pictures.fit((int(self.painting.shape[-2]), int(self.painting.shape[-1])), max(longer, self._least()))
-
-    def _least(self) -> int:
-        """The longer side at which the shorter is enough for the encoder."""
         height, width = self.painting.shape[-2:]
-        return math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
+        needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
+        return pictures.fit((height, width), max(longer, needed))
 
     def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
-        """Say so if the painting has to be enlarged, or cannot be made as small as asked for."""
+        """Say so if the painting has to be enlarged."""
         height, width = self.painting.shape[-2:]
-        longer, least = max(sides), self._least()
-        if round(longer) < least:
-            return (
-                f"the painting would have to be {round(longer)} pixels long, which is too small for encoder {self.encoder.name}: "
-                f"it is taken at {least}, so its strokes are larger",
-            )
+        longer = max(sides)
         if longer <= max(height, width):
             return ()
         return (
