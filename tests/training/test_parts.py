@@ -1,0 +1,272 @@
+"""The parts of training, each against something independent of it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from training_world import World, jpeg, made_up
+
+from impasto import encoders
+from impasto import weights as weights_
+from impasto.weights.networks import convolution_shapes
+from training import checkpoint, evaluation, teachers
+from training.config import CHANNELS, PRESETS, TAPS, Config
+from training.data import Compressed, Decoded, Picture, Pictures, augment, cuts, gather, plan, readable
+from training.distillation import feature_error, gradient_error, gram_error
+from training.loop import learning_rate
+from training.start import settle
+from training.student import Shape, Student, thinned, vgg19_cost
+
+LITE = Path(weights_.path("lite"))
+CPU = torch.device("cpu")
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (48, 32)) -> Tensor:
+    """1x3xHxW, 0..1."""
+    return evaluation.prepared(Picture("x", jpeg(seed, size)))
+
+
+# ----------------------------------------------------------------------------------------------------------- the student
+
+
+def test_lite_loads_and_is_the_encoder_that_impasto_has() -> None:
+    student, image = checkpoint.read_student(LITE), picture()
+    assert student.shape == Shape.of(Config.create())
+    encoder = encoders.build(weights_.load("lite"), TAPS, pooling="max", padding="replicate")
+    seen = encoder(image)
+    for tap, mine in zip(TAPS, student(image), strict=True):
+        torch.testing.assert_close(mine, seen[tap])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_exported_is_the_encoder_that_impasto_reads(preset: str, tmp_path: Path) -> None:
+    config, image = Config.create(preset=preset), picture()
+    student = Student(Shape.of(config), seed=3)
+    groups = dict.fromkeys(checkpoint.GROUPS, student.state_dict())
+    exported = checkpoint.export(checkpoint.Checkpoint(config, 1, 1, "", "", groups), "impasto lite 2")
+    (tmp_path / "x.safetensors").write_bytes(exported.data)
+    encoder = encoders.build(weights_.load(tmp_path / "x.safetensors"), TAPS, pooling="max", padding="replicate")
+    seen = encoder(image)
+    for tap, mine in zip(TAPS, checkpoint.read_student(tmp_path / "x.safetensors")(image), strict=True):
+        torch.testing.assert_close(mine, seen[tap])
+
+
+def test_costs_are_those_of_the_model_card() -> None:
+    trunk, heads = Shape.of(Config.create()).cost()
+    assert round(trunk, -3) == 48e3
+    assert heads == 16 * 64 + 48 * 128 / 4 + 96 * 256 / 16 + 160 * 512 / 64 + 160 * 512 / 256
+    by_hand = 1728 + 36864 + (73728 + 147456) / 4 + (294912 + 3 * 589824) / 16 + (1179648 + 3 * 2359296) / 64 + 2359296 / 256
+    assert vgg19_cost() == by_hand
+
+
+def test_architecture_is_written_and_read() -> None:
+    shape = Shape(((3, 4), (5,), (6, 6), (7,), (8,)), (2, 1, 1, 1, 1), dense_heads=True, residual=True)
+    assert Shape.read({"architecture": shape.written()}, {}) == shape
+    assert shape.heads()["head1_1"] == (7, 64)
+    assert {name: tuple(tensor.shape) for name, tensor in Student(shape).state_dict().items()} == shape.tensors()
+
+
+def test_residual_and_dense_heads_by_hand() -> None:
+    shape = Shape(((4, 4), (4,), (4,), (4,), (4,)), (2, 1, 1, 1, 1), dense_heads=True, residual=True)
+    student, image = Student(shape, seed=1), picture()
+
+    def convolve(name: str, x: np.ndarray) -> np.ndarray:
+        layer = student.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        return reference.convolve(x, layer.weight.detach().numpy(), np.zeros(4, np.float32), "replicate")
+
+    first = reference.relu(convolve("conv1_1", image[0].double().numpy()))
+    second = reference.relu(first + convolve("conv1_2", first))
+    head = student.get_submodule("head1_1")
+    assert isinstance(head, nn.Conv2d)
+    expected = np.tensordot(head.weight.detach().double().numpy()[:, :, 0, 0], np.concatenate((first, second)), axes=1)
+    np.testing.assert_allclose(student(image)[0][0].detach().numpy(), reference.relu(expected), atol=1e-4)
+
+
+def test_thinned_taps_are_the_taps_thinned() -> None:
+    student, image = Student(Shape.of(Config.create(preset="nano"))), picture()
+    strides, offsets = (4, 2, 1, 1, 1), ((3, 1), (0, 1), (0, 0), (0, 0), (0, 0))
+    for full, stride, offset, F in zip(student(image), strides, offsets, student(image, strides, offsets), strict=True):
+        torch.testing.assert_close(F, thinned(full, stride, offset))
+
+
+def test_settled_weights_respond_evenly_and_predict() -> None:
+    student = Student(Shape.of(Config.create(preset="nano")))
+    image = torch.cat([picture(seed, (64, 64)) for seed in range(4)])
+    targets = [F.detach() for F in Student(student.shape, seed=9)(image)]
+    before = feature_error(student(image)[2], targets[2])
+    settle(student, image, targets, [name for name, _ in student.named_children()])
+    layer = student.get_submodule("conv1_1")
+    response = layer(nn.functional.pad(image, (1, 1, 1, 1), mode="replicate"))
+    torch.testing.assert_close(response.std((0, 2, 3)), torch.ones(8), rtol=1e-3, atol=0)
+    assert feature_error(student(image)[2], targets[2]) < 0.5 < before
+
+
+# ---------------------------------------------------------------------------------------------------------- the teachers
+
+
+def test_exact_teacher_against_slow_numpy(world: World) -> None:
+    image, raw = picture(), load_file(world.teachers / teachers.EXACT)
+    tensors = {name: tensor.numpy() for name, tensor in raw.items()}
+    x = np.tensordot(tensors["pre.weight"][:, :, 0, 0].astype(np.float64), image[0].double().numpy(), axes=1)
+    x = x + tensors["pre.bias"][:, None, None]
+    seen = teachers.read_pair(world.teachers)(image)
+    for i, name in enumerate(teachers.EXACT_CONVOLUTIONS):
+        x = reference.pool(x, "max") if i and name.endswith("_1") else x
+        x = reference.relu(reference.convolve(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], "replicate"))
+        if name.endswith("_1"):
+            np.testing.assert_allclose(seen[int(name[4]) - 1][0].numpy(), x, rtol=1e-3, atol=1e-3)
+    assert [F.shape[1] for F in seen] == list(CHANNELS)
+
+
+def test_distilled_teacher_against_plain_torch(world: World) -> None:
+    image, raw = picture(size=(64, 64)), load_file(world.teachers / teachers.DISTILLED)
+    x = nn.functional.conv2d(image, raw["conv0.weight"], raw["conv0.bias"])
+    for block, depth in enumerate((2, 2, 4, 4, 1), start=1):
+        x = nn.functional.max_pool2d(x, 2) if block > 1 else x
+        for i in range(1, depth + 1):
+            padded = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
+            x = nn.functional.conv2d(padded, raw[f"conv{block}{i}.weight"], raw[f"conv{block}{i}.bias"]).relu()
+    head = nn.functional.conv2d(x, raw["conv51_aux.weight"], raw["conv51_aux.bias"]).relu()
+    torch.testing.assert_close(teachers.read_pair(world.teachers)(image)[4], head, rtol=1e-3, atol=1e-3)
+
+
+def test_whole_vgg19_is_impastos_and_is_normalised(tmp_path: Path) -> None:
+    layers = {name: shape for name, shape in convolution_shapes("vgg19").items() if name <= "conv5_1"}
+    shapes = {f"{name}.weight": shape for name, shape in layers.items()} | {
+        f"{name}.bias": shape[:1] for name, shape in layers.items()
+    }
+    save_file(
+        made_up(shapes, 5), file := tmp_path / "vgg19.safetensors", {"input": "BGR, 0..255, minus (103.939, 116.779, 123.68)"}
+    )
+    trunk, image = teachers.read_vgg19(file), picture(size=(64, 64))
+    encoder = encoders.build(weights_.load(file, network="vgg19"), TAPS, pooling="max", padding="replicate")
+    seen, expected = trunk(image), encoder(image)
+    for tap in TAPS:
+        torch.testing.assert_close(seen[tap], expected[tap], rtol=1e-3, atol=1e-2)
+    teacher, rescaled = teachers.normalised(trunk, [image])
+    assert rescaled
+    for tap, F in zip(TAPS, teacher(image), strict=True):
+        means, before = F.mean((0, 2, 3)), expected[tap].mean((0, 2, 3))
+        active = before > 1e-3 * before.mean()
+        torch.testing.assert_close(means[active], torch.ones_like(means[active]), rtol=1e-2, atol=0)
+        scale = (before / means)[active][:, None, None]
+        torch.testing.assert_close(F[0, active] * scale, expected[tap][0, active], rtol=1e-2, atol=1e-1)
+    assert not teachers.normalised(next(iter(teacher.trunks)), [image])[1]  # type: ignore[arg-type]
+
+
+# -------------------------------------------------------------------------------------------------------------- the data
+
+
+def test_held_out_pictures_are_the_last_by_name(world: World) -> None:
+    pictures = gather([world.photos], [world.paintings], 3)
+    assert [picture.name for picture in pictures.held_out[0]] == [f"photos/{i:02}.jpg" for i in (5, 6, 7)]
+    assert [picture.name for picture in pictures.held_out[1]] == [f"paintings/{i:02}.jpg" for i in (4, 5, 6)]
+    assert [len(row) for row in pictures.train] == [5, 4]
+    assert gather([world.photos], [world.paintings], 3, train=False).held_out == pictures.held_out
+
+
+def test_the_same_seed_and_step_give_the_same_crops_whoever_cuts_them(world: World) -> None:
+    source = Compressed(gather([world.photos], [world.paintings], 2))
+    config = Config.create(batch=6, crop=32, mix_rate=0.5, noise_rate=0.2, blank_rate=0.2)
+    plans = [plan(config, source.counts, step) for step in range(6)]
+    ahead = [augment(*cut) for cut in cuts(source, plans, 32, workers=2)]
+    plain = [augment(*cut) for cut in cuts(source, plans[3:], 32, workers=0)]
+    assert all(torch.equal(a, b) for a, b in zip(ahead[3:], plain, strict=True))
+    assert not torch.equal(ahead[0], ahead[1])
+    batch = torch.cat(ahead)
+    assert batch.shape == (36, 3, 32, 32)
+    assert 0 <= float(batch.min()) < float(batch.max()) <= 1
+
+
+def test_decoded_pictures_are_cut_where_compressed_ones_are() -> None:
+    pixels = np.asarray(
+        Image.open(io.BytesIO(jpeg(4, (256, 256)))).resize((32, 32)).resize((256, 256), Image.Resampling.BICUBIC)
+    )
+    Image.fromarray(pixels).save(data := io.BytesIO(), "PNG")
+    kept = (Picture("a", data.getvalue()),)
+    pictures = Pictures((kept, kept), ((), ()), ())
+    config = Config.create(batch=8, crop=64, mix_rate=1, noise_rate=0, blank_rate=0, flip_rate=0.5, upside_down_rate=0.5)
+    first = plan(config, (1, 1), 0)
+    for slow, fast in zip(Compressed(pictures).cut(first, 64), Decoded(pictures, CPU, 1).cut(first, 64), strict=True):
+        assert (slow.float() - fast.float()).abs().mean() < 2  # of 255
+
+
+def test_readable() -> None:
+    whole = jpeg(0)
+    assert readable(Picture("x", whole))
+    assert not readable(Picture("x", whole[: len(whole) // 2]))
+    assert not readable(Picture("x", b""))
+
+
+# ---------------------------------------------------------------------------------------------- losses, rates, evaluation
+
+
+def features(seed: int, shape: tuple[int, ...] = (2, 5, 4, 6)) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).relu()
+
+
+def test_losses_against_slow_numpy() -> None:
+    F, T = features(1), features(2)
+    f, t = F.double().numpy(), T.double().numpy()
+    assert float(feature_error(F, T)) == pytest.approx(((f - t) ** 2).mean() / t.var(), rel=1e-5)
+    by_channel = [((f[:, c] - t[:, c]) ** 2).mean() / t[:, c].var() for c in range(5)]
+    assert float(feature_error(F, T, per_channel=True)) == pytest.approx(np.mean(by_channel), rel=5e-3)
+    errors = []
+    for one, other in zip(f, t, strict=True):
+        G, A = (np.einsum("chw,dhw->cd", x, x) for x in (one, other))
+        errors.append(((G - A) ** 2).sum() / (A**2).sum())
+    assert float(gram_error(F, T)) == pytest.approx(np.mean(errors), rel=1e-5)
+    assert float(feature_error(T, T)) == float(gram_error(T, T)) == 0
+
+
+def test_gradients_of_the_same_network_match() -> None:
+    student, other = (Student(Shape.of(Config.create(preset="nano")), seed) for seed in (1, 2))
+    image = torch.cat([picture(seed) for seed in range(2)])
+    assert float(gradient_error(image, student, student).detach()) == pytest.approx(0, abs=1e-5)
+    error = gradient_error(image, student, other)
+    assert float(error.detach()) > 0.1
+    error.backward()  # type: ignore[no-untyped-call]
+    assert student.get_parameter("conv1_1.weight").grad is not None
+
+
+def test_scores_against_slow_numpy() -> None:
+    scores, pairs = evaluation.Score(), [(features(i, (1, 5, 4, 6)), features(i + 50, (1, 5, 4, 6))) for i in range(3)]
+    for F, T in pairs:
+        scores.add(F, T)
+    f, t = (np.concatenate([pair[i].double().numpy().ravel() for pair in pairs]) for i in (0, 1))
+    assert scores.r2 == pytest.approx(1 - ((f - t) ** 2).sum() / ((t - t.mean()) ** 2).sum(), rel=1e-5)
+    errors = []
+    for F, T in pairs:
+        G, A = (x[0].double().flatten(1).numpy() @ x[0].double().flatten(1).numpy().T for x in (F, T))
+        errors.append(np.sqrt(((G - A) ** 2).sum() / (A**2).sum()))
+    assert scores.gram == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+def test_evaluated_pictures_are_whole_multiples_and_noise_is_repeatable() -> None:
+    assert picture(size=(70, 45)).shape == (1, 3, 32, 64)
+    assert picture(size=(9, 40)).shape == (1, 3, 32, 16)
+    image = picture()
+    assert torch.equal(evaluation.noisy(image, 1), evaluation.noisy(image, 1))
+    assert (evaluation.noisy(image, 1) - image).abs().max() <= evaluation.NOISE
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    config = Config.create(steps=1000, rate=1.0, warmup=100)
+    rates = [learning_rate(config, step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.01, rel=1e-3)
+    assert max(rates) == pytest.approx(1, abs=0.03)
+    assert rates[500] == pytest.approx(0.5)
+    assert rates[1000] == pytest.approx(0)
+    timed = Config.create(minutes=1, rate=1.0, warmup=10)
+    assert learning_rate(timed, 49, None) == 1.0
+    assert learning_rate(timed, 50, 1050) == 1.0
+    assert learning_rate(timed, 550, 1050) == pytest.approx(0.5)

@@ -1,0 +1,339 @@
+"""Runs from beginning to end: that they learn, that they survive, that they say what is wrong in one line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from training_world import TINY, World, jpeg, write_tar
+
+from training import checkpoint as checkpoints
+from training import encoder, teachers
+from training.encoder import main
+from training.loop import Trainer
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def words(world: World, output: Path, *more: str) -> list[str]:
+    pairs = zip(TINY[::2], TINY[1::2], strict=True)
+    tiny = [word for pair in pairs if pair[0] not in more for word in pair]
+    device = [] if "--device" in more else ["--device", "cpu"]
+    return [*world.sources, *tiny, *device, "-o", str(output), *more]
+
+
+def trained(world: World, output: Path, *more: str) -> dict[str, torch.Tensor]:
+    """Everything a finished run has, by name."""
+    assert main(words(world, output, *more)) == 0
+    return load_file(output)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def refused(capfd: pytest.CaptureFixture[str], argv: list[str], code: int) -> str:
+    """The one line said by a command that ends with this code."""
+    capfd.readouterr()
+    assert main(argv) == code
+    said = capfd.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("training: ")
+    assert not any("Traceback" in line for line in said)
+    return said[-1].removeprefix("training: ")
+
+
+@pytest.fixture(scope="module")
+def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 30 steps that nothing interrupted."""
+    output = tmp_path_factory.mktemp("whole") / "run.ckpt"
+    trained(world, output, "--steps", "30")
+    return output
+
+
+def test_a_run_lowers_the_loss_and_logs_every_step(whole: Path) -> None:
+    log = checkpoints.read_log(whole.with_suffix(".jsonl"))
+    assert [entry["step"] for entry in log] == list(range(1, 31))
+    assert sum(entry["loss"] for entry in log[-10:]) < 0.95 * sum(entry["loss"] for entry in log[:10])
+    assert log[0].keys() >= {"rate", "seconds", "relu1_1", "relu5_1"}
+    plot = whole.with_suffix(".svg").read_text()
+    assert plot.startswith("<svg")
+    assert plot.count("<polyline") == 10
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(world: World, whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run.ckpt"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    argv = [sys.executable, "-m", "training.encoder", *words(world, output, "--steps", "30", "--save-every", "0.05")]
+    run = subprocess.Popen(argv, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        patience = time.monotonic() + 60
+        while not output.exists() and time.monotonic() < patience:
+            time.sleep(0.005)
+    finally:
+        run.kill()
+        run.wait()
+    step = checkpoints.load(output).step
+    assert 0 < step < 30
+    assert same(trained(world, output, "--steps", "30"), load_file(whole))
+    log = checkpoints.read_log(output.with_suffix(".jsonl"))
+    assert [entry["step"] for entry in log] == list(range(1, 31))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    world: World, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output, add = tmp_path / "run.ckpt", checkpoints.Log.add
+
+    def interrupting(self: checkpoints.Log, entry: dict[str, Any]) -> None:
+        add(self, entry)
+        if entry["step"] == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(checkpoints.Log, "add", interrupting)
+    assert refused(capfd, words(world, output, "--steps", "30"), 130) == (
+        f"interrupted after step 7, which is in {output}; the same command goes on from there"
+    )
+    monkeypatch.undo()
+    with output.with_suffix(".jsonl").open("ab") as log:
+        log.write(b'{"step": 8, "lo')  # what a kill may leave
+    assert same(trained(world, output, "--steps", "30"), load_file(whole))
+    assert len(checkpoints.read_log(output.with_suffix(".jsonl"))) == 30
+
+
+def test_minutes_become_steps_that_are_kept(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.loop.MEASURED", 8)
+    output = tmp_path / "run.ckpt"
+    began = time.monotonic()
+    trained(world, output, "--minutes", "0.02")
+    assert time.monotonic() - began < 10
+    total = checkpoints.load(output).total
+    assert total is not None
+    assert total > 8
+    trained(world, output, "--minutes", "0.02")  # finished: nothing is left to do
+    assert checkpoints.load(output).total == total
+    assert [entry["step"] for entry in checkpoints.read_log(output.with_suffix(".jsonl"))] == list(range(1, total + 1))
+
+
+def test_every_option_of_the_architecture_and_the_loss_trains(world: World, tmp_path: Path) -> None:
+    more = ["--residual", "--dense-heads", "--heads-at", "2", "1", "2", "2", "1", "--per-channel", "--precision", "fp32"]
+    rates = ["--gradient-matching", "--gradient-rate", "1", "--mix-rate", "0.4", "--noise-rate", "0.3", "--blank-rate", "0.3"]
+    tensors = trained(world, output := tmp_path / "run.ckpt", "--steps", "3", "--workers", "0", *more, *rates)
+    assert tensors["student/head3_1.weight"].shape == (256, 16, 1, 1)
+    assert all("gradient" in entry for entry in checkpoints.read_log(output.with_suffix(".jsonl")))
+    assert main(["export", str(output), "-o", str(tmp_path / "net.safetensors")]) == 0
+    read = checkpoints.read_student(tmp_path / "net.safetensors")
+    assert read.shape.dense_heads
+    assert read.shape.heads_at == (2, 1, 2, 2, 1)
+
+
+def test_start_takes_what_fits(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "run.ckpt"
+    assert main([*words(world, output, "--steps", "1", "--rate", "1e-9"), "--start", str(whole)]) == 0
+    assert torch.allclose(load_file(output)["student/conv2_1.weight"], load_file(whole)["ema/conv2_1.weight"], atol=1e-6)
+    wider = ["--widths", "4,4/6,6/8,8/8,8/9", "--steps", "1"]
+    assert main([*words(world, tmp_path / "wider.ckpt", *wider), "--start", str(whole)]) == 0
+    assert "do not fit and start anew: conv5_1.bias, conv5_1.weight, head5_1.weight" in capfd.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------- bad input
+
+
+def test_no_pictures(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    argv = words(world, tmp_path / "run.ckpt")
+    argv[argv.index("--photos") + 1] = str(tmp_path / "empty")
+    assert refused(capfd, argv, 2) == f"no photographs found in {tmp_path / 'empty'}"
+    (tmp_path / "no.tar").write_text("no tar")
+    argv[argv.index("--photos") + 1] = str(tmp_path / "no.tar")
+    assert refused(capfd, argv, 2).startswith(f"{tmp_path / 'no.tar'} is neither a folder nor a whole tar file")
+    argv[argv.index("--photos") + 1] = str(tmp_path / "gone.tar")
+    assert refused(capfd, argv, 2) == f"{tmp_path / 'gone.tar'} cannot be read: no such file or directory"
+
+
+def test_too_few_pictures(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refused(capfd, words(world, tmp_path / "run.ckpt", "--held-out", "8"), 2)
+    assert said == "8 photographs and 8 kept out by --held-out leave none that can be read to train on"
+
+
+def test_unreadable_pictures_are_named_and_left_out(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    members = {f"x/{i}.jpg": jpeg(i) for i in range(5)} | {
+        "x/0cut.jpg": jpeg(9)[:900],
+        "x/0text.jpg": b"text",
+        "x/note.txt": b"",
+    }
+    write_tar(tmp_path / "x.tar", members)
+    argv = words(world, tmp_path / "run.ckpt", "--steps", "2")
+    argv[argv.index("--photos") + 1] = str(tmp_path / "x.tar")
+    assert main(argv) == 0
+    said = capfd.readouterr().err
+    assert "2 files could not be read as pictures and are left out: x/0cut.jpg, x/0text.jpg" in said
+    assert "3 photographs and 5 paintings" in said
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        ("gone", "cannot be read as safetensors: there is no such file"),
+        ("text", "cannot be read as safetensors"),
+        ("missing", "conv2_2.weight has shape nothing, expected (128, 128, 3, 3)"),
+        ("shape", "conv1_1.bias has shape (3,), expected (64,)"),
+        ("nan", "has NaN or infinite values in conv1_2.bias"),
+    ],
+)
+def test_wrong_teacher(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], harm: str, expected: str) -> None:
+    (tmp_path / teachers.DISTILLED).write_bytes((world.teachers / teachers.DISTILLED).read_bytes())
+    file, tensors = tmp_path / teachers.EXACT, load_file(world.teachers / teachers.EXACT)
+    if harm == "missing":
+        del tensors["conv2_2.weight"]
+    if harm == "shape":
+        tensors["conv1_1.bias"] = torch.zeros(3)
+    if harm == "nan":
+        tensors["conv1_2.bias"][5] = float("nan")
+    if harm == "text":
+        file.write_text("not safetensors")
+    elif harm != "gone":
+        save_file(tensors, file)
+    argv = words(world, tmp_path / "run.ckpt")
+    argv[argv.index("--teachers") + 1] = str(tmp_path)
+    said = refused(capfd, argv, 2)
+    assert str(file) in said
+    assert expected in said
+
+
+def test_teachers_or_vgg19(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    argv = words(world, tmp_path / "run.ckpt", "--vgg19", "x.pth")
+    assert refused(capfd, argv, 2) == "say what to learn from: either --teachers or --vgg19"
+
+
+def test_checkpoint_of_another_run(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = whole.read_bytes()
+    said = refused(capfd, words(world, whole, "--steps", "30", "--clip", "3"), 2)
+    assert said.startswith(f"{whole} is a checkpoint of another run: --clip is 5.0 there and 3.0 here")
+    assert "--steps is 30 there and 31 here" in refused(capfd, words(world, whole, "--steps", "31"), 2)
+    assert "--widths is 4,4/6,6/8,8/8,8/8 there" in refused(capfd, [*world.sources, "-o", str(whole)], 2)
+    (tmp_path / "photos").mkdir()
+    for i in range(5):
+        (tmp_path / "photos" / f"{i}.jpg").write_bytes(jpeg(i))
+    argv = words(world, whole, "--steps", "30")
+    argv[argv.index("--photos") + 1] = str(tmp_path / "photos")
+    assert "it was trained on other pictures" in refused(capfd, argv, 2)
+    assert whole.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", b"a text", "teacher", "cut"])
+def test_output_that_is_no_checkpoint(
+    world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | str
+) -> None:
+    known = {"teacher": (world.teachers / teachers.EXACT).read_bytes(), "cut": whole.read_bytes()[:-100]}
+    data = known[content] if isinstance(content, str) else content
+    (file := tmp_path / "x.ckpt").write_bytes(data)
+    assert refused(capfd, words(world, file), 2).startswith(f"{file} ")
+    assert file.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--widths", "4,4"], "widths must be five blocks such as .*, not '4,4'"),
+        (["--heads-at", "1", "1", "9", "1", "1"], "heads_at 9 is not one of the 2 convolutions of block 3"),
+        (["--steps", "3", "--minutes", "1"], "use one of them"),
+        (["--crop", "20"], "crop must be a multiple of 16, not 20"),
+        (["--noise-rate", "0.9", "--mix-rate", "0.9"], "must not be more than 1 together"),
+        (["--nonsense", "1"], "--nonsense"),
+        (["--device", "tpu"], "Invalid value .*tpu"),
+        (["--start", "gone.safetensors"], "gone.safetensors cannot be read: there is no such file"),
+    ],
+)
+def test_wrong_words(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], more: list[str], expected: str) -> None:
+    assert re.search(expected, refused(capfd, words(world, tmp_path / "run.ckpt", *more), 2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_in_no_directory(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "there is no directory" in refused(capfd, words(world, tmp_path / "gone" / "run.ckpt"), 2)
+
+
+def test_loss_that_turns_nan(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, apply = tmp_path / "run.ckpt", Trainer._apply
+
+    def poisoned(self: Trainer, rate: float) -> None:
+        apply(self, rate)
+        if self.step == 6:
+            self.parameters["conv1_1.weight"].data[0, 0, 0, 0] = float("nan")
+
+    monkeypatch.setattr(Trainer, "_apply", poisoned)
+    monkeypatch.setattr("training.loop.MEASURED", 5)  # where --minutes writes a checkpoint
+    monkeypatch.setattr("training.loop.UNTIMED", 2)
+    said = refused(capfd, words(world, output, "--minutes", "1"), 1)
+    assert said == f"the loss turned NaN or infinite at step 7; try a lower --rate; {output} holds step 5"
+    assert checkpoints.load(output).step == 5
+    said = refused(capfd, words(world, tmp_path / "other.ckpt", "--steps", "9", "--save-every", "0"), 1)
+    assert said == f"a weight turned NaN or infinite at step 6; try a lower --rate; {tmp_path / 'other.ckpt'} holds step 5"
+    for file in tmp_path.glob("*.ckpt"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+
+
+def test_disk_that_fills_up(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, save, saves = tmp_path / "run.ckpt", checkpoints.save, list[int]()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def filling(checkpoint: checkpoints.Checkpoint, target: Path) -> None:
+        saves.append(checkpoint.step)
+        if len(saves) == 2:
+            monkeypatch.setattr(os, "fsync", full)
+        save(checkpoint, target)
+
+    monkeypatch.setattr(encoder.checkpoints, "save", filling)
+    said = refused(capfd, words(world, output, "--steps", "5", "--save-every", "0"), 1)
+    assert said == f"{output} could not be written: no space left on device; {output} holds step 1"
+    assert checkpoints.load(output).step == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run.ckpt", "run.jsonl"]
+
+
+# ------------------------------------------------------------------------------------------------- evaluating, exporting
+
+
+def test_export_is_deterministic(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        assert main(["export", str(whole), "-o", str(tmp_path / f"{name}.safetensors")]) == 0
+    said = capfd.readouterr().out
+    data = (tmp_path / "a.safetensors").read_bytes()
+    assert data == (tmp_path / "b.safetensors").read_bytes()
+    assert re.search(rf"{len(data)} bytes, sha256 [0-9a-f]{{64}}\n.*multiply-adds per pixel", said)
+    exported, ema = load_file(tmp_path / "a.safetensors"), load_file(whole)
+    assert all(torch.equal(tensor, ema[f"ema/{name}"].half()) for name, tensor in exported.items())
+    assert "exists" in refused(capfd, ["export", str(whole), "-o", str(tmp_path / "a.safetensors")], 2)
+    assert "there is no such file" in refused(capfd, ["export", str(tmp_path / "x"), "-o", str(tmp_path / "c.safetensors")], 2)
+
+
+def test_evaluate_prints_a_table(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(whole), "-o", str(tmp_path / "net.safetensors")]) == 0
+    capfd.readouterr()
+    more = ["--held-out", "2", "--device", "cpu", "--json", str(tmp_path / "table.json")]
+    assert main(["evaluate", str(whole), str(tmp_path / "net.safetensors"), *world.sources, *more]) == 0
+    table = capfd.readouterr().out
+    assert table.startswith("| network | pictures | measure | relu1_1 | relu2_1 | relu3_1 | relu4_1 | relu5_1 |\n")
+    assert table.count("\n") == 2 + 2 * 2 * 6
+    found = json.loads((tmp_path / "table.json").read_text())
+    one, other = (found[name]["all, clean"]["relu3_1"]["r2"] for name in ("run.ckpt", "net.safetensors"))
+    assert one == pytest.approx(other, abs=0.01)  # fp16
+    assert refused(capfd, ["evaluate", *world.sources], 2) == "name at least one checkpoint or weights file to evaluate"
+    argv = ["evaluate", str(world.teachers / teachers.EXACT), *world.sources, "--held-out", "2"]
+    assert "is not lite" in refused(capfd, argv, 2) or "neither a checkpoint" in refused(capfd, argv, 2)

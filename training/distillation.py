@@ -1,0 +1,83 @@
+"""What the student is measured by, tap by tap: features against the teacher's variance, and Gram matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.config import Config
+
+Network = Callable[[Tensor], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class TapLoss:
+    """One tap's two errors, scalars: features (1 - R2 of the batch) and Gram matrices (relative, squared)."""
+
+    features: Tensor
+    gram: Tensor
+
+
+def feature_error(F: Tensor, T: Tensor, *, per_channel: bool = False) -> Tensor:
+    """Mean (F - T)^2 over the variance of T. F, T: BxCxhxw. per_channel: over each channel's own variance, then the mean."""
+    F, T = F.float(), T.float()
+    if not per_channel:
+        return (F - T).square().mean() / T.var(correction=0).clamp_min(1e-6)
+    variance = T.var((0, 2, 3), correction=0)
+    floor = 1e-3 * variance.mean() + 1e-6  # channels that are silent in this batch must not outweigh the rest
+    return ((F - T).square().mean((0, 2, 3)) / (variance + floor)).mean()
+
+
+def gram_error(F: Tensor, T: Tensor) -> Tensor:
+    """|G - A|^2 / |A|^2 of the Gram matrices of each crop, averaged. F, T: BxCxhxw."""
+    G, A = grams(F), grams(T)
+    return ((G - A).square().sum((1, 2)) / A.square().sum((1, 2)).clamp_min(1e-12)).mean()
+
+
+def grams(F: Tensor) -> Tensor:
+    """Gram matrices per position. F: BxCxhxw. Returns BxCxC float32; under autocast the products are bf16, which is fast."""
+    rows = F.permute(0, 2, 3, 1).flatten(1, 2)
+    return torch.bmm(rows.mT, rows).float() / rows.shape[1]
+
+
+def tap_losses(student: Sequence[Tensor], teacher: Sequence[Tensor], config: Config) -> list[TapLoss]:
+    """The errors of every tap, on features already thinned."""
+    return [
+        TapLoss(feature_error(F, T, per_channel=config.per_channel), gram_error(F, T.to(F.dtype)))
+        for F, T in zip(student, teacher, strict=True)
+    ]
+
+
+def total(losses: Sequence[TapLoss], config: Config) -> Tensor:
+    """The weighted sum: a scalar."""
+    weighted = [
+        w * (loss.features + config.gram_weight * loss.gram) for w, loss in zip(config.tap_weights, losses, strict=True)
+    ]
+    return torch.stack(weighted).sum()
+
+
+def gradient_error(image: Tensor, student: Network, teacher: Network) -> Tensor:
+    """1 - the cosine of the gradients that a style loss has to the picture through student and through teacher, averaged.
+
+    image: Bx3xHxW. Each picture's style target is the teacher's Gram matrices of the picture before it in the batch: what a style
+    transfer descends along is this gradient, and features can agree while gradients do not.
+    """
+    image = image.detach().requires_grad_()
+    seen = teacher(image)
+    targets = [grams(F).detach().roll(1, 0) for F in seen]
+    (there,) = torch.autograd.grad(_style(seen, targets), image)
+    (here,) = torch.autograd.grad(_style(student(image), targets), image, create_graph=True)
+    return (1 - functional.cosine_similarity(here.flatten(1), there.flatten(1), dim=1)).mean()
+
+
+def _style(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Relative squared distance of Gram matrices, summed over taps and batch."""
+    rows = [
+        ((grams(F) - A).square().sum((1, 2)) / A.square().sum((1, 2)).clamp_min(1e-12))
+        for F, A in zip(features, targets, strict=True)
+    ]
+    return torch.stack(rows).sum()

@@ -1,0 +1,243 @@
+"""The training loop: an iterator of steps. It can be left after any of them, and gone on with from a checkpoint to the same result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impasto.errors import DivergenceError
+from training.checkpoint import Checkpoint
+from training.config import MEASURED, TAPS, Config
+from training.data import Plan, Source, augment, cuts, plan
+from training.distillation import TapLoss, gradient_error, tap_losses, total
+from training.start import settle
+from training.student import Shape, Student, thinned
+from training.teachers import Teacher
+
+UNTIMED = 5  # steps at the start that tell nothing about the pace: memory is found, kernels are chosen
+SETTLED_ON = 32  # crops that the first weights are scaled by
+NO_STEP = 2**40  # a step that no run comes to
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to compute and how; nothing here decides what comes out, but for the last bits."""
+
+    device: torch.device
+    workers: int = 1
+    compiled: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after a step. step: how many are done. total: of how many, None while the pace is measured.
+
+    taps: (feature error, Gram error) of the batch by tap. gradient: 1 - cosine where gradients were compared.
+    """
+
+    step: int
+    total: int | None
+    rate: float
+    loss: float
+    taps: dict[str, tuple[float, float]]
+    gradient: float | None
+
+    def entry(self, seconds: float) -> dict[str, object]:
+        """A line of the log. seconds: since the run, or its resumption, began."""
+        taps = {tap: {"features": round(a, 5), "gram": round(b, 5)} for tap, (a, b) in self.taps.items()}
+        entry: dict[str, object] = {"step": self.step, "loss": round(self.loss, 5), "rate": self.rate, **taps}
+        return (
+            entry
+            | ({"gradient": round(self.gradient, 5)} if self.gradient is not None else {})
+            | {"seconds": round(seconds, 2)}
+        )
+
+
+def learning_rate(config: Config, step: int, steps: int | None) -> float:
+    """The rate of a step, from 0: a linear rise times a cosine to zero.
+
+    steps: in all; None while --minutes is being measured, and then the cosine begins behind the measured steps.
+    """
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    if steps is None:
+        return config.rate * rise
+    first = min(MEASURED, steps - 1) if config.minutes else 0
+    progress = max(0, step - first) / (steps - first)
+    return config.rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Trainer:
+    """A student, its teacher, its optimiser and where in the run they are.
+
+    checkpoint: to go on from; start: tensors to begin with instead of chance, as far as they fit.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        teacher: Teacher,
+        source: Source,
+        pictures: str,
+        machine: Machine,
+        checkpoint: Checkpoint | None = None,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
+        self.student = Student(Shape.of(config), config.seed)
+        self.unfit = self.student.take(start) if start else []
+        if checkpoint:
+            self.student.load_state_dict(dict(checkpoint.groups["student"]))
+        self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = teacher.to(machine.device)
+        if not checkpoint:
+            self._settle(known=start is not None)
+        self.step = checkpoint.step if checkpoint else 0
+        self.total = checkpoint.total if checkpoint else config.steps
+        self.parameters = dict(self.student.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=config.rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self._restore(checkpoint.groups if checkpoint else {})
+        # heads are not compiled: the offsets they read at change with every step, and each would be compiled anew
+        self.fast_trunk: Any = torch.compile(self.student.trunk) if machine.compiled else self.student.trunk
+        self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
+
+    def _settle(self, *, known: bool) -> None:
+        """First weights from the first crops, for all layers, or if some are known for the rest."""
+        layers = {name.partition(".")[0] for name in (self.unfit if known else self.student.state_dict())}
+        if layers:
+            settle(self.student, image := self._first_crops(), self.teacher(image), layers)
+
+    def _first_crops(self) -> Tensor:
+        """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""
+        first = plan(self.config.model_copy(update={"batch": SETTLED_ON}), self.source.counts, NO_STEP)
+        crops, others = self.source.cut(first, self.config.crop)
+        return augment(first, crops.to(self.machine.device), others.to(self.machine.device))
+
+    def _restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Fill the moving average and the optimiser's state, in the layout of each parameter."""
+        for name, parameter in self.parameters.items():
+            mean, square = (torch.zeros_like(parameter) for _ in range(2))
+            if groups:
+                self.ema[name].copy_(groups["ema"][name])
+                mean.copy_(groups["adam_mean"][name])
+                square.copy_(groups["adam_square"][name])
+            count = torch.tensor(float(self.step), device=parameter.device)
+            self.optimizer.state[parameter] = {"step": count, "exp_avg": mean, "exp_avg_sq": square}
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.total is not None and self.step >= self.total
+
+    def run(self) -> Iterator[Step]:
+        """Train to the end, step by step. Raises DivergenceError, with the weights as they were before the step that diverged."""
+        clock = _Clock(self.config.minutes)
+        for plan_, crops, others in cuts(self.source, self._plans(), self.config.crop, self.machine.workers):
+            if self.finished:
+                return
+            device = self.machine.device
+            image = augment(plan_, crops.to(device), others.to(device))
+            rate = learning_rate(self.config, self.step, self.total)
+            taps, gradient = self._losses(image, plan_)
+            loss = total(taps, self.config)
+            loss = loss if gradient is None else loss + self.config.gradient_weight * gradient
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
+            numbers = self._numbers(loss, norm, taps, gradient)
+            self._apply(rate)
+            if self.total is None:
+                self.total = clock.total(self.step)
+            yield Step(
+                self.step, self.total, rate, numbers[0], dict(zip(TAPS, _pairs(numbers[2:12]), strict=True)), _last(numbers)
+            )
+
+    def _plans(self) -> Iterator[Plan]:
+        step = self.step
+        while self.total is None or step < self.total:
+            yield plan(self.config, self.source.counts, step)
+            step += 1
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.machine.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def _losses(self, image: Tensor, plan_: Plan) -> tuple[list[TapLoss], Tensor | None]:
+        """Every tap's errors, at some positions of each map only: with that, heads and losses cost little."""
+        with self._autocast():
+            with torch.no_grad():
+                strides = zip(self.config.strides, plan_.offsets, strict=True)
+                seen = [thinned(T, *where) for T, where in zip(self.fast_teacher(image), strides, strict=True)]
+            mine = self.student.heads(self.fast_trunk(image), self.config.strides, plan_.offsets)
+            taps = tap_losses(mine, seen, self.config)
+            gradient = gradient_error(image, self.student, self.teacher) if plan_.match_gradients else None
+        return taps, gradient
+
+    def _numbers(self, loss: Tensor, norm: Tensor, taps: list[TapLoss], gradient: Tensor | None) -> list[float]:
+        """[loss, norm, two per tap, gradient if there is one], fetched at once. Raises DivergenceError."""
+        parts = [loss, norm, *(part for tap in taps for part in (tap.features, tap.gram))]
+        parts += [] if gradient is None else [gradient]
+        numbers: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
+        if not all(map(math.isfinite, numbers)):
+            which = "loss" if not math.isfinite(numbers[0]) else "gradient"
+            raise DivergenceError(f"the {which} turned NaN or infinite at step {self.step + 1}; try a lower --rate")
+        return numbers
+
+    @torch.no_grad()
+    def _apply(self, rate: float) -> None:
+        """One step of AdamW, and of the moving average, which trusts the weights more while it is young."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
+        self.step += 1
+
+    def checkpoint(self) -> Checkpoint:
+        """The run as it is now; its tensors are this trainer's own, so write them before the next step. Raises DivergenceError."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.parameters.values()):
+            raise DivergenceError(f"a weight turned NaN or infinite at step {self.step}; try a lower --rate")
+        state = {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
+        groups = {
+            "student": {name: parameter.detach() for name, parameter in self.parameters.items()},
+            "ema": self.ema,
+            "adam_mean": {name: entry["exp_avg"] for name, entry in state.items()},
+            "adam_square": {name: entry["exp_avg_sq"] for name, entry in state.items()},
+        }
+        return Checkpoint(self.config, self.step, self.total, self.pictures, self.teacher.digest, groups)
+
+
+def _pairs(numbers: list[float]) -> list[tuple[float, float]]:
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _last(numbers: list[float]) -> float | None:
+    return numbers[12] if len(numbers) > 12 else None
+
+
+class _Clock:
+    """Turns --minutes into a number of steps, once MEASURED steps are done."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.budget = 60 * (minutes or 0.0)
+        self.began = time.monotonic()
+        self.paced: tuple[float, int] | None = None
+        self.taken = 0
+
+    def total(self, step: int) -> int | None:
+        """Steps in all, or None while there is too little to go by. step: how many are done."""
+        self.taken += 1
+        now = time.monotonic()
+        if self.taken == UNTIMED:
+            self.paced = now, step
+        if step < MEASURED or self.paced is None or step == self.paced[1]:
+            return None
+        pace = (now - self.paced[0]) / (step - self.paced[1])
+        return step + max(1, int((self.budget - (now - self.began)) / pace))

@@ -1,0 +1,71 @@
+"""The first weights, from a few pictures: what chance alone gives takes hundreds of steps to get to where this begins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.student import Student
+
+RIDGE = 0.1  # of the mean energy of what a head reads
+WHITE = 1e-2  # of the mean energy of 3x3 patches: fainter frequencies are not raised further
+
+
+@torch.no_grad()
+def settle(student: Student, image: Tensor, teacher: Sequence[Tensor], layers: Collection[str]) -> None:
+    """Scale every convolution's responses to these pictures to mean 0 and deviation 1 by channel, and solve for the heads.
+
+    image: Bx3xHxW, 0..1; teacher: its five taps; layers: "conv1_1", ..., those to change.
+    No channel is then silent everywhere, which it could never leave (Mishkin and Matas 2016). The first convolution starts on whitened
+    patches, where an edge counts as much as a colour. Heads start as the ridge regression of the teacher's taps on what they read.
+    """
+    targets = {f"head{block}_1": T.float() for block, T in enumerate(teacher, start=1)}
+
+    def adjust(name: str, layer: nn.Conv2d, inputs: tuple[Tensor], y: Tensor) -> Tensor:
+        if name in targets:
+            _solve(layer, inputs[0], targets[name])
+        else:
+            _scale(layer, y)
+        return functional.conv2d(inputs[0], layer.weight, layer.bias)
+
+    hooks = []
+    for name, layer in student.named_children():
+        if name not in layers or not isinstance(layer, nn.Conv2d):
+            continue
+        if name == "conv1_1":
+            _whiten(layer, image)
+        hooks.append(layer.register_forward_hook(lambda layer, x, y, name=name: adjust(name, layer, x, y)))
+    student(image)
+    for hook in hooks:
+        hook.remove()
+
+
+def _scale(layer: nn.Conv2d, y: Tensor) -> None:
+    """Give responses y, BxCxHxW, mean 0 and deviation 1 by channel."""
+    factor = 1 / y.std((0, 2, 3)).clamp_min(1e-6)
+    layer.weight.mul_(factor[:, None, None, None])
+    if layer.bias is not None:
+        layer.bias.sub_(y.mean((0, 2, 3))).mul_(factor)
+
+
+def _whiten(layer: nn.Conv2d, image: Tensor) -> None:
+    """Turn random 3x3 filters into as many random directions of whitened patches of these pictures."""
+    patches = functional.unfold(image, 3).transpose(1, 2).flatten(0, 1).double()  # Mx27
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    white = vectors / (values + WHITE * values.mean()).sqrt()  # 27 patterns of equal response
+    layer.weight.copy_((layer.weight.flatten(1).double() @ white.T).reshape(layer.weight.shape))
+
+
+def _solve(head: nn.Conv2d, x: Tensor, T: Tensor) -> None:
+    """Set a 1x1 head to the ridge regression of T, BxKxhxw, on x, BxCxhxw."""
+    rows, wanted = (a.permute(0, 2, 3, 1).flatten(0, 2).double() for a in (x, T))
+    centre, mean = rows.mean(0), wanted.mean(0)
+    products = (rows - centre).T @ (rows - centre)
+    ridge = RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=products.dtype, device=products.device)
+    weight = torch.linalg.solve(products + ridge, (rows - centre).T @ (wanted - mean)).T
+    head.weight.copy_(weight[:, :, None, None])
+    if head.bias is not None:
+        head.bias.copy_(mean - weight @ centre)

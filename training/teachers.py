@@ -1,0 +1,227 @@
+"""The networks learned from: relu1_1 .. relu5_1 of the normalised VGG-19, exact as far as there are weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from impasto import weights
+from impasto.errors import WeightsFileError
+from impasto.files import printable
+from impasto.weights.networks import DEPTHS, convolution_shapes
+from training.config import CHANNELS, TAPS
+
+EXACT = "vgg19-normalised-conv1_1-conv3_1.safetensors"
+DISTILLED = "vgg19-distilled-16x-conv5_1.safetensors"
+EXACT_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+DISTILLED_WIDTHS = (16, 32, 64, 128, 128)
+DISTILLED_DEPTHS = (2, 2, 4, 4, 1)
+UNIT = (0.7, 1.4)  # mean activations of a tap's channels, averaged: normalised weights give about 1, published ones far more
+
+Padding = Literal["replicate", "reflect"]
+Tensors = Mapping[str, Tensor]
+
+
+class Trunk(nn.Module):
+    """A chain of 3x3 convolutions with ReLU and 2x2 max pooling between blocks; frozen.
+
+    tensors: `conv1_1.weight`, ... for input RGB in 0..1 less `mean`; `headK_1.weight`, ... where reluK_1 is behind a 1x1 head.
+    taps: those returned, out of relu1_1 .. relu5_1.
+    """
+
+    def __init__(self, tensors: Tensors, taps: Iterable[str], padding: Padding) -> None:
+        super().__init__()
+        self.taps = tuple(taps)
+        self.padding = padding
+        self.names = [name.removesuffix(".weight") for name in tensors if name.startswith("conv") and name.endswith(".weight")]
+        for name, tensor in tensors.items():
+            if name != "mean":
+                layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+                self.register_buffer(name.replace(".", "_"), tensor.float().contiguous(memory_format=layout))
+        self.register_buffer("mean", tensors["mean"].float().reshape(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw}."""
+        found: dict[str, Tensor] = {}
+        x = image - self.get_buffer("mean")  # in float32: around 0, bf16 keeps all of 8 bits that matters
+        for name in self.names:
+            x = self._convolve(name, functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x)
+            found |= self._tapped(name, x)
+        return found
+
+    def _convolve(self, name: str, x: Tensor) -> Tensor:
+        padded = functional.pad(x, (1, 1, 1, 1), mode=self.padding)
+        return functional.relu(functional.conv2d(padded, *self._filters(name)))
+
+    def _filters(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
+
+    def _tapped(self, name: str, x: Tensor) -> dict[str, Tensor]:
+        tap, head = name.replace("conv", "relu"), name.replace("conv", "head")
+        if tap not in self.taps:
+            return {}
+        return {tap: functional.relu(functional.conv2d(x, *self._filters(head))) if hasattr(self, f"{head}_weight") else x}
+
+
+class Teacher(nn.Module):
+    """relu1_1 .. relu5_1 from one or two trunks. digest: of all weights, for the checkpoint. exact: taps that are VGG-19's own."""
+
+    def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+        self.exact = tuple(exact)
+        self.digest = _digest(dict(self.named_buffers()))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each."""
+        found: dict[str, Tensor] = {}
+        for trunk in self.trunks:
+            found |= trunk(image)
+        return [found[tap] for tap in TAPS]
+
+
+def _digest(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_pair(folder: Path) -> Teacher:
+    """The exact first three blocks and the distilled deep ones, from the two files of a folder. Raises WeightsFileError."""
+    exact = Trunk(_exact(read_tensors(folder / EXACT, _exact_shapes())), TAPS[:3], "replicate")
+    deep = Trunk(_distilled(read_tensors(folder / DISTILLED, _distilled_shapes())), TAPS[3:], "reflect")
+    return Teacher((exact, deep), TAPS[:3])
+
+
+def read_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of these names and shapes from a safetensors file. Raises WeightsFileError."""
+    try:
+        with safe_open(file, framework="pt") as content:
+            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is not a dict)
+    except (OSError, SafetensorError) as error:
+        raise WeightsFileError(f"teacher {printable(file)} cannot be read as safetensors: {_why(error)}") from error
+    for name, shape in shapes.items():
+        has = tuple(found[name].shape) if name in found else "nothing"
+        if has != shape:
+            raise WeightsFileError(
+                f"teacher {printable(file)} is not the one expected: {name} has shape {has}, expected {shape}"
+            )
+        if not found[name].isfinite().all():
+            raise WeightsFileError(f"teacher {printable(file)} has NaN or infinite values in {name}")
+    return {name: found[name] for name in shapes}
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _exact_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"pre.weight": (3, 3, 1, 1), "pre.bias": (3,)}
+    for name in EXACT_CONVOLUTIONS:
+        kernel = convolution_shapes("vgg19")[name]
+        shapes |= {f"{name}.weight": kernel, f"{name}.bias": kernel[:1]}
+    return shapes
+
+
+def _distilled_layers() -> Iterator[tuple[int, int, int, int]]:
+    """(block, number in it, channels in, channels out) of every 3x3 convolution."""
+    inputs = 3
+    for block, (depth, width) in enumerate(zip(DISTILLED_DEPTHS, DISTILLED_WIDTHS, strict=True), start=1):
+        for i in range(1, depth + 1):
+            yield block, i, inputs, width
+            inputs = width
+
+
+def _distilled_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"conv0.weight": (3, 3, 1, 1), "conv0.bias": (3,)}
+    for block, i, inputs, width in _distilled_layers():
+        shapes |= {f"conv{block}{i}.weight": (width, inputs, 3, 3), f"conv{block}{i}.bias": (width,)}
+    for block, (width, seen) in enumerate(zip(DISTILLED_WIDTHS, CHANNELS, strict=True), start=1):
+        shapes |= {f"conv{block}1_aux.weight": (seen, width, 1, 1), f"conv{block}1_aux.bias": (seen,)}
+    return shapes
+
+
+def _exact(found: Tensors) -> dict[str, Tensor]:
+    tensors = {f"{name}.{part}": found[f"{name}.{part}"] for name in EXACT_CONVOLUTIONS for part in ("weight", "bias")}
+    return _folded(tensors, found["pre.weight"], found["pre.bias"])
+
+
+def _distilled(found: Tensors) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for block, i, _, _ in _distilled_layers():
+        tensors |= {f"conv{block}_{i}.{part}": found[f"conv{block}{i}.{part}"] for part in ("weight", "bias")}
+    for block in (4, 5):  # the shallower taps are the exact teacher's
+        tensors |= {f"head{block}_1.{part}": found[f"conv{block}1_aux.{part}"] for part in ("weight", "bias")}
+    return _folded(tensors, found["conv0.weight"], found["conv0.bias"])
+
+
+def _folded(tensors: dict[str, Tensor], weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """Fold a 1x1 convolution into the first 3x3 one: weight x + bias = weight (x - mean). Padding repeats pixels, so this is exact."""
+    mixing = weight.double()[:, :, 0, 0]
+    folded = torch.einsum("omhw,mi->oihw", tensors["conv1_1.weight"].double(), mixing).float()
+    return tensors | {"conv1_1.weight": folded, "mean": -torch.linalg.solve(mixing, bias.double()).float()}
+
+
+def read_vgg19(file: Path) -> Trunk:
+    """The whole of VGG-19 up to conv5_1 as its file has it, in any format of `impasto.weights`. Raises WeightsFileError.
+
+    Whether its activations are normalised is not told by a file: see `normalised`.
+    """
+    found = weights.load(file, network="vgg19")
+    needed = [f"conv{b}_{i}" for b, depth in enumerate(DEPTHS["vgg19"], start=1) for i in range(1, depth + 1)]
+    needed = needed[: needed.index("conv5_1") + 1]
+    missing = [name for name in needed if f"{name}.weight" not in found.tensors]
+    if missing:
+        raise WeightsFileError(f"{printable(file)} ends before {missing[0]}; VGG-19 up to conv5_1 is needed")
+    tensors = {f"{name}.{part}": found.tensors[f"{name}.{part}"] for name in needed for part in ("weight", "bias")}
+    tensors |= {"conv1_1.weight": 255 * tensors["conv1_1.weight"], "mean": found.tensors["mean"] / 255}
+    return Trunk(tensors, TAPS, "replicate")
+
+
+@torch.no_grad()
+def normalised(trunk: Trunk, batches: Iterable[Tensor]) -> tuple[Teacher, bool]:
+    """The trunk as a teacher whose channels have mean activation 1 over the pictures given (Gatys et al. 2015, section 2).
+
+    batches: Bx3xHxW pictures, 0..1. Returns the teacher and whether filters had to be rescaled: they are left as they are if the
+    taps' mean activation is about 1 already. A channel that is never active is left alone.
+    """
+    sums = {name: torch.zeros(trunk.get_buffer(f"{name}_bias").shape[0], dtype=torch.float64) for name in trunk.names}
+    count = 0
+    for batch in batches:
+        count += 1
+        for name, x in _activations(trunk, batch):
+            sums[name] += x.mean((0, 2, 3), dtype=torch.float64)
+    means = {name: total / max(count, 1) for name, total in sums.items()}
+    active = (means[tap.replace("relu", "conv")] for tap in trunk.taps)
+    if all(UNIT[0] < float(mean[mean > 0].mean()) < UNIT[1] for mean in active):
+        return Teacher((trunk,), TAPS), False
+    return Teacher((_rescaled(trunk, means),), TAPS), True
+
+
+def _activations(trunk: Trunk, image: Tensor) -> Iterator[tuple[str, Tensor]]:
+    x = image - trunk.get_buffer("mean")
+    for name in trunk.names:
+        x = trunk._convolve(name, functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x)
+        yield name, x
+
+
+def _rescaled(trunk: Trunk, means: Mapping[str, Tensor]) -> Trunk:
+    """Divide each filter's response by its mean, and multiply what the next layer takes from it: features change by a factor only."""
+    tensors, before = {"mean": trunk.get_buffer("mean")}, torch.ones(3, dtype=torch.float64)
+    for name in trunk.names:
+        weight, bias = (tensor.double() for tensor in trunk._filters(name))
+        scale = torch.where(means[name] > 0, means[name], torch.ones_like(means[name]))
+        tensors[f"{name}.weight"] = (weight * before.reshape(1, -1, 1, 1) / scale.reshape(-1, 1, 1, 1)).float()
+        tensors[f"{name}.bias"] = (bias / scale).float()
+        before = scale
+    return Trunk(tensors, trunk.taps, trunk.padding)
