@@ -21,8 +21,9 @@ from impasto.files import printable, reason
 from training.config import Config
 from training.student import Shape, Student
 
-FORMAT = "impasto training 1"
-GROUPS = ("student", "ema", "adam_mean", "adam_square")
+FORMAT = "impasto training 2"
+WEIGHTS = ("student", "ema", "adam_mean", "adam_square")  # groups of tensors under the student's names
+POOL = "pool"  # the group of what `Pool.state` gives, if there is a pool
 LICENCE = "Apache-2.0; learned from VGG-19 (Oxford VGG, CC BY 4.0) and Collaborative Distillation (MIT)"
 DTYPES = {torch.float16: "F16", torch.float32: "F32"}
 
@@ -33,7 +34,7 @@ Tensors = dict[str, Tensor]
 class Checkpoint:
     """A run after `step` steps. total: steps in all, None while --minutes is still being measured.
 
-    pictures, teacher: digests of what it learned from. groups: tensors by name in each of GROUPS.
+    pictures, teacher: digests of what it learned from. groups: tensors by name in each of WEIGHTS, and in POOL.
     """
 
     config: Config
@@ -59,7 +60,7 @@ def save(checkpoint: Checkpoint, target: Path) -> None:
         "pictures": checkpoint.pictures,
         "teacher": checkpoint.teacher,
     }
-    tensors = {f"{group}/{name}": tensor for group in GROUPS for name, tensor in checkpoint.groups[group].items()}
+    tensors = {f"{group}/{name}": tensor for group, some in checkpoint.groups.items() for name, tensor in some.items()}
     data = serialised(tensors, {"format": FORMAT, "run": json.dumps(said, sort_keys=True)})
     files.write(target, data, (target.suffix.lower(),), overwrite=True)
 
@@ -72,7 +73,9 @@ def load(file: Path) -> Checkpoint:
             raise WeightsFileError(f"{printable(file)} is not a checkpoint of this program")
         said = json.loads(metadata["run"])
         config = Config.create(**said["config"])
-        groups = {group: _group(tensors, group, Shape.of(config)) for group in GROUPS}
+        groups = {group: _group(tensors, group, Shape.of(config)) for group in WEIGHTS}
+        prefix = f"{POOL}/"
+        groups[POOL] = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         return Checkpoint(config, said["step"], said["total"], said["pictures"], said["teacher"], groups)
     except (KeyError, ValueError, TypeError) as error:  # every UsageError is a ValueError
         why = f"{error}" if isinstance(error, UsageError) else f"it is damaged ({type(error).__name__})"

@@ -120,6 +120,15 @@ class Config(BaseModel):
     blank_rate: Annotated[float, _flag(DATA)] = Field(
         default=0.0625, ge=0, le=1, description="Share of crops that are noise, or grey with noise, alone."
     )
+    pool: Annotated[int, _flag(DATA)] = Field(
+        default=32,
+        ge=0,
+        description="Pictures kept that are optimised through the student; one a step is learned from. 0: none.",
+    )
+    pool_visits: Annotated[int, _flag(DATA)] = Field(default=60, ge=1, description="Visits until such a picture is replaced.")
+    pool_step: Annotated[float, _flag(DATA)] = Field(
+        default=0.04, gt=0, le=1, description="Root mean square change by a visit, less and less towards the last."
+    )
 
     @model_validator(mode="before")
     @classmethod

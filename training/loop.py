@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from impasto.errors import DivergenceError
-from training.checkpoint import Checkpoint
+from training.checkpoint import POOL, Checkpoint
 from training.config import MEASURED, TAPS, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_losses, total
+from training.pool import Pool
 from training.start import settle
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
@@ -105,6 +106,7 @@ class Trainer:
         )
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._restore(checkpoint.groups if checkpoint else {})
+        self.pool = Pool(config, source, machine.device, checkpoint.groups[POOL] if checkpoint else None)
         # heads are not compiled: the offsets they read at change with every step, and each would be compiled anew
         self.fast_trunk: Any = torch.compile(self.student.trunk) if machine.compiled else self.student.trunk
         self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
@@ -145,6 +147,9 @@ class Trainer:
                 return
             device = self.machine.device
             image = augment(plan_, crops.to(device), others.to(device))
+            if self.config.pool:
+                with self._autocast():
+                    image[0] = self.pool.visit(self.step, self.student)
             rate = learning_rate(self.config, self.step, self.total)
             taps, gradient = self._losses(image, plan_)
             loss = total(taps, self.config)
@@ -210,6 +215,7 @@ class Trainer:
             "ema": self.ema,
             "adam_mean": {name: entry["exp_avg"] for name, entry in state.items()},
             "adam_square": {name: entry["exp_avg_sq"] for name, entry in state.items()},
+            POOL: self.pool.state() if self.config.pool else {},
         }
         return Checkpoint(self.config, self.step, self.total, self.pictures, self.teacher.digest, groups)
 

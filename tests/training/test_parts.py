@@ -22,6 +22,7 @@ from training.config import CHANNELS, PRESETS, TAPS, Config
 from training.data import Compressed, Decoded, Picture, Pictures, augment, cuts, gather, plan, readable
 from training.distillation import feature_error, gradient_error, gram_error
 from training.loop import learning_rate
+from training.pool import Pool
 from training.start import settle
 from training.student import Shape, Student, thinned, vgg19_cost
 
@@ -50,7 +51,7 @@ def test_lite_loads_and_is_the_encoder_that_impasto_has() -> None:
 def test_what_is_exported_is_the_encoder_that_impasto_reads(preset: str, tmp_path: Path) -> None:
     config, image = Config.create(preset=preset), picture()
     student = Student(Shape.of(config), seed=3)
-    groups = dict.fromkeys(checkpoint.GROUPS, student.state_dict())
+    groups = dict.fromkeys(checkpoint.WEIGHTS, student.state_dict())
     exported = checkpoint.export(checkpoint.Checkpoint(config, 1, 1, "", "", groups), "impasto lite 2")
     (tmp_path / "x.safetensors").write_bytes(exported.data)
     encoder = encoders.build(weights_.load(tmp_path / "x.safetensors"), TAPS, pooling="max", padding="replicate")
@@ -270,3 +271,46 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert learning_rate(timed, 49, None) == 1.0
     assert learning_rate(timed, 50, 1050) == 1.0
     assert learning_rate(timed, 550, 1050) == pytest.approx(0.5)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the pool
+
+
+def test_pool_pictures_are_optimised_through_the_student(world: World) -> None:
+    config = Config.create(pool=2, pool_visits=12, crop=32, held_out=2, noise_rate=0)
+    pool = Pool(config, Compressed(gather([world.photos], [world.paintings], 2)), CPU)
+    student = checkpoint.read_student(LITE)
+
+    def distance(picture: Tensor, slot: int) -> float:
+        """Relative squared distance of Gram matrices, numpy, summed over taps."""
+        total = 0.0
+        for F, A in zip(student(picture[None]), student(pool.paintings[slot][None]), strict=True):
+            G, B = (x[0].flatten(1).detach().double().numpy() for x in (F, A))
+            mine, its = G @ G.T / G.shape[1], B @ B.T / B.shape[1]
+            total += ((mine - its) ** 2).sum() / (its**2).sum()
+        return total
+
+    first = [pool.visit(slot, student).clone() for slot in (0, 1)]
+    assert torch.equal(first[0], pool.photos[0])  # one starts as the photograph, the next as noise
+    assert (first[1] - pool.photos[1]).abs().mean() > 0.1
+    for step in range(2, 24):
+        last = pool.visit(step, student)
+        assert 0 <= float(last.min()) <= float(last.max()) <= 1
+    for slot in (0, 1):
+        assert distance(pool.pictures[slot], slot) < 0.7 * distance(first[slot], slot)
+    old = pool.photos.clone()
+    pool.visit(24, student)
+    assert not torch.equal(pool.photos[0], old[0])  # its time was up
+    assert torch.equal(pool.photos[1], old[1])
+
+
+def test_a_pool_goes_on_from_its_state(world: World) -> None:
+    config = Config.create(pool=2, pool_visits=3, crop=32, held_out=2)
+    source = Compressed(gather([world.photos], [world.paintings], 2))
+    student = checkpoint.read_student(LITE)
+    one = Pool(config, source, CPU)
+    for step in range(5):
+        one.visit(step, student)
+    other = Pool(config, source, CPU, {name: tensor.clone() for name, tensor in one.state().items()})
+    for step in range(5, 12):
+        assert torch.equal(one.visit(step, student), other.visit(step, student))

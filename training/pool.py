@@ -1,0 +1,89 @@
+"""Pictures on their way: what optimisation through the student itself passes through, from noise and from photographs.
+
+A network can be fooled where it was never looked at: a style transfer descends into just the patterns that the student takes for a
+painting and the teacher does not. So a few pictures are kept that are optimised through the student, a little at every visit, as
+`impasto` would; each visit the picture is one of the batch, and the student learns what the teacher sees in it. A pool that training
+both uses and moves is the idea of Mordvintsev et al., Growing Neural Cellular Automata, 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from training.config import TAPS, Config
+from training.data import Source, plan
+from training.distillation import grams
+from training.student import Student
+
+BIRTHS = 2**41  # plans from here on are those of pictures that begin; no step comes to them
+CONTENT = 2  # the tap the photograph is kept at: relu3_1
+CONTENT_WEIGHT = 0.05  # of the five relative style distances' sum: about the balance of impasto's default
+NOISE_DEVIATION = 0.25
+
+Tensors = dict[str, Tensor]
+
+
+class Pool:
+    """`config.pool` pictures, each with the photograph and the painting it is on its way between.
+
+    source: where those are cut from; state: what `state` gave, to go on from. Everything lies on the device.
+    """
+
+    def __init__(self, config: Config, source: Source, device: torch.device, state: Mapping[str, Tensor] | None = None) -> None:
+        self.config, self.source, self.device = config, source, device
+        shape = (config.pool, 3, config.crop, config.crop)
+        self.pictures = torch.zeros(shape, device=device)
+        self.photos, self.paintings = (torch.zeros(shape, device=device) for _ in range(2))
+        self.visits = torch.full((config.pool,), float(config.pool_visits))  # all are due to begin
+        self.born = torch.zeros(1)
+        for name, tensor in (state or {}).items():
+            getattr(self, name).copy_(tensor)
+
+    def state(self) -> Tensors:
+        """Everything that going on needs."""
+        return {name: getattr(self, name) for name in ("pictures", "photos", "paintings", "visits", "born")}
+
+    def visit(self, step: int, student: Student) -> Tensor:
+        """Move the picture whose turn it is, or begin another in its place. Returns it: 3xSxS, 0..1, on the device."""
+        slot = step % self.config.pool
+        if self.visits[slot] >= self.config.pool_visits:
+            self._begin(slot)
+        else:
+            self._move(slot, student)
+        self.visits[slot] += 1
+        return self.pictures[slot]
+
+    def _begin(self, slot: int) -> None:
+        """A new photograph and a new painting; the picture starts as the photograph, or every other time as noise around grey."""
+        number = int(self.born[0])
+        mixed = self.config.model_copy(update={"batch": 1, "noise_rate": 0.0, "mix_rate": 1.0, "blank_rate": 0.0})
+        chosen = plan(mixed, self.source.counts, BIRTHS + number)
+        both = [rows[0].to(self.device).float() / 255 for rows in self.source.cut(chosen, self.config.crop)]
+        photo, painting = both if chosen.index[0, 0] < self.source.counts[0] else both[::-1]
+        generator = torch.Generator().manual_seed(chosen.noise_seed)
+        noise = 0.5 + NOISE_DEVIATION * torch.randn(photo.shape, generator=generator)
+        self.photos[slot], self.paintings[slot] = photo, painting
+        self.pictures[slot] = noise.clamp(0, 1).to(self.device) if number % 2 else photo
+        self.visits[slot] = 0
+        self.born += 1
+
+    def _move(self, slot: int, student: Student) -> None:
+        """One step down the student's own gradient, shorter and shorter towards the end."""
+        with torch.no_grad():
+            seen = student(torch.stack((self.photos[slot], self.paintings[slot])).contiguous(memory_format=torch.channels_last))
+            kept, targets = seen[CONTENT][:1], [grams(F[1:]) for F in seen]
+        picture = self.pictures[slot][None].contiguous(memory_format=torch.channels_last).requires_grad_()
+        features = student(picture)
+        style = [
+            (grams(F) - A).square().sum() / A.square().sum().clamp_min(1e-12) for F, A in zip(features, targets, strict=True)
+        ]
+        content = (features[CONTENT].float() - kept).square().mean() / kept.float().var().clamp_min(1e-6)
+        loss = torch.stack(style).sum() / len(TAPS) + CONTENT_WEIGHT * content
+        (gradient,) = torch.autograd.grad(loss, picture)
+        length = self.config.pool_step * (1 - float(self.visits[slot]) / (self.config.pool_visits + 1))
+        with torch.no_grad():
+            move = gradient[0].float() / gradient.float().square().mean().sqrt().clamp_min(1e-12)
+            self.pictures[slot] = (self.pictures[slot] - length * move.clamp(-3, 3)).clamp(0, 1)
