@@ -16,6 +16,7 @@ from impasto.styles.base import RATIO, rung
 
 Size = tuple[int, int]  # (height, width) in pixels
 Objective = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
+Metric = Callable[[Tensor], Tensor]  # linear, symmetric and positive, from a gradient to a move, both 1x3xHxW
 
 LEAST_STEPS = 2  # at a scale: the first step only looks
 HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
@@ -88,29 +89,35 @@ def coarse_to_fine(
     scales: Sequence[Scale],
     objective_at: Callable[[Size], Objective],
     resize: Callable[[Tensor, Size], Tensor],
+    *,
+    metric_at: Callable[[Size], Metric | None] = lambda size: None,
 ) -> Iterator[Step]:
     """Minimise at each scale in turn; each starts from the enlarged result of the one before.
 
     start: 1x3xHxW at the first scale's size. objective_at: makes the objective of a size. Yields a Step after every evaluation.
+    metric_at: what L-BFGS starts from at a size, in place of the identity.
     Raises DivergenceError when the objective is no longer finite; the steps before it stay valid.
     """
     work = [scale.steps * cost(scale.size) for scale in scales]
     picture = start
     for number, scale in enumerate(scales, start=1):
         before = sum(work[: number - 1])
-        descent = descend(objective_at(scale.size), resize(picture, scale.size), scale.steps)
+        descent = descend(objective_at(scale.size), resize(picture, scale.size), scale.steps, metric_at(scale.size))
         for step, (losses, picture) in enumerate(descent, start=1):
             done = (before + step * cost(scale.size)) / sum(work)
             yield Step(number, len(scales), step, scale.steps, losses, sum(losses.values()), done, picture)
 
 
-def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
+def descend(
+    objective: Objective, start: Tensor, steps: int, metric: Metric | None = None
+) -> Iterator[tuple[dict[str, float], Tensor]]:
     """Yield (losses, best picture so far) after each of `steps` evaluations of the objective.
 
-    start: 1x3xHxW, not changed. Raises DivergenceError at the first loss or gradient that is not finite.
+    start: 1x3xHxW, not changed. metric: what L-BFGS starts from.
+    Raises DivergenceError at the first loss or gradient that is not finite.
     """
     picture = start.detach().contiguous()
-    lbfgs = LBFGS(picture.shape)
+    lbfgs = LBFGS(picture.shape, metric=metric)
     best, best_gradient, lowest = picture, torch.zeros_like(picture), math.inf
     for step in range(1, steps + 1):
         losses, gradient = evaluate(objective, picture)
@@ -121,7 +128,7 @@ def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[d
             best, best_gradient, lowest = picture, gradient, total
         elif total > SURGE * lowest:
             # no line search watches over the steps: go back to the best picture and forget the curvature that misled us
-            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2)
+            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2, metric)
         yield losses, best.clone()
         picture = picture + lbfgs.move(picture, gradient)
 
@@ -140,12 +147,14 @@ class LBFGS:
 
     A line search spends evaluations, and each one costs as much as a step. Without it torch.optim.LBFGS may leap to 1e30 when the
     first curvature it sees is small, as a white-noise start shows; here no step changes the picture by more than LONGEST_STEP.
-    shape: of the picture. first: length of the first step, whose scale the curvature cannot give yet.
+    shape: of the picture. first: length of the first step, whose scale the curvature cannot give yet. metric: the matrix that the
+    approximation of the inverse Hessian starts from, but for a factor; None for the identity.
     """
 
-    def __init__(self, shape: torch.Size, first: float = FIRST_STEP) -> None:
+    def __init__(self, shape: torch.Size, first: float = FIRST_STEP, metric: Metric | None = None) -> None:
         self.shape = shape
         self.first = first
+        self.metric = metric
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)  # (s, y, 1 / s.y): moves, changes of gradient
         self.before: tuple[Tensor, Tensor] | None = None
         self.scale: Tensor | None = None
@@ -156,8 +165,16 @@ class LBFGS:
         if self.before is not None:
             self._remember(x - self.before[0], g - self.before[1])
         self.before = x, g
-        change = -self._newton(g) if self.pairs else -g * (self.first / length(g).clamp_min(TINY))
+        change = -self._newton(g) if self.pairs else self._first_change(g)
         return (change * (LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
+
+    def _first_change(self, g: Tensor) -> Tensor:
+        """Downhill in the metric, of the length wanted."""
+        downhill = -self._measured(g)
+        return downhill * (self.first / length(downhill).clamp_min(TINY))
+
+    def _measured(self, g: Tensor) -> Tensor:
+        return g if self.metric is None else self.metric(g.reshape(self.shape)).reshape(-1)
 
     def _scaled(self, gradient: Tensor) -> Tensor:
         """The gradient over the largest entry of the first one: losses of any magnitude keep float32's squares in range."""
@@ -178,10 +195,28 @@ class LBFGS:
             weights.append(rho * torch.dot(s, q))
             q -= weights[-1] * y
         s, y, rho = self.pairs[-1]
-        q /= rho * torch.dot(y, y)  # equation 7.20
+        q = self._measured(q) / (rho * torch.dot(y, self._measured(y)))  # equation 7.20, in the metric
         for (s, y, rho), weight in zip(self.pairs, reversed(weights), strict=True):
             q += s * (weight - rho * torch.dot(y, q))
         return q
+
+
+def pink(size: Size, device: torch.device) -> Metric:
+    """The metric of pictures: divides every frequency f, in cycles per pixel, by f + 1 / the longer side of size (height, width).
+
+    Natural pictures, and paintings, have amplitudes that fall like 1 / f (Field 1987), while to the identity a change of grain costs
+    as little as one of a whole sky. In this metric L-BFGS moves large forms and colours first, and reaches lower losses in as many
+    steps with less grain. Descent in it is that over decorrelated Fourier coefficients (Olah et al. 2017, "Feature Visualization").
+    """
+    height, width = size
+    down, right = torch.fft.fftfreq(height, device=device)[:, None], torch.fft.rfftfreq(width, device=device)
+    weight = 1 / (torch.hypot(down, right) + 1 / max(size))
+
+    def metric(gradient: Tensor) -> Tensor:
+        found: Tensor = torch.fft.irfft2(torch.fft.rfft2(gradient) * weight, s=size)
+        return found
+
+    return metric
 
 
 def length(change: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from impasto.losses import (
     weighted,
 )
 from impasto.masks import guidance
-from impasto.optimize import Objective, Scale, Size, Step, coarse_to_fine, longer_sides, schedule
+from impasto.optimize import Metric, Objective, Scale, Size, Step, coarse_to_fine, longer_sides, pink, schedule
 from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, PictureLike
 from impasto.regions import Layout, Region
@@ -174,7 +174,7 @@ class Run:
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
-        steps = coarse_to_fine(self.start, self.scales, self._objective, pictures.resize)
+        steps = coarse_to_fine(self.start, self.scales, self._objective, pictures.resize, metric_at=self._metric)
         with devices.clear_memory_errors(self._work), devices.repeatable(self.device, self.encoder.dtype):
             for self.last in steps:
                 yield self.last
@@ -242,6 +242,10 @@ class Run:
             if difflib.get_close_matches(str(file), ("content", "noise"), n=1):
                 raise UnknownNameError("start (--init)", str(file), ("content", "noise")) from None
             raise
+
+    def _metric(self, size: Size) -> Metric | None:
+        """What the optimiser starts from; the published method's starts from the identity."""
+        return None if self.options.method == "gatys" else pink(size, self.device)
 
     def _objective(self, size: Size) -> Objective:
         terms = [*self._content_terms(size), *self._style_terms(size)]

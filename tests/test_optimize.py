@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from impasto.errors import DivergenceError
-from impasto.optimize import LBFGS, Scale, Size, Step, coarse_to_fine, descend, longer_sides, schedule
+from impasto.optimize import LBFGS, Scale, Size, Step, coarse_to_fine, descend, longer_sides, pink, schedule
 
 steady = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 SHAPE = (1, 3, 4, 5)
@@ -261,6 +261,46 @@ def test_the_term_whose_gradient_is_not_finite_is_the_one_named() -> None:
 
     with pytest.raises(DivergenceError):
         list(descend(objective, random(), 5))
+
+
+# -------------------------------------------------------------------------------------------------------------------- metric
+
+
+def test_a_metric_is_a_change_of_variables() -> None:
+    """L-BFGS in the metric M = L L^T moves as plain L-BFGS does over z, where the picture is x = L z."""
+    rng = np.random.default_rng(0)
+    L, root = rng.standard_normal((2, 12, 12)) / 4 + np.eye(12)
+    A, shape = root @ root.T, torch.Size((1, 3, 2, 2))
+
+    def tensor(x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(x).reshape(shape)
+
+    measured = LBFGS(shape, metric=lambda g: tensor(L @ (L.T @ g.reshape(-1).numpy())))
+    plain, x = LBFGS(shape), rng.standard_normal(12)
+    for step in range(6):
+        move = measured.move(tensor(x), tensor(A @ x)).reshape(-1).numpy()
+        other = L @ plain.move(tensor(np.linalg.solve(L, x)), tensor(L.T @ A @ x)).reshape(-1).numpy()
+        np.testing.assert_allclose(move / np.linalg.norm(move), other / np.linalg.norm(other), rtol=1e-6, err_msg=str(step))
+        x = x + move
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 12), (5, 3)])
+def test_pink_divides_by_the_frequency(size: Size) -> None:
+    metric = pink(size, torch.device("cpu"))
+    x = np.random.default_rng(1).standard_normal((1, 3, *size))
+    down, right = np.meshgrid(np.fft.fftfreq(size[0]), np.fft.fftfreq(size[1]), indexing="ij")
+    expected = np.fft.ifft2(np.fft.fft2(x) / (np.hypot(down, right) + 1 / max(size))).real
+    np.testing.assert_allclose(metric(torch.from_numpy(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_in_the_pink_metric_large_forms_come_first() -> None:
+    """Of a slope and a grain that are as far from the picture, the first step goes to the slope."""
+    slope = (torch.linspace(-1, 1, 32).expand(1, 3, 32, 32)).contiguous()
+    grain = torch.randn(slope.shape, generator=torch.Generator().manual_seed(0))
+    grain *= slope.norm() / grain.norm()
+    for metric, least, most in ((None, 0.6, 0.8), (pink((32, 32), torch.device("cpu")), 0.9, 1.0)):
+        move = LBFGS(slope.shape, metric=metric).move(torch.zeros_like(slope), -slope - grain)
+        assert least < float((move * slope).sum() / (move.norm() * slope.norm())) < most
 
 
 # ------------------------------------------------------------------------------------------------------------------ schedule
