@@ -2,8 +2,8 @@
 
     python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...]
 
-Strips: strength, style scale, a blend of PAINTING and OTHER, kept colours, and a mask (the upper half like OTHER; the lower half kept);
-with `--only names`, every style that comes with impasto.
+Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colours, and a mask (the upper half like
+OTHER; the lower half kept); with `--only names`, every style that comes with impasto.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, S
         "strength": [(f"--strength {s:g}", [painting], {"strength": s}) for s in (0, 0.25, 0.5, 0.75, 1)],
         "style_scale": [(f"--style-scale {s:g}", [painting], {"style_scale": s}) for s in (0.25, 0.5, 1, 2, 4)],
         "blend": [(f"--blend {1 - b:g} {b:g}", [painting, other], {"blend": (1 - b, b)}) for b in (0, 0.25, 0.5, 0.75, 1)],
+        "quality": [(f"--quality {how}", [painting], {"quality": how}) for how in ("draft", "normal", "best")],
+        "palette_weight": [(f"--palette-weight {w:g}", [painting], {"palette_weight": w}) for w in (0, 5, 20, 100)],
         "keep_colors": [(f"--keep-colors {how}", [painting], {"keep_colors": how}) for how in ("off", "luma", "match")],
         "mask": [
             ("--mask upper=OTHER", [painting], {"mask": (f"{upper}={other}",)}),

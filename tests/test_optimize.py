@@ -341,8 +341,8 @@ def test_shares_follow_one_over_the_root_of_the_side(sizes: list[Size], iteratio
 
 
 def test_schedule_of_the_default() -> None:
-    scales = schedule([(side * 3 // 4, side) for side in longer_sides(512)], 330)
-    assert [scale.steps for scale in scales] == [90, 76, 65, 54, 45]
+    scales = schedule([(side * 3 // 4, side) for side in longer_sides(512)], 260)
+    assert [scale.steps for scale in scales] == [71, 60, 51, 42, 36]
 
 
 # -------------------------------------------------------------------------------------------------------------- longer_sides
