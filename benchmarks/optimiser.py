@@ -48,11 +48,10 @@ def torchs(objective: Objective, start: torch.Tensor, evaluations: int, line_sea
     seen: deque[float] = deque()
 
     def closure() -> torch.Tensor:
-        lbfgs.zero_grad()
-        total = torch.stack(list(objective(picture).values())).sum()
-        total.backward()
-        seen.append(float(total.detach()))
-        return total
+        losses, gradient = optimize.evaluate(objective, picture)
+        picture.grad = gradient.contiguous()
+        seen.append(sum(losses.values()))
+        return torch.tensor(seen[-1])
 
     while len(seen) < evaluations:
         lbfgs.step(closure)

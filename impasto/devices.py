@@ -1,13 +1,126 @@
-"""Which device and precision to compute with, and what to say when memory runs out."""
+"""Which device and precision to compute with, how much memory that takes, and what to say when memory runs out."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
+import math
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 
 from impasto.errors import MemoryLimitError, OptionError
+
+Size = tuple[int, int]  # (height, width) in pixels
+HistoryKind = Literal["memory", "half", "disk"]
+
+# The model of memory, fitted to measured runs (`python benchmarks/memory.py`).
+RESTING = 330_000_000  # bytes: torch, the encoder and everything else before a picture is there
+PICTURE = 12  # bytes of a pixel in float32
+EVALUATING = 8  # pictures there are while losses are computed: photograph, picture, best, their gradients, L-BFGS's last place
+MOVING = 11  # pictures there are while L-BFGS takes its step
+VALUE = 2.6  # how often a value of a feature is there while gradients are computed
+REGION = 16  # bytes of a pixel for a region's masks
+PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
+SIDES = (1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
+FORWARD = 0.3  # of the time of the second of two passes that the first one takes, and the photograph's features again
+_M_MMAP_THRESHOLD, _LARGE_PIECE = -3, 4 << 20
+ROOM = 1.1  # what is planned times this must fit: the model is right to a tenth
+SHARE = 0.9  # of the memory there is that a run may take
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture is computed. side: of its blocks in pixels, None for all of it at once; history: where L-BFGS keeps its pairs.
+
+    peak: bytes of memory that takes. work: pixels whose time it takes to compute losses and gradient once.
+    """
+
+    side: int | None = None
+    history: HistoryKind = "memory"
+    peak: int = 0
+    work: float = 0
+
+
+@dataclass(frozen=True)
+class Appetite:
+    """What an encoder takes. trunk, heads: values it computes per pixel, for all it sees and for what is wanted of it.
+
+    margin, step: of blocks, in pixels. bytes_each: of a value. regions: how many masks there are.
+    """
+
+    trunk: float
+    heads: float
+    margin: int
+    step: int
+    bytes_each: int = 4
+    regions: int = 0
+
+
+def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
+    """The fastest way to compute a picture of (height, width) in `limit` bytes, or where there is none the one that takes the least."""
+    sides = [None, *(side for side in SIDES if side < max(size))]
+    kinds: tuple[HistoryKind, ...] = ("memory", "half", "disk")
+    ways = [_plan(size, appetite, side, history) for side in sides for history in kinds]
+    return next((way for way in ways if ROOM * way.peak <= limit), min(ways, key=lambda way: way.peak))
+
+
+def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind) -> Plan:
+    height, width = size
+    pixels = height * width
+    own = pixels if side is None else min(side, height) * min(side, width)
+    seen = pixels if side is None else _seen(height, side, appetite) * _seen(width, side, appetite)
+    space = VALUE * appetite.bytes_each * (appetite.trunk * seen + appetite.heads * own)
+    pictures = PICTURE * pixels * max(EVALUATING + space / (PICTURE * pixels), MOVING)
+    peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions)
+    work = pixels if side is None else (1 + FORWARD) * _all_seen(height, side, appetite) * _all_seen(width, side, appetite)
+    return Plan(side, history, round(peak), work)
+
+
+def _seen(length: int, side: int, appetite: Appetite) -> int:
+    """Pixels along a side of a block with its margin, of a picture of that length."""
+    return min(length, side + 2 * appetite.margin)
+
+
+def _all_seen(length: int, side: int, appetite: Appetite) -> int:
+    """The sum of that over the blocks along a side of the picture: two margins wherever two blocks meet."""
+    return length + 2 * appetite.margin * (math.ceil(length / side) - 1)
+
+
+def limit_of(device: torch.device) -> int:
+    """Bytes that a run may take on a device: SHARE of what is free, on a CPU with what impasto takes already."""
+    if device.type == "cuda":
+        return round(SHARE * torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return round(SHARE * torch.mps.recommended_max_memory())
+    return RESTING + round(SHARE * _free())
+
+
+def _free() -> int:
+    """Bytes of memory that are free, where the system says so; else more than any run takes."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sys.maxsize // 2
+
+
+def large_pieces_apart() -> None:
+    """Have the C library give large tensors memory of their own, given back with them: in blocks its heap would grow by half again.
+
+    It is glibc's; elsewhere this does nothing. The setting holds for the process.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_PIECE)
 
 
 def choose(name: str) -> torch.device:
@@ -61,12 +174,20 @@ def clear_memory_errors(work: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryLimitError(f"not enough memory for {work}; a smaller --size needs less") from error
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return "DefaultCPUAllocator" in str(error) or "out of memory" in str(error)
+
+
+def free(device: torch.device) -> None:
+    """Give back the memory that torch keeps for reuse."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -7,7 +7,8 @@ ImpastoError                    the base; `exit_code` is what the command line e
 │   ├── PictureError            an input that is not a picture this program can use
 │   ├── OutputError             an output that exists, has an unknown suffix or cannot be written
 │   ├── WeightsFileError        a weights file that is wrong, cut, or for another network
-│   └── StyleFileError          a style file that is wrong, cut, or made for another encoder or version
+│   ├── StyleFileError          a style file that is wrong, cut, or made for another encoder or version
+│   └── StateFileError          an unfinished run's state that is wrong, cut, or cannot be gone on with here
 └── RunError                    exit 1: the request was fine, carrying it out failed
     ├── MissingWeightsError     weights that are not on this machine, with the way to get them
     ├── DownloadError           a download that failed or brought the wrong bytes
@@ -55,6 +56,10 @@ class WeightsFileError(UsageError):
 
 class StyleFileError(UsageError):
     """A style file is wrong, cut, or made for another encoder or another version of impasto."""
+
+
+class StateFileError(UsageError):
+    """An unfinished run's state is wrong, cut, or cannot be gone on with: its inputs or this program are not what they were."""
 
 
 class UnknownNameError(UsageError):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 from impasto.errors import OutputError, SaveError
+
+Bytes: TypeAlias = bytes | memoryview
 
 
 def check(path: str | os.PathLike[str], suffixes: Collection[str], *, overwrite: bool = False) -> Path:
@@ -69,26 +73,32 @@ def _check_replaceable(name: str, target: Path, found: os.stat_result, overwrite
         raise OutputError(f"{name} exists and is write-protected")
 
 
-def write(path: str | os.PathLike[str], data: bytes, suffixes: Collection[str], *, overwrite: bool = False) -> None:
+def write(
+    path: str | os.PathLike[str], data: bytes | Iterable[Bytes], suffixes: Collection[str], *, overwrite: bool = False
+) -> None:
     """Write a file whole or not at all; an existing one keeps its permissions, a new one gets those of any new file.
 
+    data: all of it, or its parts one after the other, which then need not be in memory together.
     Raises OutputError as `check` does, also for a file that appears while this runs, and SaveError when the disk is full or the
     like; either way an existing file is untouched and nothing is left beside it.
     """
     try:
-        _replace(Path(path), data, suffixes, overwrite)
+        _replace(Path(path), (data,) if isinstance(data, bytes) else data, suffixes, overwrite)
     except OSError as error:
         raise SaveError(f"{printable(path)} could not be written: {reason(error)}") from error
 
 
-def _replace(target: Path, data: bytes, suffixes: Collection[str], overwrite: bool) -> None:
+def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], overwrite: bool) -> None:
     final = target.resolve()  # a link stays a link
-    temporary = final.with_name(f".impasto-{secrets.token_hex(8)}.tmp")
+    temporary = final.with_name(f"{_scratch(final)}{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
+        with _new(temporary) as file:
+            for part in data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
+            if not temporary.exists():
+                _name(file, temporary)
         check(target, suffixes, overwrite=overwrite)
         if final.exists():
             shutil.copymode(final, temporary)
@@ -96,6 +106,43 @@ def _replace(target: Path, data: bytes, suffixes: Collection[str], overwrite: bo
     finally:  # after Ctrl-C too
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _new(name: Path) -> BinaryIO:
+    """A new file; on Linux without a name as yet, so that a process killed while it writes leaves nothing."""
+    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
+        with contextlib.suppress(OSError):  # a file system that has none
+            return os.fdopen(os.open(name.parent, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    return name.open("xb")
+
+
+def _name(file: BinaryIO, name: Path) -> None:
+    """Give a file without a name one."""
+    folder = os.open(name.parent, os.O_RDONLY)
+    try:
+        # with a folder, which an absolute path needs not, Python calls what follows links of /proc
+        os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=folder, follow_symlinks=True)
+    except OSError:
+        file.seek(0)
+        with name.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+    finally:
+        os.close(folder)
+
+
+def _scratch(final: Path) -> str:
+    """How the names begin under which a file is written before it gets its own; hidden, and short however long that is."""
+    return f".impasto-{hashlib.sha256(os.fsencode(final.name)).hexdigest()[:12]}-"
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove what a killed process left of writing a file. Only for one who knows that nobody writes it now."""
+    final = Path(path).resolve()
+    with contextlib.suppress(OSError):
+        for left in final.parent.glob(f"{_scratch(final)}*.tmp"):
+            left.unlink()
 
 
 def _publish(temporary: Path, final: Path, overwrite: bool) -> None:

@@ -3,13 +3,16 @@
 F, P, G, A, N and M are those of Gatys et al. (2016): F and P the features of the new picture and of the photograph at one tap, G and A
 the Gram matrices of the new picture and of the painting, N the number of channels, M the number of positions (H * W).
 A module never sees an encoder: it is given the picture and the dict of its features, and looks up its own tap.
+
+Most losses are a function of sums over positions: a Gram matrix, a sum of squares. Their modules say both (`Summed`), so that what is
+computed of a whole picture at once and what `impasto.blocks` adds up block by block are one definition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 Features = Mapping[str, Tensor]
+Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the parts of a picture
 
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
@@ -75,12 +79,22 @@ def guided(F: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor | int]:
     """
     if T is None:
         return gram(F), positions(F)
-    return gram(F * T.to(F.dtype)), T.square().sum().clamp_min(torch.finfo(T.dtype).eps)
+    return guided_gram(F, T), guided_positions(T)
+
+
+def guided_gram(F: Tensor, T: Tensor | None) -> Tensor:
+    """The Gram matrix of T F, NxN. F: 1xNxHxW; T: 1x1xHxW, or None for 1 everywhere."""
+    return gram(F if T is None else F * T.to(F.dtype))
+
+
+def guided_positions(T: Tensor) -> Tensor:
+    """Sum T^2, the number of positions where T is 1, a scalar above 0. T: 1x1xHxW, 0..1."""
+    return T.square().sum().clamp_min(torch.finfo(T.dtype).eps)
 
 
 def content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
     """1/2 sum (F - P)^2 (Gatys et al. 2016, equation 1). F, P: 1xNxHxW; W: 1x1xHxW weights or None. Returns a scalar."""
-    return 0.5 * _weighted_squares(F, P, W).sum()
+    return halved(squared_distance(F, P, W), P.numel(), spread(P))
 
 
 def relative_content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
@@ -88,12 +102,28 @@ def relative_content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tens
 
     F, P: 1xNxHxW; W: 1x1xHxW, how much each position counts, of mean about 1 (`detail`); None for all the same.
     """
-    return _weighted_squares(F, P, W).mean() / P.var(correction=0).clamp_min(torch.finfo(P.dtype).eps)
+    return relative(squared_distance(F, P, W), P.numel(), spread(P))
 
 
-def _weighted_squares(F: Tensor, P: Tensor, W: Tensor | None) -> Tensor:
+def squared_distance(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
+    """Sum W (F - P)^2. F, P: 1xNxHxW; W: 1x1xHxW weights or None. Returns a scalar."""
     squares = (wide(F) - P).square()
-    return squares if W is None else squares * W
+    return (squares if W is None else squares * W).sum()
+
+
+def halved(distance: Tensor, count: int, variance: Tensor) -> Tensor:
+    """The content loss of equation 1 from its `squared_distance`; the number of P's values and their variance do not matter."""
+    return 0.5 * distance
+
+
+def relative(distance: Tensor, count: int, variance: Tensor) -> Tensor:
+    """`relative_content_loss` from its `squared_distance`. count: of the values of P; variance: theirs (`spread`)."""
+    return distance / count / variance.clamp_min(torch.finfo(variance.dtype).eps)
+
+
+def spread(P: Tensor) -> Tensor:
+    """The variance of the values of P over all channels and positions, a scalar."""
+    return wide(P).var(correction=0)
 
 
 def detail(P: Tensor) -> Tensor:
@@ -103,10 +133,20 @@ def detail(P: Tensor) -> Tensor:
     local mean, over REACH positions, averaged over as many; its square root, over the mean of that. Skies and walls have little of it
     and houses, faces and branches much, so a sky can take the painting's swirls while the houses below stand. Our own.
     """
+    return detail_weight(deviation(P), wide(P).square().mean())
+
+
+def deviation(P: Tensor) -> Tensor:
+    """The mean square over channels of P's distance from its mean over REACH x REACH positions. P: 1xNxHxW. Returns 1x1xHxW."""
     P = wide(P)
-    energy = _around((P - _around(P)).square().mean(1, keepdim=True))
-    relative = (energy / energy.mean().clamp_min(torch.finfo(P.dtype).tiny)).sqrt()
-    flat = float(energy.max()) <= torch.finfo(P.dtype).eps * float(P.square().mean())  # one colour: nothing stands out
+    return (P - _around(P)).square().mean(1, keepdim=True)
+
+
+def detail_weight(deviation: Tensor, power: Tensor) -> Tensor:
+    """`detail` of features of which the `deviation` (1x1xHxW) and the mean square (a scalar) are known."""
+    energy = _around(deviation)
+    relative = (energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)).sqrt()
+    flat = float(energy.max()) <= torch.finfo(energy.dtype).eps * float(power)  # one colour: nothing stands out
     weight = torch.ones_like(relative) if flat else relative / relative.mean()
     return DETAIL_FLOOR + (1 - DETAIL_FLOOR) * weight
 
@@ -191,9 +231,19 @@ def total_variation(image: Tensor) -> Tensor:
 
     image: 1x3xHxW, 0..1. Returns a scalar, 0 for a picture of one colour.
     """
-    down = (image[..., 1:, :] - image[..., :-1, :]).square().sum()
-    right = (image[..., :, 1:] - image[..., :, :-1]).square().sum()
-    return (down + right) / image.numel()
+    return squared_differences(image, (image.shape[-2], image.shape[-1])) / image.numel()
+
+
+def squared_differences(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sum of squared differences of a picture's pixels to their neighbours below and to the right. Returns a scalar.
+
+    image: 1x3xHxW. size: (height, width) of the pixels that count, from the top left; the rest of the image is neighbours only.
+    """
+    height, width = size
+    below, beside = min(height, image.shape[-2] - 1), min(width, image.shape[-1] - 1)
+    down = (image[..., 1 : below + 1, :width] - image[..., :below, :width]).square().sum()
+    right = (image[..., :height, 1 : beside + 1] - image[..., :height, :beside]).square().sum()
+    return down + right
 
 
 def wide(x: Tensor) -> Tensor:
@@ -201,29 +251,133 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
-class ContentLoss(nn.Module):
-    """Distance of the features at `tap` from the photograph's, P (1xNxHxW). W: 1x1xHxW weights of positions, None for all the same."""
+@dataclass(frozen=True)
+class Part:
+    """Where a block lies in a picture of (height, width) `whole`. rows, columns: of its pixels; maps: of its positions at each tap."""
+
+    whole: tuple[int, int]
+    rows: slice
+    columns: slice
+    maps: Mapping[str, tuple[slice, slice]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def of(self, x: Tensor, tap: str) -> Tensor:
+        """The block's part of maps at `tap`, 1xNxHxW, of the whole picture."""
+        rows, columns = self.maps[tap]
+        return x[..., rows, columns]
+
+
+class Summed(nn.Module):
+    """A loss that is a function of sums over the positions of a picture.
+
+    linear: whether the value is in proportion to the sums, so that its slope is known before they are.
+    """
+
+    linear: ClassVar[bool] = False
+
+    def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
+        """What adds up over blocks. image: 1x3xHxW; features: the picture's.
+
+        part: which part of the picture the features are of, None for all of it. The image then may go on below and to the right by a
+        pixel, where the picture does.
+        """
+        raise NotImplementedError
+
+    def value(self, *sums: Tensor) -> Tensor:
+        """The loss, a scalar, of the sums over the whole picture."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW; features: the picture's. Returns a scalar."""
+        return self.value(*self.sums(image, features))
+
+
+class Target:
+    """The photograph's features at a tap, where they are not kept as one tensor.
+
+    count: of the values of all of them; variance: theirs (`spread`).
+    """
+
+    count: int
+    variance: Tensor
+
+    def of(self, part: Part) -> Tensor:
+        """The features of a part of the picture, 1xNxhxw, float32 or better."""
+        raise NotImplementedError
+
+
+class ContentLoss(Summed):
+    """Distance of the features at `tap` from the photograph's, P (1xNxHxW, or a Target for one that is looked at in parts only).
+
+    measure: `halved` or `relative`. W: 1x1xHxW weights of positions, None for all the same.
+    """
+
+    linear = True
 
     def __init__(
         self,
         tap: str,
-        P: Tensor,
-        measure: Callable[[Tensor, Tensor, Tensor | None], Tensor] = content_loss,
+        P: Tensor | Target,
+        measure: Callable[[Tensor, int, Tensor], Tensor] = halved,
         W: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.tap, self.measure = tap, measure
-        self.P: Tensor
+        self.P: Tensor | None
         self.W: Tensor | None
-        self.register_buffer("P", wide(P).detach())
+        self.target = P if isinstance(P, Target) else None
+        self.register_buffer("P", None if isinstance(P, Target) else wide(P).detach())
         self.register_buffer("W", W)
+        self.count = P.count if isinstance(P, Target) else P.numel()
+        self.variance = P.variance if isinstance(P, Target) else spread(P.detach())
 
-    def forward(self, image: Tensor, features: Features) -> Tensor:
-        """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
-        return self.measure(features[self.tap], self.P, self.W)
+    def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
+        """The sum of squares, over all channels."""
+        W = self.W if self.W is None or part is None else part.of(self.W, self.tap)
+        return (squared_distance(features[self.tap], self._target(part), W),)
+
+    def value(self, *sums: Tensor) -> Tensor:
+        """The measure of the sum of squares."""
+        return self.measure(sums[0], self.count, self.variance)
+
+    def _target(self, part: Part | None) -> Tensor:
+        if self.target is not None and part is not None:
+            return self.target.of(part)
+        if self.P is None:
+            raise ValueError("a Target gives features of parts only")
+        return self.P if part is None else part.of(self.P, self.tap)
 
 
-class StyleLoss(nn.Module):
+class GramSum(Summed):
+    """The Gram matrix at `tap`, as a sum. T: 1x1xHxW guidance channel at the tap's size; None for the whole picture."""
+
+    def __init__(self, tap: str, T: Tensor | None = None) -> None:
+        super().__init__()
+        self.tap = tap
+        self.T: Tensor | None
+        self.register_buffer("T", T)
+
+    def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
+        """The Gram matrix and, without guidance, the number of positions."""
+        F = features[self.tap]
+        if self.T is None:
+            return gram(F), torch.tensor(positions(F))
+        return (guided_gram(F, self.T if part is None else part.of(self.T, self.tap)),)
+
+    def positions(self, *sums: Tensor) -> Tensor | int:
+        """How many positions the Gram matrix is a sum over."""
+        return int(sums[1]) if self.T is None else guided_positions(self.T)
+
+    def per_position(self, *sums: Tensor) -> Tensor:
+        """G / M, NxN."""
+        return sums[0] / self.positions(*sums)
+
+
+class StyleLoss(GramSum):
     """Distance of the Gram matrix at `tap` from the painting's, given per position (NxN, G / M), so that sizes may differ.
 
     T: 1x1xHxW guidance channel of the region that gets the style, at the tap's size; None for the whole picture.
@@ -236,17 +390,15 @@ class StyleLoss(nn.Module):
         measure: Callable[[Tensor, Tensor, Tensor | int], Tensor] = style_loss,
         T: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.tap, self.measure = tap, measure
+        super().__init__(tap, T)
+        self.measure = measure
         self.A: Tensor
-        self.T: Tensor | None
         self.register_buffer("A", A.detach())
-        self.register_buffer("T", T)
 
-    def forward(self, image: Tensor, features: Features) -> Tensor:
-        """image: 1x3xHxW (not looked at); features: the picture's. Returns a scalar."""
-        G, M = guided(features[self.tap], self.T)
-        return self.measure(G, self.A * M, M)
+    def value(self, *sums: Tensor) -> Tensor:
+        """The measure of the Gram matrix."""
+        M = self.positions(*sums)
+        return self.measure(sums[0], self.A * M, M)
 
 
 class PaletteLoss(nn.Module):
@@ -264,12 +416,20 @@ class PaletteLoss(nn.Module):
         return palette_loss(image, self.Q, self.T)
 
 
-class VariationLoss(nn.Module):
+class VariationLoss(Summed):
     """`total_variation` of the picture; it has no target."""
 
-    def forward(self, image: Tensor, features: Features) -> Tensor:
-        """image: 1x3xHxW; features are not looked at. Returns a scalar."""
-        return total_variation(image)
+    linear = True
+
+    def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
+        """The sum of squared differences, over the number of values of the whole picture."""
+        size = (image.shape[-2], image.shape[-1]) if part is None else part.size
+        height, width = size if part is None else part.whole
+        return (squared_differences(image, size) / (image.shape[1] * height * width),)
+
+    def value(self, *sums: Tensor) -> Tensor:
+        """The sum itself."""
+        return sums[0]
 
 
 @dataclass(frozen=True)
@@ -283,8 +443,12 @@ class Term:
 
 def weighted(terms: Sequence[Term], image: Tensor, features: Features) -> dict[str, Tensor]:
     """Sum the terms by name. Returns {name: weight * loss}; the total is the sum of its values (equation 7)."""
+    return grouped(terms, [term.weight * term.loss(image, features) for term in terms])
+
+
+def grouped(terms: Sequence[Term], values: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Sum the values of terms, already weighted, by the terms' names."""
     sums: dict[str, Tensor] = {}
-    for term in terms:
-        value = term.weight * term.loss(image, features)
+    for term, value in zip(terms, values, strict=True):
         sums[term.name] = sums[term.name] + value if term.name in sums else value
     return sums

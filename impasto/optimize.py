@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from impasto.errors import DivergenceError
+from impasto.history import History
 from impasto.styles.base import RATIO, rung
 
 Size = tuple[int, int]  # (height, width) in pixels
-Objective = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
+Summands = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
 Metric = Callable[[Tensor], Tensor]  # linear, symmetric and positive, from a gradient to a move, both 1x3xHxW
 
 LEAST_STEPS = 2  # at a scale: the first step only looks
@@ -26,6 +28,17 @@ SURGE = 2.0  # a total this many times the lowest one means that a step went ast
 CURVATURE = 1e-9  # least cosine between a move and the change of gradient along it
 STEP_OVERHEAD = 10_000  # pixels a step could have computed in the time it takes to start
 TINY = 1e-30  # instead of a division by zero
+
+
+@runtime_checkable
+class Differentiated(Protocol):
+    """An objective with a way of its own to its gradient, such as `blocks.Blockwise`."""
+
+    def evaluate(self, picture: Tensor) -> tuple[dict[str, float], Tensor]:
+        """The losses at a picture as numbers, and the gradient of their sum to it, 1x3xHxW."""
+
+
+Objective: TypeAlias = Summands | Differentiated
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,51 @@ class Step:
     total: float
     done: float
     picture: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What L-BFGS knows; the names are those of its attributes. Nobody changes these tensors, so that keeping them costs nothing."""
+
+    first: float
+    scale: Tensor | None = None
+    before: tuple[Tensor, Tensor] | None = None
+    pairs: tuple[tuple[Tensor, Tensor, Tensor], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the next step at a scale needs. picture: where it looks, 1x3xHxW; gradient: that of the best picture."""
+
+    picture: Tensor
+    gradient: Tensor
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class State:
+    """All that the engine knows after a step, so that it can go on as if it had never stopped.
+
+    scale, step: 1-based, as in Step. losses: of that step. best: 1x3xHxW, and lowest, its total. ahead: None after the last step of a
+    scale, which the next one does not need; elsewhere None means to start afresh from the best picture, which is not the same.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    best: Tensor
+    lowest: float
+    ahead: Ahead | None
+    scale: int = 1
+
+    def at(self, scales: Sequence[Scale]) -> Step:
+        """The step it was taken after. scales: those of the run."""
+        steps, total = scales[self.scale - 1].steps, sum(self.losses.values())
+        done = share_done(scales, self.scale, self.step)
+        return Step(self.scale, len(scales), self.step, steps, self.losses, total, done, self.best.clone())
+
+
+def forget(state: State) -> None:
+    """What is done with a state that nobody wants."""
 
 
 def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
@@ -84,6 +142,12 @@ def cost(size: Size) -> int:
     return math.prod(size) + STEP_OVERHEAD
 
 
+def share_done(scales: Sequence[Scale], number: int, step: int) -> float:
+    """Share of the whole work, 0..1, after a step at the scale of this number, both 1-based."""
+    work = [scale.steps * cost(scale.size) for scale in scales]
+    return (sum(work[: number - 1]) + step * cost(scales[number - 1].size)) / sum(work)
+
+
 def coarse_to_fine(
     start: Tensor,
     scales: Sequence[Scale],
@@ -91,35 +155,56 @@ def coarse_to_fine(
     resize: Callable[[Tensor, Size], Tensor],
     *,
     metric_at: Callable[[Size], Metric | None] = lambda size: None,
+    history_at: Callable[[Size], History | None] = lambda size: None,
+    state: State | None = None,
+    keep: Callable[[State], None] = forget,
 ) -> Iterator[Step]:
     """Minimise at each scale in turn; each starts from the enlarged result of the one before.
 
     start: 1x3xHxW at the first scale's size. objective_at: makes the objective of a size. Yields a Step after every evaluation.
-    metric_at: what L-BFGS starts from at a size, in place of the identity.
+    metric_at: what L-BFGS starts from at a size, in place of the identity. history_at: where it keeps its pairs there.
+    state: of an earlier run of the same scales, to go on from. keep: is given the state before each Step is yielded.
     Raises DivergenceError when the objective is no longer finite; the steps before it stay valid.
     """
-    work = [scale.steps * cost(scale.size) for scale in scales]
-    picture = start
+    picture = state.best if state else start
     for number, scale in enumerate(scales, start=1):
-        before = sum(work[: number - 1])
-        descent = descend(objective_at(scale.size), resize(picture, scale.size), scale.steps, metric_at(scale.size))
-        for step, (losses, picture) in enumerate(descent, start=1):
-            done = (before + step * cost(scale.size)) / sum(work)
-            yield Step(number, len(scales), step, scale.steps, losses, sum(losses.values()), done, picture)
+        if state and (number, scale.steps) <= (state.scale, state.step):
+            continue  # done before
+        here = state if state and number == state.scale else None
+        begin = picture if here else resize(picture, scale.size)
+        for now in states(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size)):
+            latest, picture = replace(now, scale=number), now.best
+            keep(latest)
+            yield latest.at(scales)
 
 
-def descend(
-    objective: Objective, start: Tensor, steps: int, metric: Metric | None = None
-) -> Iterator[tuple[dict[str, float], Tensor]]:
-    """Yield (losses, best picture so far) after each of `steps` evaluations of the objective.
+def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
+    """Yield (losses, best picture so far) after each of `steps` evaluations of the objective; see `states`."""
+    for state in states(objective, start, steps):
+        yield dict(state.losses), state.best.clone()
 
-    start: 1x3xHxW, not changed. metric: what L-BFGS starts from.
+
+def states(
+    objective: Objective,
+    start: Tensor,
+    steps: int,
+    state: State | None = None,
+    metric: Metric | None = None,
+    history: History | None = None,
+) -> Iterator[State]:
+    """Yield what is known after each of `steps` evaluations of the objective.
+
+    start: 1x3xHxW, not changed. state: where to go on, its best picture being `start`. metric: what L-BFGS starts from;
+    history: where it keeps its pairs.
     Raises DivergenceError at the first loss or gradient that is not finite.
     """
     picture = start.detach().contiguous()
-    lbfgs = LBFGS(picture.shape, metric=metric)
+    lbfgs = LBFGS(picture.shape, metric=metric, history=history)
     best, best_gradient, lowest = picture, torch.zeros_like(picture), math.inf
-    for step in range(1, steps + 1):
+    if state and state.ahead:
+        best, lowest, picture, best_gradient = state.best, state.lowest, state.ahead.picture, state.ahead.gradient
+        lbfgs.recall(state.ahead.memory)
+    for step in range(state.step + 1 if state else 1, steps + 1):
         losses, gradient = evaluate(objective, picture)
         total = sum(losses.values())
         if not (math.isfinite(total) and bool(gradient.isfinite().all())):
@@ -128,13 +213,16 @@ def descend(
             best, best_gradient, lowest = picture, gradient, total
         elif total > SURGE * lowest:
             # no line search watches over the steps: go back to the best picture and forget the curvature that misled us
-            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2, metric)
-        yield losses, best.clone()
-        picture = picture + lbfgs.move(picture, gradient)
+            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2, metric, history)
+        if step < steps:  # before the yield: what the next step needs is then known whole, wherever it is interrupted
+            picture = picture + lbfgs.move(picture, gradient)
+        yield State(step, losses, best, lowest, Ahead(picture, best_gradient, lbfgs.memory()) if step < steps else None)
 
 
 def evaluate(objective: Objective, picture: Tensor) -> tuple[dict[str, float], Tensor]:
-    """The losses at a picture as numbers, and the gradient of their sum to it, 1x3xHxW."""
+    """The losses at a picture as numbers, and the gradient of their sum to it, 1x3xHxW; by its own way, if the objective has one."""
+    if isinstance(objective, Differentiated):
+        return objective.evaluate(picture)
     variable = picture.detach().requires_grad_()
     with torch.enable_grad():
         losses = objective(variable)
@@ -148,16 +236,29 @@ class LBFGS:
     A line search spends evaluations, and each one costs as much as a step. Without it torch.optim.LBFGS may leap to 1e30 when the
     first curvature it sees is small, as a white-noise start shows; here no step changes the picture by more than LONGEST_STEP.
     shape: of the picture. first: length of the first step, whose scale the curvature cannot give yet. metric: the matrix that the
-    approximation of the inverse Hessian starts from, but for a factor; None for the identity.
+    approximation of the inverse Hessian starts from, but for a factor; None for the identity. history: where it keeps the pairs.
     """
 
-    def __init__(self, shape: torch.Size, first: float = FIRST_STEP, metric: Metric | None = None) -> None:
+    def __init__(
+        self, shape: torch.Size, first: float = FIRST_STEP, metric: Metric | None = None, history: History | None = None
+    ) -> None:
         self.shape = shape
         self.first = first
         self.metric = metric
+        self.history = history or History()
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)  # (s, y, 1 / s.y): moves, changes of gradient
         self.before: tuple[Tensor, Tensor] | None = None
         self.scale: Tensor | None = None
+
+    def memory(self) -> Memory:
+        """All it knows; `recall` gives it to another."""
+        return Memory(self.first, self.scale, self.before, tuple(self.pairs))
+
+    def recall(self, memory: Memory) -> None:
+        """Know what another knew."""
+        self.first, self.scale, self.before = memory.first, memory.scale, memory.before
+        self.pairs.clear()
+        self.pairs.extend(memory.pairs)
 
     def move(self, picture: Tensor, gradient: Tensor) -> Tensor:
         """The change to make to `picture`, given the gradient there; both of the shape given."""
@@ -165,8 +266,8 @@ class LBFGS:
         if self.before is not None:
             self._remember(x - self.before[0], g - self.before[1])
         self.before = x, g
-        change = -self._newton(g) if self.pairs else self._first_change(g)
-        return (change * (LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
+        change = self._newton(g).neg_() if self.pairs else self._first_change(g)
+        return change.mul_((LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
 
     def _first_change(self, g: Tensor) -> Tensor:
         """Downhill in the metric, of the length wanted."""
@@ -186,18 +287,19 @@ class LBFGS:
         """Keep a pair that shows positive curvature; another would make the direction point uphill."""
         curvature = torch.dot(s, y)
         if curvature > CURVATURE * s.norm() * y.norm():
-            self.pairs.append((s, y, 1 / curvature))
+            kept = self.history.keep(s), self.history.keep(y)
+            self.pairs.append((*kept, 1 / self.history.dot(*kept)))  # of what is kept, or rounding could turn uphill
 
     def _newton(self, g: Tensor) -> Tensor:
         """H g, where H approximates the inverse Hessian from the pairs: the two-loop recursion."""
         q, weights = g.clone(), []
         for s, y, rho in reversed(self.pairs):
-            weights.append(rho * torch.dot(s, q))
-            q -= weights[-1] * y
-        s, y, rho = self.pairs[-1]
+            weights.append(rho * self.history.dot(s, q))
+            self.history.add(q, y, -weights[-1])
+        y, rho = self.history.whole(self.pairs[-1][1]), self.pairs[-1][2]
         q = self._measured(q) / (rho * torch.dot(y, self._measured(y)))  # equation 7.20, in the metric
         for (s, y, rho), weight in zip(self.pairs, reversed(weights), strict=True):
-            q += s * (weight - rho * torch.dot(y, q))
+            self.history.add(q, s, weight - rho * self.history.dot(y, q))
         return q
 
 
@@ -213,7 +315,11 @@ def pink(size: Size, device: torch.device) -> Metric:
     weight = 1 / (torch.hypot(down, right) + 1 / max(size))
 
     def metric(gradient: Tensor) -> Tensor:
-        found: Tensor = torch.fft.irfft2(torch.fft.rfft2(gradient) * weight, s=size)
+        found = torch.empty_like(gradient)
+        for channel, slope in zip(
+            found[0], gradient[0], strict=True
+        ):  # one by one, or large ones would take three times the room
+            channel.copy_(torch.fft.irfft2(torch.fft.rfft2(slope) * weight, s=size))
         return found
 
     return metric

@@ -25,6 +25,8 @@ Quality = Literal["draft", "normal", "best"]
 Share = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
 Values = dict[str, Any]
+_UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]i?B)", re.IGNORECASE)
 
 # Rows of (what they hold for, defaults); a later row overrides an earlier one. Where the numbers come from: docs/method.md.
 DEFAULTS: tuple[tuple[Values, Values], ...] = (
@@ -40,7 +42,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "content_taps": ("relu3_1",),
             "style_taps": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
             "content_weight": 1.0,
-            "style_weight": 100.0,
+            "style_weight": 25.0,
             "palette_weight": 20.0,
             "tv_weight": 0.0,
             "pooling": "average",
@@ -219,6 +221,11 @@ class Options(BaseModel):
     precision: Annotated[Literal["auto", "fp32", "bf16"], _flag(MACHINE)] = _option(
         "precision", "Arithmetic of the encoder; auto takes bf16 where it is fast."
     )
+    max_memory: Annotated[str | None, _flag(MACHINE)] = Field(
+        default=None,
+        description="Memory to make do with, such as 2GB or 800MB: what does not fit is computed in blocks, which gives the same "
+        "picture, to rounding, in more time. [default: what is free]",
+    )
     max_pixels: Annotated[int, _flag(PICTURE)] = _option("max_pixels", "Refuse pictures of more pixels than this.", ge=1)
 
     @model_validator(mode="wrap")
@@ -245,6 +252,19 @@ class Options(BaseModel):
         if isinstance(size, int) and not 16 <= size <= 65_535:
             raise ValueError("must be from 16 to 65535, or 'original'")
         return size
+
+    @field_validator("max_memory", mode="after")
+    @classmethod
+    def _amount(cls, size: str | None) -> str | None:
+        if size is not None and not _AMOUNT.fullmatch(size.strip()):
+            raise ValueError("must be a size such as 2GB, 1.5GiB or 800MB")
+        return size
+
+    @property
+    def memory_limit(self) -> int | None:
+        """`max_memory` in bytes."""
+        found = _AMOUNT.fullmatch(self.max_memory.strip()) if self.max_memory else None
+        return round(float(found[1]) * _UNITS[found[2].upper()]) if found else None
 
     @field_validator("content_taps", "style_taps", mode="before")
     @classmethod
@@ -331,6 +351,10 @@ class Output(Saying):
         default=None,
         ge=1,
         description="Also save the picture every so many steps, beside the output, as ...-step00050.png. [default: none]",
+    )
+    dry_run: Annotated[bool, _flag(OUTPUT)] = Field(
+        default=False,
+        description="Paint nothing; say how large the picture would be, how it would be computed, and what memory and time it takes.",
     )
     frames: Annotated[Path | None, _flag(OUTPUT)] = Field(
         default=None,

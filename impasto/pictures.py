@@ -16,7 +16,7 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -511,12 +511,13 @@ def save(
     settings: Mapping[str, object] | None = None,
     exif: Kept | None = None,
     overwrite: bool = False,
+    announce: Callable[[bytes], object] = len,
 ) -> tuple[str, ...]:
     """Write a picture, whole or not at all; the suffix chooses PNG, JPEG (95, 4:4:4), WebP (lossless) or TIFF (deflate).
 
     image: sRGB; JPEG gets its transparent parts over white. The same image and settings give the same bytes.
     settings: what JSON can hold; kept in the file's EXIF UserComment, see `read_settings`. None: no word of impasto in the file.
-    exif: a photograph's, from `read_exif`, to be kept in the file as well.
+    exif: a photograph's, from `read_exif`, to be kept in the file as well. announce: is given the file's bytes before it is written.
     An existing file keeps its permissions, a new one gets those of any new file. Returns notes for the user.
 
     Raises OutputError as `check_output` does, also for a file that appears while this runs, and SaveError when the disk is
@@ -530,6 +531,7 @@ def save(
         if exif and not metadata.fits(exif, stored):
             exif, notes = None, [*notes, "is without the photograph's EXIF, which is damaged or too large to be kept"]
         data = _encode(plain, kind, stored, exif or {})
+        announce(data)
         files.write(target, data, SUFFIXES, overwrite=overwrite)
     except OSError as error:
         raise SaveError(f"{name} could not be written: {reason(error)}") from error

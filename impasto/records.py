@@ -26,7 +26,9 @@ from impasto.styles import named
 from impasto.stylizer import Run
 
 PLACE = ("method", "encoder", "quality")  # the options that others' defaults depend on
-HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels"})  # options that are not meant to make another picture
+HARDLY_CHANGES = frozenset(
+    {"device", "precision", "max_pixels", "max_memory"}
+)  # options that are not meant to make another picture
 _CHUNK = 1 << 20
 
 Number = Annotated[float, Field(allow_inf_nan=False)]

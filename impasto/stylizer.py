@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,23 +14,38 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from impasto import colors, devices, encoders, pictures, regions, weights
-from impasto.errors import OptionError, PictureError, UnknownNameError
+from impasto import blocks, colors, devices, encoders, pictures, regions, weights
+from impasto.devices import Appetite, Plan
+from impasto.errors import MemoryLimitError, OptionError, PictureError, UnknownNameError
+from impasto.history import Compact, History
 from impasto.losses import (
     ContentLoss,
     PaletteLoss,
     StyleLoss,
     Term,
     VariationLoss,
-    content_loss,
     detail,
-    relative_content_loss,
+    halved,
+    relative,
     relative_style_loss,
     style_loss,
     weighted,
 )
 from impasto.masks import guidance
-from impasto.optimize import Metric, Objective, Scale, Size, Step, coarse_to_fine, longer_sides, pink, schedule
+from impasto.optimize import (
+    STEP_OVERHEAD,
+    Metric,
+    Objective,
+    Scale,
+    Size,
+    State,
+    Step,
+    coarse_to_fine,
+    evaluate,
+    longer_sides,
+    pink,
+    schedule,
+)
 from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, PictureLike
 from impasto.regions import Layout, Region
@@ -38,10 +55,13 @@ from impasto.weights import VGGWeights
 StyleLike: TypeAlias = PictureLike | Style
 
 FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that name a file
+ALL = slice(None)
+TRIAL = 256  # pixels, the longer side of the picture by which a run's time is judged
+TRIALS = 3
 NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
 # Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
-CONTENT_MEASURE = {"gatys": content_loss, "impasto": relative_content_loss}
-CONTENT_WEIGHTS: dict[str, Callable[[Tensor], Tensor | None]] = {"gatys": lambda P: None, "impasto": detail}
+CONTENT_MEASURE = {"gatys": halved, "impasto": relative}
+WEIGHED = ("impasto",)  # the methods that hold on to the photograph where its detail is
 STYLE_MEASURE = {"gatys": style_loss, "impasto": relative_style_loss}
 
 
@@ -142,9 +162,13 @@ class Run:
         self.size = pictures.fit(photo.size, longer)
         self._check_size()
         self.scales = self._scales(longer) if self.options.strength else []
+        self._limit = self.options.memory_limit or devices.limit_of(self.device)
+        self._check_memory()
         self.notes = (*stylizer.notes, *photo.notes, *layout.notes, *self._words_of_styles())
         self.start = self._start()
         self.last: Step | None = None
+        self.state: State | None = None  # the engine's, after the last step
+        self._begin: State | None = None
 
     def _coloured(self, layout: Layout) -> Layout:
         """The layout with the paintings' colours as keep_colors wants them; "luma" paints in grey (Gatys et al. 2017, section 5)."""
@@ -172,12 +196,76 @@ class Run:
         self.encoder.check_size(*self.photo.size, "photograph")
         self.encoder.check_size(*self.size, "photograph resized to the size asked for")
 
+    def _check_memory(self) -> None:
+        """Raise MemoryLimitError if even the smallest blocks take more than the option max_memory."""
+        needed, asked = self.plan(self.size).peak, self.options.memory_limit
+        if asked and self.scales and needed > asked:
+            raise MemoryLimitError(
+                f"{self._work} need {needed / 1e9:.1f} GB in blocks, more than --max-memory {self.options.max_memory}"
+            )
+
+    def plan(self, size: Size) -> Plan:
+        """How a picture of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its history."""
+        encoder = self.encoder
+        appetite = Appetite(
+            trunk=encoder.values("conv"),
+            heads=encoder.values("head"),
+            margin=max(map(encoder.reach, encoder.taps)),
+            step=max(map(encoder.stride, encoder.taps)),
+            bytes_each=encoder.dtype.itemsize,
+            regions=sum(region.weight is not None for region in self.layout.regions),
+        )
+        return devices.plan(size, appetite, self._limit)
+
+    def forecast(self, clock: Callable[[], float] = time.perf_counter) -> float:
+        """About how many seconds of `clock` the run is going to take, judged by steps at a small size, which are taken for it."""
+        if not self.scales:
+            return 0.0
+        size = pictures.fit(self.photo.size, min(TRIAL, max(self.size)))
+        if min(size) < self.encoder.minimum_side:  # a narrow picture
+            size = self.size
+        plan, picture, seconds = self.plan(size), pictures.resize(self.pixels, size), math.inf
+        way = self._way(size, plan.side)
+        for _ in range(TRIALS):  # the first one also sets things up
+            began = clock()
+            way(picture)
+            seconds = min(seconds, clock() - began)
+        works = (scale.steps * (self.plan(scale.size).work + STEP_OVERHEAD) for scale in self.scales)
+        return seconds * sum(works) / (plan.work + STEP_OVERHEAD)
+
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
-        steps = coarse_to_fine(self.start, self.scales, self._objective, pictures.resize, metric_at=self._metric)
+        steps = coarse_to_fine(
+            self.start,
+            self.scales,
+            self._objective,
+            pictures.resize,
+            metric_at=self._metric,
+            history_at=self._history,
+            state=self._begin,
+            keep=self._keep,
+        )
         with devices.clear_memory_errors(self._work), devices.repeatable(self.device, self.encoder.dtype):
             for self.last in steps:
                 yield self.last
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+
+    @property
+    def limit(self) -> int:
+        """Bytes of memory that it is planned to make do with."""
+        return self._limit
+
+    def go_on(self, state: State, limit: int | None = None) -> None:
+        """Start from the state of an earlier Run of the same pictures and options, which ends as that one would have.
+
+        On the same machine with as many threads, to the last bit, unless the state is one without L-BFGS's memory. limit: the earlier
+        one's, since what is computed in blocks differs in its last bits.
+        """
+        self._limit = limit or self._limit
+        self._begin = self.state = state
+        self.last = state.at(self.scales)
 
     def finish(self) -> Image.Image:
         """Paint to the end and return the picture."""
@@ -209,7 +297,7 @@ class Run:
 
     def settings(self) -> dict[str, object]:
         """What was asked for and settled on, for storing inside the picture; values that JSON can hold, files by name only."""
-        settings = self.options.model_dump(mode="json", exclude={"max_pixels"})
+        settings = self.options.model_dump(mode="json", exclude={"max_pixels", "max_memory"})
         names = {name: Path(settings[name]).name for name in FILE_OPTIONS if settings[name]}
         masks = ["=".join(Path(file).name for file in text.rpartition("=")[::2]) for text in settings["mask"]]
         return settings | names | {"mask": masks}
@@ -247,35 +335,57 @@ class Run:
         """What the optimiser starts from; the published method's starts from the identity."""
         return None if self.options.method == "gatys" else pink(size, self.device)
 
+    def _history(self, size: Size) -> History:
+        """Where L-BFGS keeps its pairs at a size."""
+        kind = self.plan(size).history
+        return History() if kind == "memory" else Compact(Path(tempfile.gettempdir()) if kind == "disk" else None)
+
     def _objective(self, size: Size) -> Objective:
-        terms = [*self._content_terms(size), *self._style_terms(size)]
+        return blocks.Sturdy(lambda side: self._way(size, side), max(size), self.plan(size).side)
+
+    def _way(self, size: Size, side: int | None) -> blocks.Way:
+        """How to the losses and the gradient of a picture of (height, width): in blocks of `side` pixels, or with None at once."""
+        if side is not None:
+            devices.large_pieces_apart()
+        terms = [*self._content_terms(size, side), *self._style_terms(size, side)]
         if self.options.tv_weight:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
         show = self._shower(size)
+        if side is not None:
+            return blocks.Blockwise(self.encoder, terms, side, show).evaluate
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
             return weighted(terms, shown, self.encoder(shown))
 
-        return objective
+        return lambda picture: evaluate(objective, picture)
 
-    def _shower(self, size: Size) -> Callable[[Tensor], Tensor]:
+    def _shower(self, size: Size) -> blocks.Show:
         """What the encoder is shown of a picture: the photograph where nothing is painted, so that nothing there can change."""
         if self.layout.painted is None:
-            return lambda picture: picture
+            return blocks.as_it_is
         painted = guidance(self.layout.painted, size).to(self.device)
         photo = pictures.resize(self.pixels, size)
-        return lambda picture: torch.lerp(photo, picture, painted)
+        return lambda picture, rows=ALL, columns=ALL: torch.lerp(
+            photo[..., rows, columns], picture, painted[..., rows, columns]
+        )
 
     @torch.no_grad()
-    def _content_terms(self, size: Size) -> list[Term]:
-        features = self.encoder(pictures.resize(self.pixels, size))
+    def _content_terms(self, size: Size, side: int | None) -> list[Term]:
         taps, measure = self.options.content_taps, CONTENT_MEASURE[self.options.method]
         weight = self._dialled(content=True) * self.options.content_weight / len(taps)
-        weigh = CONTENT_WEIGHTS[self.options.method]
-        return [Term("content", weight, ContentLoss(tap, features[tap], measure, weigh(features[tap]))) for tap in taps]
+        photo, weighed = pictures.resize(self.pixels, size), self.options.method in WEIGHED
+        if side is not None:
+            seen = blocks.Photograph(self.encoder, photo, taps, side, weighed=weighed)
+            losses = [ContentLoss(tap, seen.target(tap), measure, seen.detail(tap) if weighed else None) for tap in taps]
+        else:
+            features = self.encoder(photo)
+            losses = [ContentLoss(tap, features[tap], measure, detail(features[tap]) if weighed else None) for tap in taps]
+        return [Term("content", weight, loss) for loss in losses]
 
-    def _style_terms(self, size: Size) -> list[Term]:
+    def _style_terms(self, size: Size, side: int | None = None) -> list[Term]:
+        for region in self.layout.regions:
+            region.style.look_in_blocks(side)
         return [term for region in self.layout.regions for term in self._terms_of(region, size)]
 
     def _terms_of(self, region: Region, size: Size) -> Iterator[Term]:

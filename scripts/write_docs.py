@@ -17,6 +17,7 @@ COMMANDS = (
     "demo",
     "info",
     "again",
+    "resume",
     "styles",
     "style",
     "style make",

@@ -141,8 +141,10 @@ def test_no_folder_user_or_machine_is_named(cli: Callable[..., Said], here: Path
     )
     written = out.read_bytes()
     assert b"photo.png" in written
+    said = json.dumps(stored(out)).encode()
     for word in (b"private-folder", str(Path.home()).encode(), platform.node().encode(), getpass.getuser().encode()):
-        assert word in (b"", b"/", b"root") or word not in written
+        # a short name may stand in compressed pixels by chance, so for that only what is said counts
+        assert word in (b"", b"/", b"root") or word not in (written if len(word) > 3 else said)
 
 
 def test_a_png_has_it_as_text_too(cli: Callable[..., Said]) -> None:

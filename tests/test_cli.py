@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--size", "32", "--iterations", "2", "--device", "cpu")
 ENDLESS = ("--size", "64", "--iterations", "100000", "--device", "cpu")
 STEMS = "photo-style.png"
+GOES_ON = f"; `impasto resume {STEMS}` goes on from there"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
@@ -426,14 +427,14 @@ def test_control_c_saves_the_best_picture_at_its_full_size(cli: Callable[..., Sa
     with when(lambda run: run.last is not None and run.last.step >= 3, press_control_c):
         said = cli("photo.png", "style.png", "--size", 300, "--iterations", 100000, "--json")
     assert said.code == 130
-    told = rf"impasto: interrupted at \d+%, still at 128x107 and enlarged; the best picture so far is in {STEMS}\n"
+    told = rf"impasto: interrupted at \d+%, still at 128x107 and enlarged; the best picture so far is in {STEMS}{GOES_ON}\n"
     assert re.fullmatch(told, said.words)
     assert pixels_of(STEMS).shape == (250, 300, 3)
     assert {"output": STEMS, "width": 300, "height": 250, "error": "interrupted", "exit_code": 130}.items() <= said.json.items()
     stored = pictures.read_settings(STEMS)
     assert stored is not None
     assert stored["size"] == 300
-    assert files(here) == {"photo.png", "style.png", STEMS}
+    assert files(here) == {"photo.png", "style.png", STEMS, f"{STEMS}.unfinished"}
 
 
 @posix
@@ -441,7 +442,7 @@ def test_control_c_when_quiet_says_only_that(cli: Callable[..., Said]) -> None:
     with when(lambda run: run.last is not None, press_control_c):
         said = cli("photo.png", "style.png", *ENDLESS, "--quiet")
     assert (said.code, said.stdout) == (130, "")
-    assert re.fullmatch(rf"impasto: interrupted at \d+%; the best picture so far is in {STEMS}\n", said.stderr)
+    assert re.fullmatch(rf"impasto: interrupted at \d+%; the best picture so far is in {STEMS}{GOES_ON}\n", said.stderr)
     assert pixels_of(STEMS).shape == (53, 64, 3)
 
 
@@ -495,7 +496,7 @@ def test_control_c_in_a_terminal(here: Path) -> None:
     assert "Traceback" not in screen
     assert stdout == ""
     assert pixels_of(STEMS).shape == (53, 64, 3)
-    assert files(here) == {"photo.png", "style.png", STEMS}
+    assert files(here) == {"photo.png", "style.png", STEMS, f"{STEMS}.unfinished"}
 
 
 def read_until(terminal: int, pattern: str) -> str:

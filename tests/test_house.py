@@ -20,11 +20,13 @@ RINGS = (
     {"files", "metadata"},
     {"options", "pictures", "colors", "devices", "weights"},
     {"encoders", "losses", "masks"},
+    {"blocks", "history"},
     {"styles"},
     {"regions"},
     {"optimize"},
     {"stylizer"},
     {"records"},
+    {"states"},
     {"report"},
     {"cli"},
 )

@@ -22,6 +22,8 @@ from impasto.losses import (
     VariationLoss,
     content_loss,
     gram,
+    halved,
+    relative,
     relative_content_loss,
     relative_style_loss,
     style_loss,
@@ -343,10 +345,10 @@ def seen() -> dict[str, Tensor]:
 PICTURE = tensor(np.random.default_rng(5).random((3, 6, 5)))
 
 
-@pytest.mark.parametrize("measure", [content_loss, relative_content_loss])
-def test_content_module_is_the_function(seen: dict[str, Tensor], measure: Any) -> None:
+@pytest.mark.parametrize(("measure", "function"), [(halved, content_loss), (relative, relative_content_loss)])
+def test_content_module_is_the_function(seen: dict[str, Tensor], measure: Any, function: Any) -> None:
     P = tensor(random((6, 3, 2), 2))
-    assert torch.equal(ContentLoss("relu2_1", P, measure)(PICTURE, seen), measure(seen["relu2_1"], P))
+    assert torch.equal(ContentLoss("relu2_1", P, measure)(PICTURE, seen), function(seen["relu2_1"], P))
 
 
 @pytest.mark.parametrize("measure", [style_loss, relative_style_loss])

@@ -58,6 +58,7 @@ def test_what_is_not_given_comes_from_the_table(method: str, encoder: str) -> No
         "method": method,
         "encoder": encoder,
         "weights": None,
+        "max_memory": None,
         "quality": "normal",
         "blend": (),
         "content_mask": None,

@@ -11,7 +11,7 @@ import cyclopts
 from pydantic import ValidationError
 
 from impasto.cli.commands import app
-from impasto.cli.console import INTERRUPTED, fail
+from impasto.cli.console import INTERRUPTED, fail, silence
 from impasto.errors import ImpastoError
 from impasto.options import explain
 
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:
-        # whoever read our output has gone; keep Python from complaining about it once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # whoever read our output has gone
         return 1
 
 
@@ -44,8 +43,8 @@ def _run(words: list[str]) -> int:
         return fail(usage_message(error), USAGE, as_json=as_json)
     except ImpastoError as error:
         return fail(str(error), error.exit_code, as_json=as_json)
-    except KeyboardInterrupt:
-        return fail("interrupted; nothing was written", INTERRUPTED, as_json=as_json)
+    except KeyboardInterrupt as stopped:
+        return fail("interrupted; nothing was written", getattr(stopped, "code", INTERRUPTED), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

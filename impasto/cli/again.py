@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from impasto.cli.console import note, refuse_address, seconds
-from impasto.cli.painting import ASSETS, paint_picture
+from impasto.cli.painting import ASSETS, how_to_go_on, paint_picture
 from impasto.errors import PictureError
 from impasto.options import Options, Output, defaults
 
 if TYPE_CHECKING:
     from impasto.records import Earlier
+    from impasto.states import Card
 
 Flattened = Parameter(name="*")
 ALWAYS = ("method", "encoder", "size", "quality")  # shown first, and also where they are the defaults
@@ -34,13 +35,18 @@ def info(
     Parameters
     ----------
     file: Path
-        A picture made by impasto.
+        A picture made by impasto, or one that an interrupted run has not finished yet.
     json_line: bool
         Print everything that is stored, as one line of JSON.
     """
     refuse_address(file)
-    from impasto import records  # only now: torch takes a second to load
+    from impasto import records, states  # only now: torch takes a second to load
 
+    target = file.with_name(file.name.removesuffix(states.SUFFIX))
+    card = states.read(states.place(target)) if states.place(target).is_file() else None
+    if card and (file != target or not file.exists()):
+        print(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card), flush=True)
+        return
     earlier = records.read(file)
     if json_line:
         print(json.dumps(dict(earlier.settings)), flush=True)
@@ -50,6 +56,13 @@ def info(
             continue
         wide = max((len(name) for name, _ in rows), default=0)
         print(title, *(f"  {name:{wide}}  {value}" for name, value in rows), sep="\n", flush=True)
+    if card:
+        print(_how_far(target, card), flush=True)
+
+
+def _how_far(target: Path, card: Card) -> str:
+    """How far an unfinished run is, and how to go on with it."""
+    return f"{_shown(str(target))}: unfinished, {card.done:.0%} done in {seconds(card.seconds)}; {how_to_go_on(target)} goes on with it"
 
 
 def _listing(earlier: Earlier) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -122,7 +135,7 @@ def again(
         note(f"{_shown(str(file))} remembers what this version of impasto leaves out: {names}", quiet=output.quiet)
     earlier = replace(earlier, changed=bool(changes.keys() - records.HARDLY_CHANGES))
     asked = earlier.options(changes)
-    search = _Search(earlier)
+    search = Search(earlier)
     asked = asked.changed(**search.of_options(asked, changes))
     photo = inputs[0] if inputs else search.file("photo", "impasto again FILE PHOTO")
     words = "impasto again FILE PHOTO STYLE"
@@ -132,7 +145,7 @@ def again(
     return paint_picture(photo, styles, file.with_name(f"{file.stem}-again{file.suffix}"), output, asked, earlier)
 
 
-class _Search:
+class Search:
     """Finds the files an earlier picture was made from: beside it, in this folder, among those that come with impasto."""
 
     def __init__(self, earlier: Earlier) -> None:

@@ -12,6 +12,7 @@ from impasto.cli.again import again, info
 from impasto.cli.compare import compare
 from impasto.cli.console import note
 from impasto.cli.painting import ASSETS, paint_picture
+from impasto.cli.resume import resume
 from impasto.cli.styles import style_app, styles
 from impasto.cli.weights import weights_app
 from impasto.errors import OptionError
@@ -40,6 +41,11 @@ Examples:
     impasto again photo-painting.png --size 2048 --quality best
     impasto again photo-painting.png other-photo.jpg -o other.png
 """
+RESUME_EXAMPLES = """\
+Examples:
+
+    impasto resume photo-painting.png
+"""
 
 app = App(
     name="impasto",
@@ -52,6 +58,7 @@ app = App(
 app.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
 app.command(info, usage="Usage: impasto info FILE [--json]", help_epilogue="")
 app.command(again, usage="Usage: impasto again FILE [PHOTO [STYLE...]] [OPTIONS]", help_epilogue=AGAIN_EXAMPLES)
+app.command(resume, usage="Usage: impasto resume FILE [OPTIONS]", help_epilogue=RESUME_EXAMPLES)
 app.command(styles)
 app.command(style_app)
 app.command(weights_app)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
+import select
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -18,24 +22,87 @@ from impasto.errors import PictureError
 if TYPE_CHECKING:
     from impasto.optimize import Step
 
+GONE = (errno.EPIPE, errno.EIO)  # nobody holds a pipe's other end, or a terminal's
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 LEAST_TO_GO_BY = 0.03  # share of the work after which its pace is known
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
+class Steady:
+    """A stream to say things on that is never a reason to stop: if whoever read it has gone, or it is closed, words are lost.
+
+    patient: wait for a reader that is slow; else words are lost then too. All else is as in `stream`.
+    """
+
+    def __init__(self, stream: IO[str], *, patient: bool = False) -> None:
+        self._stream = stream
+        self._patient = patient
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or lose it."""
+        with self._unharmed():
+            if self._patient or self._has_room():
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose it."""
+        with self._unharmed():
+            self._stream.flush()
+
+    def _has_room(self) -> bool:
+        """Whether a line can be written without waiting; a full pipe has none, nor has a terminal that is halted."""
+        try:
+            return bool(select.select([], [self._stream.fileno()], [], 0)[1])
+        except (OSError, ValueError, AttributeError):  # no file, or a system that cannot say
+            return True
+
+    @contextlib.contextmanager
+    def _unharmed(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in GONE:
+                silence(self._stream)
+
+
+def silence(stream: IO[str]) -> None:
+    """Let what is still written to a stream whose other end has gone vanish, for Python would complain of it once more at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def steady(*, patient: bool = False) -> IO[str]:
+    """Standard error, as `Steady` has it."""
+    return cast("IO[str]", Steady(sys.stderr, patient=patient))
+
+
+def tell(line: str) -> None:
+    """A line on standard output. Raises BrokenPipeError if nobody can read it any more, a closed terminal included."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if error.errno in GONE:
+            raise BrokenPipeError(error.errno, "nobody reads standard output") from error
+        raise
+
+
 def fail(message: str, code: int, *, as_json: bool = False) -> int:
     """Say what went wrong in one line, for programs too if they asked for JSON. Returns code."""
     line = " ".join(message.split())
-    print(f"impasto: {line}", file=sys.stderr)
+    print(f"impasto: {line}", file=steady(patient=True))
     if as_json:
-        print(json.dumps({"error": line, "exit_code": code}), flush=True)
+        tell(json.dumps({"error": line, "exit_code": code}))
     return code
 
 
 def note(message: str, *, quiet: bool = False) -> None:
     """A word on the way."""
     if not quiet:
-        print(f"impasto: {message}", file=sys.stderr, flush=True)
+        print(f"impasto: {message}", file=steady(), flush=True)
 
 
 def refuse_address(file: Path) -> None:
@@ -60,7 +127,7 @@ def follow(steps: Iterable[Step], *, quiet: bool) -> None:
         for _ in steps:
             pass
         return
-    console = Console(stderr=True)
+    console = Console(file=steady())
     if console.is_terminal:
         _draw(steps, console)
     else:

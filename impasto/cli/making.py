@@ -15,6 +15,7 @@ from PIL import Image
 
 from impasto import files, pictures
 from impasto.errors import OutputError, SaveError, UsageError
+from impasto.optimize import share_done
 from impasto.options import Output
 
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ LONGEST_GIF = 480  # pixels; larger GIFs take tens of megabytes
 
 @contextlib.contextmanager
 def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step], None]]:
-    """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done."""
+    """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done.
+
+    A run that goes on from a state goes on with its previews and its folder of frames.
+    """
     watching: list[Callable[[Step], None]] = []
+    overwrite = output.overwrite or run.state is not None
     if output.preview:
-        watching.append(Preview(run, target, output.preview, overwrite=output.overwrite))
-    frames = Frames(run, output.frames, overwrite=output.overwrite) if output.frames else None
+        watching.append(Preview(run, target, output.preview, overwrite=overwrite))
+    frames = Frames(run, output.frames, overwrite=overwrite) if output.frames else None
     if frames:
         watching.append(frames)
 
@@ -48,6 +53,15 @@ def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step]
     finally:
         if frames:
             frames.tidy()
+
+
+def _before(run: Run) -> list[float]:
+    """The share of the work done after each step that an earlier run has taken, of which this one is the rest."""
+    if run.state is None:
+        return []
+    here = run.state.scale, run.state.step
+    steps = [(number, step) for number, scale in enumerate(run.scales, 1) for step in range(1, scale.steps + 1)]
+    return [share_done(run.scales, *one) for one in steps if one <= here]
 
 
 def replaces(output: Output, target: Path, file: Path) -> bool:
@@ -66,7 +80,7 @@ class Preview:
 
     def __init__(self, run: Run, target: Path, every: int, *, overwrite: bool) -> None:
         self.run, self.target, self.every, self.overwrite = run, target, every, overwrite
-        self.count = 0
+        self.count = len(_before(run))
         pictures.check_output(self._name(every), overwrite=overwrite)
 
     def __call__(self, step: Step) -> None:
@@ -96,6 +110,8 @@ class Frames:
             raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(self.place)}")
         else:
             self._check_folder()
+        for done in _before(run):
+            self.count += self._due(done)
 
     def _check_folder(self) -> None:
         name = files.printable(self.place)
@@ -109,9 +125,15 @@ class Frames:
 
     def __call__(self, step: Step) -> None:
         """Keep the picture if enough work was done since the last."""
-        if step.done >= self.next or step.done >= 1:
-            self.next = step.done + 1 / MOST_FRAMES
+        if self._due(step.done):
             self._keep(self.run.image())
+
+    def _due(self, done: float) -> bool:
+        """Whether the picture is kept after this share of the work."""
+        due = done >= self.next or done >= 1
+        if due:
+            self.next = done + 1 / MOST_FRAMES
+        return due
 
     def _keep(self, image: Image.Image) -> None:
         self.count += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -14,6 +16,8 @@ from impasto.errors import PictureError, UnknownNameError
 
 Pooling = Literal["average", "max"]
 Padding = Literal["zero", "replicate"]
+Within = tuple[slice, slice]  # rows and columns of a tap's maps
+EVERYWHERE: Mapping[str, Within] = MappingProxyType({})
 
 
 class Encoder(nn.Module):
@@ -66,6 +70,35 @@ class Encoder(nn.Module):
         halvings = block_of(tap) - 1
         return size[0] >> halvings, size[1] >> halvings
 
+    def path(self, tap: str) -> Sequence[str]:
+        """What lies between a picture and a tap, in order: "conv" for every 3x3 convolution, "pool" for every pooling."""
+        raise NotImplementedError
+
+    def stride(self, tap: str) -> int:
+        """Pixels from one position of a tap's maps to the next."""
+        return 1 << self.path(tap).count("pool")
+
+    def reach(self, tap: str) -> int:
+        """How many pixels beyond its own stride x stride a position of a tap sees, at most, on each side.
+
+        Counted from the tap back to the picture: a convolution sees one more, and a pooling makes two of each.
+        """
+        reach = 0
+        for step in reversed(self.path(tap)):
+            reach = reach + 1 if step == "conv" else 2 * reach
+        return reach
+
+    def values(self, kind: Literal["conv", "head"]) -> float:
+        """How many values the 3x3 convolutions ("conv"), or the 1x1 heads on them, compute for each pixel of a picture."""
+        weights = [(name, filters) for name, filters in self.filters.items() if name.startswith(kind) and filters.dim() == 4]
+        return float(sum(filters.shape[0] / 4 ** (block_of(name) - 1) for name, filters in weights))
+
+    def only(self, taps: Iterable[str]) -> Self:
+        """The same encoder, sharing its filters, as deep as these of its taps ask for."""
+        shallow = copy.copy(self)
+        shallow.taps = frozenset(taps)
+        return shallow
+
     def check_size(self, height: int, width: int, what: str = "picture") -> None:
         """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
         side = self.minimum_side
@@ -84,14 +117,22 @@ class Encoder(nn.Module):
             return functional.conv2d(x, weight, bias, padding=1)
         return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for."""
-        self.check_size(*image.shape[-2:])
-        return self.see(image.contiguous(memory_format=torch.channels_last))
+    def forward(self, image: Tensor, within: Mapping[str, Within] = EVERYWHERE) -> dict[str, Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for.
 
-    def see(self, image: Tensor) -> dict[str, Tensor]:
+        within: the rows and columns of a tap's maps that are wanted; all of them where it says nothing.
+        """
+        self.check_size(*image.shape[-2:])
+        return self.see(image.contiguous(memory_format=torch.channels_last), within)
+
+    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
         """`forward` without its checks: what a subclass defines."""
         raise NotImplementedError
+
+
+def cut(features: Tensor, within: Within | None) -> Tensor:
+    """Those rows and columns of BxCxHxW features, a view; all of them for None."""
+    return features if within is None else features[..., within[0], within[1]]
 
 
 def block_of(tap: str) -> int:

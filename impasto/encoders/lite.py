@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Padding, Pooling
+from impasto.encoders.base import Encoder, Padding, Pooling, Within, cut
 
 TRUNK = (2, 2, 4, 4, 1)  # 3x3 convolutions per block
 PLACES = [f"{block}_{i}" for block, count in enumerate(TRUNK, start=1) for i in range(1, count + 1)]
@@ -42,24 +42,36 @@ class Lite(Encoder):
         self.check_taps()
         for name, tensor in tensors.items():
             self.filters[name.replace(".", "_")] = nn.Parameter(tensor.float(), requires_grad=False)
-        self.deepest = max(place_of(tap) for tap in self.taps)
 
-    def see(self, image: Tensor) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw}."""
+    @property
+    def deepest(self) -> str:
+        """The place of the deepest tap."""
+        return max(place_of(tap) for tap in self.taps)
+
+    def path(self, tap: str) -> list[str]:
+        """See `Encoder.path`: a pooling begins every block but the first."""
+        places = PLACES[: 1 + PLACES.index(place_of(tap))]
+        return [step for place in places for step in (["pool"] * (place.endswith("_1") and place != PLACES[0]) + ["conv"])]
+
+    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
+        """See `Encoder.forward`."""
         x, features = image.to(self.dtype), dict[str, Tensor]()
         for place in PLACES[: 1 + PLACES.index(self.deepest)]:
             if place.endswith("_1") and place != PLACES[0]:
                 x = self.pool(x)
             x = functional.relu(self.convolve(x, *self._filters("conv", place)))
-            features |= self._tapped(place, x)
+            features |= self._tapped(place, x, within)
         return features
 
     def _filters(self, kind: str, place: str) -> tuple[Tensor, Tensor]:
         return self.filters[f"{kind}{place}_weight"], self.filters[f"{kind}{place}_bias"]
 
-    def _tapped(self, place: str, x: Tensor) -> dict[str, Tensor]:
-        found = {f"trunk{place}": x}
-        if self.taps & {f"conv{place}", f"relu{place}"}:
-            head = functional.conv2d(x, *self._filters("head", place))
-            found |= {f"conv{place}": head, f"relu{place}": functional.relu(head)}
+    def _tapped(self, place: str, x: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
+        found, trunk, conv, relu = dict[str, Tensor](), f"trunk{place}", f"conv{place}", f"relu{place}"
+        if trunk in self.taps:
+            found[trunk] = cut(x, within.get(trunk))
+        if self.taps & {conv, relu}:
+            # a head has four times as many channels as what it sees, so it looks at no more than is wanted
+            head = functional.conv2d(cut(x, within.get(relu, within.get(conv))), *self._filters("head", place))
+            found |= {conv: head, relu: functional.relu(head)}
         return {tap: feature for tap, feature in found.items() if tap in self.taps}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Padding, Pooling
+from impasto.encoders.base import Encoder, Padding, Pooling, Within, cut
 from impasto.errors import WeightsFileError
 from impasto.weights.networks import DEPTHS
 
@@ -44,12 +44,21 @@ class VGG(Encoder):
         self.name = network
         self.known = [tap for _, tap in operations(network)]
         self.check_taps()
-        self.operations = list(operations(network))[: 1 + max(map(self.known.index, self.taps))]
         self.mean: Tensor
         self.register_buffer("mean", tensors["mean"].float().reshape(1, 3, 1, 1))
         for kind, tap in self.operations:
             if kind == "conv":
                 self._add_filters(tap, tensors)
+
+    @property
+    def operations(self) -> list[tuple[str, str]]:
+        """(kind, tap name) of the operations up to the deepest tap."""
+        return list(operations(self.name))[: 1 + max(map(self.known.index, self.taps))]
+
+    def path(self, tap: str) -> list[str]:
+        """See `Encoder.path`."""
+        kinds = [kind for kind, _ in operations(self.name)][: 1 + self.known.index(tap)]
+        return [kind for kind in kinds if kind != "relu"]
 
     def _add_filters(self, tap: str, tensors: Mapping[str, Tensor]) -> None:
         for part in ("weight", "bias"):
@@ -58,8 +67,8 @@ class VGG(Encoder):
                 raise WeightsFileError(f"the weights given for {self.name} end before {tap}, which the taps used need")
             self.filters[f"{tap}_{part}"] = nn.Parameter(tensor, requires_grad=False)
 
-    def see(self, image: Tensor) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw}."""
+    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
+        """See `Encoder.forward`."""
         x = (image * INPUT_RANGE - self.mean).to(self.dtype)
         features = {}
         for kind, tap in self.operations:
@@ -68,5 +77,5 @@ class VGG(Encoder):
             else:
                 x = functional.relu(x) if kind == "relu" else self.pool(x)
             if tap in self.taps:
-                features[tap] = x
+                features[tap] = cut(x, within.get(tap))
         return features

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from impasto import pictures
+from impasto import blocks, pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
-from impasto.losses import guided, quantiles
+from impasto.losses import GramSum, quantiles
 from impasto.masks import check_aspect, guidance
 
 Size = tuple[int, int]  # (height, width) in pixels
@@ -19,6 +19,8 @@ Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}
 
 COARSEST = 128  # longer side in pixels of rung 0 of the ladder of scales
 RATIO = math.sqrt(2)  # of neighbouring rungs: a picture doubles its pixels from one to the next
+LARGE = 1_500_000  # pixels: a painting of no more is looked at whole, which takes a gigabyte with lite
+SIDE = 768  # pixels, of the blocks of a larger one
 ON_A_RUNG = 0.01  # of a rung's distance: 181 pixels are rung 1, though it lies at 181.02
 
 
@@ -73,6 +75,9 @@ class Style:
         """The targets of the painting squeezed to (height, width), whatever its proportions (the published method)."""
         return self.targets(max(size))
 
+    def look_in_blocks(self, side: int | None) -> None:
+        """Have paintings looked at in blocks of `side` pixels from now on, which takes less memory; None: only large ones."""
+
     def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """What to tell the user about a use at these longer sides, in pixels."""
         return ()
@@ -103,6 +108,7 @@ class Painted(Style):
         super().__init__(encoder, taps, notes)
         self.painting = painting
         self.weight = weight
+        self._side: int | None = None
         self._known: dict[Size, Targets] = {}
 
     def at(self, number: int) -> Targets:
@@ -114,18 +120,22 @@ class Painted(Style):
         """The targets of the painting squeezed to (height, width). Raises PictureError for a size too small for the encoder."""
         if size not in self._known:
             self.encoder.check_size(*size, "style picture at this size and style scale")
-            features = self.encoder(pictures.resize(self.painting, size))
-            self._known[size] = {tap: self._gram(features[tap]) for tap in self.taps}
+            sums = [GramSum(tap, self._guidance(tap, size)) for tap in self.taps]
+            side = self._side or (SIDE if math.prod(size) > LARGE else max(size))
+            found = blocks.totals(self.encoder.only(self.taps), pictures.resize(self.painting, size), sums, side)
+            self._known[size] = {one.tap: one.per_position(*total) for one, total in zip(sums, found, strict=True)}
         return self._known[size]
+
+    def look_in_blocks(self, side: int | None) -> None:
+        """Look at the painting in blocks of `side` pixels; None: at once, unless it is LARGE."""
+        self._side = side
 
     def quantiles(self) -> Tensor:
         """The colours of the painting, or of the part of it that counts."""
         return quantiles(self.painting, self.weight)
 
-    def _gram(self, F: Tensor) -> Tensor:
-        weight = None if self.weight is None else guidance(self.weight, (F.shape[-2], F.shape[-1]))
-        G, M = guided(F, weight)
-        return G / M
+    def _guidance(self, tap: str, size: Size) -> Tensor | None:
+        return None if self.weight is None else guidance(self.weight, self.encoder.size_at(tap, size))
 
     def size_at(self, longer: int) -> Size:
         """The painting's size with a longer side of `longer` pixels, or more if it is too narrow for the encoder then."""
@@ -175,6 +185,11 @@ class Blend(Style):
     def squeezed(self, size: Size) -> Targets:
         """The mean of the styles' targets at (height, width)."""
         return mix([(style.squeezed(size), weight) for style, weight in self.parts])
+
+    def look_in_blocks(self, side: int | None) -> None:
+        """Have each of the styles' paintings looked at so."""
+        for style, _ in self.parts:
+            style.look_in_blocks(side)
 
     def words_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """What each of the styles has to say."""

@@ -1,0 +1,97 @@
+"""Where L-BFGS keeps its pairs: in memory as they are, or, for pictures whose history would fill it, in half of that or in files.
+
+A kept tensor is a tensor in any case, so that a run's state can be written and read whatever its history is.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+PIECE = 1 << 22  # values that are converted at a time: 16 MB in float32
+
+
+class History:
+    """In memory, as they are."""
+
+    def keep(self, x: Tensor) -> Tensor:
+        """What is kept of x, of one dimension."""
+        return x
+
+    def whole(self, kept: Tensor) -> Tensor:
+        """What is kept, in float32."""
+        return kept
+
+    def dot(self, kept: Tensor, x: Tensor) -> Tensor:
+        """The product of what is kept and x, a scalar. x: float32, or kept as well."""
+        return torch.dot(kept, x)
+
+    def add(self, x: Tensor, kept: Tensor, factor: Tensor) -> None:
+        """Add factor times what is kept to x, in place."""
+        x += kept * factor
+
+
+class Compact(History):
+    """In bfloat16, which keeps 8 bits of every number and its range; with a folder in files there, which vanish with their tensors.
+
+    What is in files is read piece by piece, and no piece stays in memory longer than it is used.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+
+    def keep(self, x: Tensor) -> Tensor:
+        """x in bfloat16. Raises OSError where a file cannot be made."""
+        kept = torch.empty(x.shape, dtype=torch.bfloat16, device=x.device) if self.folder is None else _filed(x, self.folder)
+        for to, piece in zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True):
+            to.copy_(piece)
+        _put_down(kept)
+        return kept
+
+    def whole(self, kept: Tensor) -> Tensor:
+        """What is kept, in float32 and in memory."""
+        found = kept.float()
+        _put_down(kept)
+        return found
+
+    def dot(self, kept: Tensor, x: Tensor) -> Tensor:
+        """The product of what is kept and x, a scalar. x: float32, or kept as well."""
+        found = torch.stack([torch.dot(piece, part) for piece, part in _pieces(kept, x)]).sum()
+        _put_down(x)
+        return found
+
+    def add(self, x: Tensor, kept: Tensor, factor: Tensor) -> None:
+        """Add factor times what is kept to x, in place."""
+        for piece, part in _pieces(kept, x):
+            part += piece * factor
+
+
+def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pieces of what is kept, in float32 on x's device, beside the same pieces of x, which are views if x is float32."""
+    for piece, part in zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True):
+        yield piece.to(x.device).float(), part.float()
+    _put_down(kept)
+
+
+def _filed(x: Tensor, folder: Path) -> Tensor:
+    """Room for x in bfloat16 in a file without a name, which is gone when the tensor is, or the process."""
+    size = x.numel() * torch.bfloat16.itemsize
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        room = mmap.mmap(file.fileno(), size)
+    kept = torch.frombuffer(room, dtype=torch.bfloat16)
+    kept.room = room  # type: ignore[attr-defined]
+    return kept
+
+
+def _put_down(kept: Tensor) -> None:
+    """Let go of the memory that shows a file's contents; they are read again when asked for."""
+    room = getattr(kept, "room", None)
+    if room is not None and hasattr(room, "madvise"):
+        room.flush()
+        room.madvise(mmap.MADV_DONTNEED)
