@@ -192,7 +192,7 @@ def test_an_unknown_option_names_the_nearest(photo: Path, painting: Path) -> Non
 def test_settings_tell_what_was_settled_on(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     settings = stylizer.run(photo, painting).settings()
     assert settings["encoder"] == "lite"
-    assert settings["style_weight"] == 100
+    assert settings["style_weight"] == 25
     assert settings["size"] == 64
 
 
