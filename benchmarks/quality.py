@@ -1,7 +1,7 @@
 """Paint many pairs in several settings, measure them all, and write one table and contact sheets.
 
     python benchmarks/quality.py --pairs PHOTOS PAINTINGS -o OUT [--table docs/quality.md]
-        [--setting NAME[=WORDS] ...] [--pictures NAME=DIR ...] [--sample 24 | --zip] [--size 256] [--judge lite]
+        [--setting NAME[=WORDS] ...] [--pictures NAME=DIR ...] [--sample 24 | --zip] [--size 256] [--judge lite] [--sheets GLOB]
 
 A setting is a name and words of the command line: "gatys-lite=--method gatys --encoder lite". Each picture is painted by a process of
 its own, whose seconds and peak memory count from start to exit. `--pictures NAME=DIR` adds a folder of pictures made by anything,
@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
 from statistics import fmean, median
@@ -280,6 +281,7 @@ def main() -> None:
     parser.add_argument(
         "--side", type=int, default=320, help="pixels of a picture on the contact sheets (default: %(default)s)"
     )
+    parser.add_argument("--sheets", default="*", metavar="GLOB", help="photographs on the contact sheets (default: all)")
     arguments = parser.parse_args()
     try:
         run(arguments)
@@ -304,7 +306,8 @@ def run(arguments: argparse.Namespace) -> None:
     lines = "\n".join(table(rows))
     print(lines)
     (arguments.output / "measures.json").write_text(json.dumps(rows, indent=1))
-    write_sheets(arguments.output, pairs, settings, arguments.side)
+    shown = [pair for pair in pairs if fnmatch(pair.photo.stem, arguments.sheets)]
+    write_sheets(arguments.output, shown, settings, arguments.side)
     if arguments.table:
         arguments.table.write_text(page(arguments, judge, pairs, settings, lines), encoding="utf-8")
 
