@@ -295,7 +295,7 @@ def _opened(file: Path) -> Iterator[tuple[Card, Any]]:
             raise StateFileError(f"{name} is not a regular file")
         if not found.st_size:
             raise StateFileError(f"{name} is empty: it is damaged")
-        with safe_open(file, framework="pt") as content:
+        with _whole(file) as content:
             yield _card(name, (content.metadata() or {}).get(CARD)), content
     except (OSError, ValueError) as error:
         if isinstance(error, StateFileError):
@@ -303,6 +303,14 @@ def _opened(file: Path) -> Iterator[tuple[Card, Any]]:
         raise StateFileError(f"{name}: {files.reason(error)}") from error
     except SafetensorError as error:
         raise StateFileError(f"{name} is no unfinished run's state, or is cut short: {files.one_line(str(error))}") from error
+
+
+def _whole(file: Path) -> Any:
+    """The safetensors of a file. Raises StateFileError for one that a run replaces meanwhile: torch looks at it twice."""
+    try:
+        return safe_open(file, framework="pt")
+    except RuntimeError as error:
+        raise StateFileError(f"{files.printable(file)} is being written just now; try again") from error
 
 
 def _card(name: str, words: str | None) -> Card:
