@@ -44,11 +44,12 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     plan, predicted = run.plan(run.size), run.forecast(time.process_time) / STEPS
     del photo
     history, picture = run._history(run.size) or History(), run.start
-    move = torch.full((picture.numel(),), 1e-4)
-    curvature = 1 / move.dot(move)
-    pairs = tuple((history.keep(move.clone()), history.keep(move.clone()), curvature) for _ in range(HISTORY))
-    memory = Memory(0.01, torch.ones(()), (picture.reshape(-1), move), pairs)
-    run.go_on(State(1, {"style": 1e9}, picture, 1e9, Ahead(picture, torch.zeros_like(picture), memory)))
+    move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
+    over = 1 / move.square().sum()
+    pairs = tuple((history.keep(move, zero), history.keep(move, zero), over) for _ in range(HISTORY))
+    memory = Memory(0.01, torch.ones(()), (picture.clone(), move), pairs)
+    # the picture, the best one and the one before are three: more there can never be
+    run.go_on(State(1, {"style": 1e9}, picture.clone(), 1e9, Ahead(picture, memory)))
     del pairs, memory, move, picture
     began = time.process_time()
     for _ in run:

@@ -24,8 +24,8 @@ HistoryKind = Literal["memory", "half", "disk"]
 # The model of memory, fitted to measured runs (`python benchmarks/memory.py`).
 RESTING = 330_000_000  # bytes: torch, the encoder and everything else before a picture is there
 PICTURE = 12  # bytes of a pixel in float32
-EVALUATING = 8  # pictures there are while losses are computed: photograph, picture, best, their gradients, L-BFGS's last place
-MOVING = 11  # pictures there are while L-BFGS takes its step
+EVALUATING = 7  # pictures there are while losses are computed: photograph, picture, best, gradient, L-BFGS's last place
+MOVING = 9  # pictures there are while L-BFGS takes its step: the same twice, but for the photograph, and the change
 VALUE = 2.6  # how often a value of a feature is there while gradients are computed
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs

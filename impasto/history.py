@@ -19,13 +19,13 @@ PIECE = 1 << 22  # values that are converted at a time: 16 MB in float32
 class History:
     """In memory, as they are."""
 
-    def keep(self, x: Tensor) -> Tensor:
-        """What is kept of x, of one dimension."""
-        return x
+    def keep(self, x: Tensor, less: Tensor, over: Tensor | float = 1.0) -> Tensor:
+        """What is kept of (x - less) / over, of one dimension. x, less: of the same shape, any."""
+        return (x - less).div_(over).reshape(-1)
 
     def whole(self, kept: Tensor) -> Tensor:
-        """What is kept, in float32."""
-        return kept
+        """A copy of what is kept, in float32 and in memory."""
+        return kept.clone()
 
     def dot(self, kept: Tensor, x: Tensor) -> Tensor:
         """The product of what is kept and x, a scalar. x: float32, or kept as well."""
@@ -45,16 +45,17 @@ class Compact(History):
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
 
-    def keep(self, x: Tensor) -> Tensor:
-        """x in bfloat16. Raises OSError where a file cannot be made."""
-        kept = torch.empty(x.shape, dtype=torch.bfloat16, device=x.device) if self.folder is None else _filed(x, self.folder)
-        for to, piece in zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True):
-            to.copy_(piece)
+    def keep(self, x: Tensor, less: Tensor, over: Tensor | float = 1.0) -> Tensor:
+        """(x - less) / over in bfloat16. Raises OSError where a file cannot be made."""
+        count = x.numel()
+        kept = torch.empty(count, dtype=torch.bfloat16, device=x.device) if self.folder is None else _filed(count, self.folder)
+        for to, piece, minus in zip(*(torch.split(one.reshape(-1), PIECE) for one in (kept, x, less)), strict=True):
+            to.copy_((piece - minus).div_(over))
         _put_down(kept)
         return kept
 
     def whole(self, kept: Tensor) -> Tensor:
-        """What is kept, in float32 and in memory."""
+        """A copy of what is kept, in float32 and in memory."""
         found = kept.float()
         _put_down(kept)
         return found
@@ -78,9 +79,9 @@ def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     _put_down(kept)
 
 
-def _filed(x: Tensor, folder: Path) -> Tensor:
-    """Room for x in bfloat16 in a file without a name, which is gone when the tensor is, or the process."""
-    size = x.numel() * torch.bfloat16.itemsize
+def _filed(count: int, folder: Path) -> Tensor:
+    """Room for as many bfloat16 in a file without a name, which is gone when the tensor is, or the process."""
+    size = count * torch.bfloat16.itemsize
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
         room = mmap.mmap(file.fileno(), size)

@@ -18,7 +18,9 @@ from impasto.styles.base import RATIO, rung
 
 Size = tuple[int, int]  # (height, width) in pixels
 Summands = Callable[[Tensor], Mapping[str, Tensor]]  # 1x3xHxW picture -> {name: scalar}; their sum is minimised
-Metric = Callable[[Tensor], Tensor]  # linear, symmetric and positive, from a gradient to a move, both 1x3xHxW
+Metric = Callable[
+    [Tensor], Tensor
+]  # linear, symmetric and positive, from a gradient to a move, both 1x3xHxW; may overwrite the first
 
 LEAST_STEPS = 2  # at a scale: the first step only looks
 HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
@@ -55,7 +57,7 @@ class Step:
 
     scale, scales: 1-based number of the scale, and how many there are. step, steps: the same within the scale.
     losses: {name: weighted loss} of this step; total: their sum. done: share of the whole work, 0..1.
-    picture: 1x3xHxW float32 at the scale's size, not yet clamped to 0..1.
+    picture: 1x3xHxW float32 at the scale's size, not yet clamped to 0..1; the engine's own, so copy it before you change it.
     """
 
     scale: int
@@ -70,7 +72,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Memory:
-    """What L-BFGS knows; the names are those of its attributes. Nobody changes these tensors, so that keeping them costs nothing."""
+    """What L-BFGS knows; the names are those of its attributes. Nobody changes these tensors, so that keeping them costs nothing.
+
+    before: the last picture, 1x3xHxW, and the gradient there. scale: of gradients. pairs: as its `history` keeps them.
+    """
 
     first: float
     scale: Tensor | None = None
@@ -80,10 +85,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What the next step at a scale needs. picture: where it looks, 1x3xHxW; gradient: that of the best picture."""
+    """What the next step at a scale needs. picture: where it looks, 1x3xHxW."""
 
     picture: Tensor
-    gradient: Tensor
     memory: Memory
 
 
@@ -106,7 +110,7 @@ class State:
         """The step it was taken after. scales: those of the run."""
         steps, total = scales[self.scale - 1].steps, sum(self.losses.values())
         done = share_done(scales, self.scale, self.step)
-        return Step(self.scale, len(scales), self.step, steps, self.losses, total, done, self.best.clone())
+        return Step(self.scale, len(scales), self.step, steps, self.losses, total, done, self.best)
 
 
 def forget(state: State) -> None:
@@ -181,7 +185,7 @@ def coarse_to_fine(
 def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
     """Yield (losses, best picture so far) after each of `steps` evaluations of the objective; see `states`."""
     for state in states(objective, start, steps):
-        yield dict(state.losses), state.best.clone()
+        yield dict(state.losses), state.best
 
 
 def states(
@@ -200,9 +204,9 @@ def states(
     """
     picture = start.detach().contiguous()
     lbfgs = LBFGS(picture.shape, metric=metric, history=history)
-    best, best_gradient, lowest = picture, torch.zeros_like(picture), math.inf
+    best, lowest = picture, math.inf
     if state and state.ahead:
-        best, lowest, picture, best_gradient = state.best, state.lowest, state.ahead.picture, state.ahead.gradient
+        best, lowest, picture = state.best, state.lowest, state.ahead.picture
         lbfgs.recall(state.ahead.memory)
     for step in range(state.step + 1 if state else 1, steps + 1):
         losses, gradient = evaluate(objective, picture)
@@ -210,13 +214,15 @@ def states(
         if not (math.isfinite(total) and bool(gradient.isfinite().all())):
             raise DivergenceError(_which_diverged(losses, step))
         if total < lowest:
-            best, best_gradient, lowest = picture, gradient, total
+            best, lowest = picture, total
         elif total > SURGE * lowest:
             # no line search watches over the steps: go back to the best picture and forget the curvature that misled us
-            picture, gradient, lbfgs = best, best_gradient, LBFGS(picture.shape, lbfgs.first / 2, metric, history)
+            # (looking there again costs a step's time, seldom; its gradient kept would cost the room of a picture, always)
+            picture, lbfgs = best, LBFGS(picture.shape, lbfgs.first / 2, metric, history)
+            _, gradient = evaluate(objective, picture)
         if step < steps:  # before the yield: what the next step needs is then known whole, wherever it is interrupted
-            picture = picture + lbfgs.move(picture, gradient)
-        yield State(step, losses, best, lowest, Ahead(picture, best_gradient, lbfgs.memory()) if step < steps else None)
+            picture = lbfgs.move(picture, gradient).add_(picture)
+        yield State(step, losses, best, lowest, Ahead(picture, lbfgs.memory()) if step < steps else None)
 
 
 def evaluate(objective: Objective, picture: Tensor) -> tuple[dict[str, float], Tensor]:
@@ -248,7 +254,7 @@ class LBFGS:
         self.history = history or History()
         self.pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)  # (s, y, 1 / s.y): moves, changes of gradient
         self.before: tuple[Tensor, Tensor] | None = None
-        self.scale: Tensor | None = None
+        self.scale = torch.ones(())
 
     def memory(self) -> Memory:
         """All it knows; `recall` gives it to another."""
@@ -256,48 +262,54 @@ class LBFGS:
 
     def recall(self, memory: Memory) -> None:
         """Know what another knew."""
-        self.first, self.scale, self.before = memory.first, memory.scale, memory.before
+        self.first, self.before = memory.first, memory.before
+        self.scale = self.scale if memory.scale is None else memory.scale
         self.pairs.clear()
         self.pairs.extend(memory.pairs)
 
     def move(self, picture: Tensor, gradient: Tensor) -> Tensor:
-        """The change to make to `picture`, given the gradient there; both of the shape given."""
-        x, g = picture.reshape(-1), self._scaled(gradient.reshape(-1))
-        if self.before is not None:
-            self._remember(x - self.before[0], g - self.before[1])
-        self.before = x, g
-        change = self._newton(g).neg_() if self.pairs else self._first_change(g)
+        """The change to make to `picture`, given the gradient there; all three of the shape given.
+
+        Of a large picture every copy counts: this makes one, and the change is it.
+        """
+        if (
+            self.before is None
+        ):  # the largest entry of the first gradient: losses of any magnitude keep float32's squares in range
+            self.scale = gradient.abs().max().clamp_min(TINY)
+        else:
+            self._remember(picture, gradient, *self.before)
+        self.before = picture, gradient
+        change = (self._newton if self.pairs else self._first_change)(gradient.reshape(-1)).neg_()
         return change.mul_((LONGEST_STEP / length(change).clamp_min(TINY)).clamp_max(1)).reshape(self.shape)
 
-    def _first_change(self, g: Tensor) -> Tensor:
-        """Downhill in the metric, of the length wanted."""
-        downhill = -self._measured(g)
-        return downhill * (self.first / length(downhill).clamp_min(TINY))
+    def _first_change(self, gradient: Tensor) -> Tensor:
+        """Uphill in the metric, of the length wanted."""
+        uphill = self._measured(gradient / self.scale)
+        return uphill.mul_(self.first / length(uphill).clamp_min(TINY))
 
     def _measured(self, g: Tensor) -> Tensor:
+        """The metric of g, which it may overwrite."""
         return g if self.metric is None else self.metric(g.reshape(self.shape)).reshape(-1)
 
-    def _scaled(self, gradient: Tensor) -> Tensor:
-        """The gradient over the largest entry of the first one: losses of any magnitude keep float32's squares in range."""
-        if self.scale is None:
-            self.scale = gradient.abs().max().clamp_min(TINY)
-        return gradient / self.scale
-
-    def _remember(self, s: Tensor, y: Tensor) -> None:
+    def _remember(self, picture: Tensor, gradient: Tensor, picture_before: Tensor, gradient_before: Tensor) -> None:
         """Keep a pair that shows positive curvature; another would make the direction point uphill."""
-        curvature = torch.dot(s, y)
-        if curvature > CURVATURE * s.norm() * y.norm():
-            kept = self.history.keep(s), self.history.keep(y)
-            self.pairs.append((*kept, 1 / self.history.dot(*kept)))  # of what is kept, or rounding could turn uphill
+        keep, dot = self.history.keep, self.history.dot
+        s, y = keep(picture, picture_before), keep(gradient, gradient_before, self.scale)
+        curvature = dot(s, y)  # of what is kept, or rounding could turn uphill
+        if curvature > CURVATURE * dot(s, s).sqrt() * dot(y, y).sqrt():
+            self.pairs.append((s, y, 1 / curvature))
 
-    def _newton(self, g: Tensor) -> Tensor:
-        """H g, where H approximates the inverse Hessian from the pairs: the two-loop recursion."""
-        q, weights = g.clone(), []
+    def _newton(self, gradient: Tensor) -> Tensor:
+        """H g of the scaled gradient g, where H approximates the inverse Hessian from the pairs: the two-loop recursion."""
+        latest, over = self.pairs[-1][1:]
+        gamma = 1 / (
+            over * self.history.dot(latest, self._measured(self.history.whole(latest)))
+        )  # equation 7.20, in the metric
+        q, weights = gradient / self.scale, []
         for s, y, rho in reversed(self.pairs):
             weights.append(rho * self.history.dot(s, q))
             self.history.add(q, y, -weights[-1])
-        y, rho = self.history.whole(self.pairs[-1][1]), self.pairs[-1][2]
-        q = self._measured(q) / (rho * torch.dot(y, self._measured(y)))  # equation 7.20, in the metric
+        q = self._measured(q).mul_(gamma)
         for (s, y, rho), weight in zip(self.pairs, reversed(weights), strict=True):
             self.history.add(q, s, weight - rho * self.history.dot(y, q))
         return q
@@ -309,25 +321,24 @@ def pink(size: Size, device: torch.device) -> Metric:
     Natural pictures, and paintings, have amplitudes that fall like 1 / f (Field 1987), while to the identity a change of grain costs
     as little as one of a whole sky. In this metric L-BFGS moves large forms and colours first, and reaches lower losses in as many
     steps with less grain. Descent in it is that over decorrelated Fourier coefficients (Olah et al. 2017, "Feature Visualization").
+    It overwrites what it is given.
     """
     height, width = size
     down, right = torch.fft.fftfreq(height, device=device)[:, None], torch.fft.rfftfreq(width, device=device)
     weight = 1 / (torch.hypot(down, right) + 1 / max(size))
 
     def metric(gradient: Tensor) -> Tensor:
-        found = torch.empty_like(gradient)
-        for channel, slope in zip(
-            found[0], gradient[0], strict=True
-        ):  # one by one, or large ones would take three times the room
-            channel.copy_(torch.fft.irfft2(torch.fft.rfft2(slope) * weight, s=size))
-        return found
+        for slope in gradient[0]:  # one by one, or large ones would take three times the room
+            slope.copy_(torch.fft.irfft2(torch.fft.rfft2(slope).mul_(weight), s=size))
+        return gradient
 
     return metric
 
 
 def length(change: Tensor) -> Tensor:
     """Root mean square of a change to a picture; a change of 0.01 everywhere has length 0.01."""
-    return change.square().mean().sqrt()
+    norm: Tensor = torch.linalg.vector_norm(change)
+    return norm / math.sqrt(change.numel())
 
 
 def _which_diverged(losses: Mapping[str, float], step: int) -> str:

@@ -27,7 +27,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,7 +39,6 @@ from impasto.errors import OutputError, StateFileError
 from impasto.optimize import Ahead, Memory, State
 
 SUFFIX = ".unfinished"
-FORMAT = 1
 MOST_BYTES = 1_000_000_000  # 3.3 megapixels with ten pairs in float32
 CARD = "impasto state"
 SUMS = "sums"
@@ -76,7 +75,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
+    format: Literal[2] = 2
     settings: dict[str, Any]
     paths: dict[str, str]
     output: dict[str, Any]
@@ -194,7 +193,7 @@ def _tensors(state: State) -> dict[str, Tensor]:
     if state.ahead is None:
         return found
     memory = state.ahead.memory
-    found |= {"picture": state.ahead.picture, "gradient": state.ahead.gradient}
+    found |= {"picture": state.ahead.picture}
     found |= {} if memory.scale is None else {"scale": memory.scale}
     found |= {f"before/{i}": tensor for i, tensor in enumerate(memory.before or ())}
     return _ordered(found | {f"pairs/{k}/{i}": tensor for k, pair in enumerate(memory.pairs) for i, tensor in enumerate(pair)})
@@ -275,13 +274,13 @@ def _state(card: Card, tensors: Mapping[str, Tensor]) -> State:
         raise ValueError("no progress")
     height, width, steps = card.scales[told.scale - 1]
     shape = (1, 3, height, width)
-    if told.step > steps or any(tensors[name].shape != shape for name in ("best", "picture", "gradient") if name in tensors):
+    if told.step > steps or any(tensors[name].shape != shape for name in ("best", "picture") if name in tensors):
         raise ValueError("not the size of its scale")
     best, ahead = tensors["best"], None
     if told.first is not None:
         before = (tensors["before/0"], tensors["before/1"]) if "before/0" in tensors else None
         pairs = tuple((tensors[f"pairs/{k}/0"], tensors[f"pairs/{k}/1"], tensors[f"pairs/{k}/2"]) for k in range(told.pairs))
-        ahead = Ahead(tensors["picture"], tensors["gradient"], Memory(told.first, tensors.get("scale"), before, pairs))
+        ahead = Ahead(tensors["picture"], Memory(told.first, tensors.get("scale"), before, pairs))
     return State(told.step, told.losses, best, told.lowest, ahead, told.scale)
 
 

@@ -29,8 +29,12 @@ def random(seed: int, count: int = 1800) -> Tensor:
 
 def test_products_and_sums_are_those_of_what_is_kept(kind: Callable[[], History]) -> None:
     store, x, y, q = kind(), random(1), random(2), random(3)
-    kept, other = store.keep(x), store.keep(y)
+    kept, other = (
+        store.keep(x, torch.zeros(()).expand(1800)),
+        store.keep(3 * y.reshape(60, 30), y.reshape(60, 30), torch.tensor(2.0)),
+    )
     torch.testing.assert_close(store.whole(kept), x, rtol=2**-8, atol=0)
+    torch.testing.assert_close(store.whole(other), y, rtol=2**-8, atol=1e-6)
     exact, beside = store.whole(kept), store.whole(other)
     torch.testing.assert_close(store.dot(kept, q), exact @ q, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(store.dot(kept, other), exact @ beside, rtol=1e-4, atol=1e-3)
@@ -42,7 +46,7 @@ def test_products_and_sums_are_those_of_what_is_kept(kind: Callable[[], History]
 
 def test_files_have_no_names_and_go_with_their_tensors(tmp_path: Path) -> None:
     store = Compact(tmp_path)
-    kept = store.keep(random(1))
+    kept = store.keep(random(1), random(2))
     assert list(tmp_path.iterdir()) == []
     if Path("/proc/self/maps").exists():
         assert str(tmp_path) in Path("/proc/self/maps").read_text(encoding="utf-8")
@@ -52,7 +56,7 @@ def test_files_have_no_names_and_go_with_their_tensors(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_no_files_is_said() -> None:
     with pytest.raises(OSError, match="nowhere"):
-        Compact(Path(os.sep) / "nowhere").keep(random(1))
+        Compact(Path(os.sep) / "nowhere").keep(random(1), random(2))
 
 
 def bowl(x: Tensor) -> dict[str, Tensor]:
@@ -77,11 +81,12 @@ def test_in_half_the_memory_it_comes_as_far(kind: Callable[[], History]) -> None
 
 def test_by_default_pairs_are_kept_as_they_are() -> None:
     lbfgs = LBFGS(SHAPE)
-    s, y = random(1), random(1) + 0.1
-    lbfgs._remember(s, y)
-    assert lbfgs.pairs[0][0] is s
-    assert lbfgs.pairs[0][1] is y
-    torch.testing.assert_close(lbfgs.pairs[0][2], 1 / torch.dot(s, y))
+    x, g, s, y = (random(seed).reshape(SHAPE) for seed in (1, 2, 3, 3))
+    lbfgs.move(x, g)
+    lbfgs.move(x + s, g + y)
+    kept = (s.reshape(-1), (y / g.abs().max()).reshape(-1))
+    for mine, theirs in zip(lbfgs.pairs[0], (*kept, 1 / torch.dot(*kept)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_kept_can_be_given_to_another(kind: Callable[[], History]) -> None:

@@ -209,7 +209,7 @@ def test_the_state_is_as_large_as_said(tmp_path: Path) -> None:
     assert (tmp_path / LEFT).stat().st_size - size < 500
     pixels = 40 * 33
     assert state.ahead is not None
-    pictures_in_it = 3 + 2 + 2 * len(state.ahead.memory.pairs)
+    pictures_in_it = 2 + 2 + 2 * len(state.ahead.memory.pairs)
     assert size / (12 * pixels) == pytest.approx(pictures_in_it, abs=0.3)
 
 

@@ -1,0 +1,339 @@
+"""How fast impasto is, as ratios to a plain PyTorch loop in the same run: `python benchmarks/speed.py` writes docs/benchmarks.md.
+
+    python benchmarks/speed.py [steps] [loss] [arithmetic] [command] [optimisers] [--size 512] [--weights VGG19] [--dry]
+
+steps       a step of VGG-19 Gatys and of lite against the plain loop: fp32, NCHW, torch.optim.LBFGS, as it is usually written
+loss        where both are after 300 steps, at --loss-size pixels
+arithmetic  operations in a second, against those of a large matrix product in the same precision
+command     the default command from start to saved file, and `impasto --help`
+optimisers  loss against seconds for L-BFGS with and without its metric and its scales, and Adam
+
+Without --weights VGG-19 has seeded random weights: as fast, and minimised the same way. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import impasto
+from impasto import Stylizer, optimize, pictures
+from impasto.stylizer import Run
+from impasto.weights.formats import OURS
+from impasto.weights.networks import convolution_shapes
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+PHOTO, PAINTING = (ROOT / "impasto" / "assets" / name for name in ("chelsea.jpg", "strokes.jpg"))
+ROUNDS = 5
+STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT_TAP = "relu4_2"
+MATRIX = 4096
+WHERE = """
+import runpy, sys, time
+from impasto import optimize
+began, evaluate = float(sys.argv.pop(1)), optimize.evaluate
+def first(*given):
+    print(f"first step after {time.time() - began}", flush=True)
+    optimize.evaluate = evaluate
+    return evaluate(*given)
+optimize.evaluate = first
+runpy.run_module("impasto", run_name="__main__", alter_sys=True)
+"""
+
+
+def random_vgg19(file: Path) -> Path:
+    """Write a VGG-19 of He et al.'s random weights, whose features are about as large as the published one's."""
+    generator, tensors = torch.Generator().manual_seed(0), {"mean": torch.tensor([123.68, 116.779, 103.939])}
+    for name, shape in convolution_shapes("vgg19").items():
+        deviation = (2 / (shape[1] * 9)) ** 0.5
+        tensors[f"{name}.weight"] = deviation * torch.randn(shape, generator=generator)
+        tensors[f"{name}.bias"] = torch.zeros(shape[0])
+    save_file(tensors, file, {"input": OURS, "network": "vgg19"})
+    return file
+
+
+# ---------------------------------------------------------------------------------------------------------- the plain loop
+
+
+class Plain(nn.Module):
+    """Neural style transfer as tutorials have it: VGG-19 as a Sequential, hooks for the layers, Gram matrices, one LBFGS."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        filters, layers = run.encoder.filters, []
+        for name, (outputs, inputs, *_) in convolution_shapes("vgg19").items():
+            if f"{name}_weight" not in filters:
+                break
+            if name.endswith("_1") and name != "conv1_1":
+                layers.append(("pool" + name, nn.AvgPool2d(2)))
+            convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+            convolution.weight.data.copy_(filters[f"{name}_weight"].float())
+            convolution.bias.data.copy_(filters[f"{name}_bias"].float())
+            layers += [(name, convolution), (name.replace("conv", "relu"), nn.ReLU())]
+        self.layers = nn.ModuleDict(layers).requires_grad_(False)
+        self.mean = torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
+        self.alpha, self.beta = run.options.content_weight, run.options.style_weight
+        with torch.no_grad():
+            self.content = self(pictures.resize(run.pixels, run.size))[CONTENT_TAP]
+            painting = pictures.resize(pictures.load(PAINTING).pixels, run.size)
+            self.targets = {tap: self.gram(F) for tap, F in self(painting).items() if tap in STYLE_TAPS}
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """The features after every layer."""
+        x, found = 255 * image - self.mean, {}
+        for name, layer in self.layers.items():
+            x = found[name] = layer(x)
+        return found
+
+    @staticmethod
+    def gram(F: Tensor) -> Tensor:
+        """NxN sums."""
+        rows = F.flatten(2)[0]
+        return rows @ rows.T
+
+    def loss(self, image: Tensor) -> Tensor:
+        """Gatys et al. 2016, equations 1 to 7."""
+        seen = self(image)
+        total = self.alpha * 0.5 * (seen[CONTENT_TAP] - self.content).square().sum()
+        for tap, A in self.targets.items():
+            N, M = seen[tap].shape[1], seen[tap].shape[2] * seen[tap].shape[3]
+            total = total + self.beta / len(self.targets) * (self.gram(seen[tap]) - A).square().sum() / (4 * N**2 * M**2)
+        return total
+
+    def steps(self, start: Tensor) -> Iterator[float]:
+        """Minimise, yielding the loss of every step's evaluation."""
+        picture = start.clone().contiguous().requires_grad_()
+        lbfgs = torch.optim.LBFGS([picture], max_iter=1, history_size=10, tolerance_grad=0, tolerance_change=0)
+
+        def closure() -> Tensor:
+            lbfgs.zero_grad()
+            loss = self.loss(picture)
+            loss.backward()
+            return loss
+
+        while True:
+            yield float(lbfgs.step(closure))
+
+
+def gatys(encoder: str, size: int, iterations: int, **options: object) -> Run:
+    """A run of the published method on the sample pictures, from the photograph."""
+    stylizer = Stylizer(method="gatys", encoder=encoder, size=size, iterations=iterations, init="content", **options)
+    return stylizer.run(PHOTO, PAINTING)
+
+
+# --------------------------------------------------------------------------------------------------------------- sections
+
+
+def steps(weights: Path, size: int) -> str:
+    """A step's time, all ways in turn, and the medians."""
+    runs = {
+        "VGG-19, fp32": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="fp32"),
+        "VGG-19": gatys("vgg19", size, 2 * ROUNDS, weights=weights),
+        "lite": gatys("lite", size, 2 * ROUNDS),
+    }
+    ways: dict[str, Iterator[object]] = {"plain loop, VGG-19": Plain(runs["VGG-19, fp32"]).steps(runs["VGG-19"].start)}
+    ways |= {name: iter(run) for name, run in runs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(ROUNDS + 2):  # the first ones set things up
+        for name, way in ways.items():
+            began = time.perf_counter()
+            next(way)
+            if number >= 2:
+                seconds[name].append(time.perf_counter() - began)
+    plain = median(seconds["plain loop, VGG-19"])
+    rows = [f"| {name} | {median(found):.3f} | {plain / median(found):.2f} |" for name, found in seconds.items()]
+    head = f"## A step at {size} pixels\n\n| | seconds, median of {ROUNDS} | times as fast |\n|---|---|---|\n"
+    return head + "\n".join(rows) + f"\n\nVGG-19 computes in {runs['VGG-19'].encoder.dtype} unless told otherwise.\n"
+
+
+def loss(weights: Path, size: int, count: int = 300) -> str:
+    """Where the plain loop and the engine are after as many steps, both measured by the plain loop's loss."""
+    rows, plain, wanted = [], None, 0.0
+    for name, options in (("VGG-19, fp32", {"precision": "fp32"}), ("VGG-19", {})):
+        run = gatys("vgg19", size, count, weights=weights, **options)
+        if plain is None:
+            plain = Plain(gatys("vgg19", size, 1, weights=weights, precision="fp32"))
+            way = plain.steps(run.start)
+            began = time.perf_counter()
+            wanted = min(next(way) for _ in range(count))
+            rows.append(f"| plain loop | {wanted:.4g} | | {time.perf_counter() - began:.0f} |")
+        began = time.perf_counter()
+        picture = ours(run, count)
+        seconds = time.perf_counter() - began
+        with torch.no_grad():
+            found = float(plain.loss(picture))
+        rows.append(f"| {name} | {found:.4g} | {found / wanted - 1:+.1%} | {seconds:.0f} |")
+    head = f"## The loss after {count} steps, {size} pixels\n\n| | loss | against the plain loop | seconds |\n|---|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
+
+
+def arithmetic(weights: Path, size: int) -> str:
+    """Operations in a second of a step, and of a matrix product."""
+    rows = []
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
+        product = 2 * MATRIX**3 / timed(lambda a=a, b=b: a @ b)
+        for encoder, more in (("vgg19", {"weights": weights}), ("lite", {})):
+            run = gatys(encoder, size, 1, precision=precision, **more)
+            way = run._way(run.size, None)
+            with FlopCounterMode(display=False) as counter:
+                way(run.start)
+            rate = counter.get_total_flops() / timed(lambda way=way, run=run: way(run.start))
+            rows.append(f"| {encoder}, {precision} | {rate / 1e9:.0f} | {product / 1e9:.0f} | {rate / product:.0%} |")
+    head = "| a step's loss and gradient | 10^9 operations/s | a product of two 4096x4096 | share |\n|---|---|---|---|\n"
+    return f"## Arithmetic at {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that work takes, the median of ROUNDS after one that does not count."""
+    seconds = []
+    for _ in range(ROUNDS + 1):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return median(seconds[1:])
+
+
+def command(weights: Path, size: int) -> str:
+    """Processes of their own: the default command and its help."""
+    whole, first = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        words = [str(PHOTO), str(PAINTING), "-o", str(Path(folder) / "out.png"), "--overwrite", "--size", str(size), "-q"]
+        for _ in range(ROUNDS):
+            began = time.time()
+            found = subprocess.run(
+                [sys.executable, "-c", WHERE, str(began), *words], check=True, capture_output=True, text=True
+            )
+            whole.append(time.time() - began)
+            first.append(float(found.stdout.rpartition("first step after ")[2].split()[0]))
+    script = Path(sys.executable).parent / "impasto"
+    helped = timed(lambda: subprocess.run([str(script), "--help"], check=True, capture_output=True))
+    rows = [
+        ("the default command, start to saved file", median(whole)),
+        ("of which before the first step", median(first)),
+        ("`impasto --help`", helped),
+    ]
+    table = "\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in rows)
+    return f"## The command at {size} pixels\n\n| | seconds, median of {ROUNDS} |\n|---|---|\n{table}\n"
+
+
+def optimisers(weights: Path, size: int) -> str:
+    """The default objective at `size`, reached in different ways: the total and the seconds it took."""
+    rows = []
+    for iterations in (75, 260):
+        for name, change in WAYS.items():
+            run = Stylizer(size=size, iterations=iterations).run(PHOTO, PAINTING)
+            way = run._way(run.size, None)
+            began = time.perf_counter()
+            picture = change(run, iterations)
+            seconds = time.perf_counter() - began
+            total = sum(way(picture)[0].values())
+            rows.append(f"| {iterations} | {name} | {total:.3f} | {seconds:.1f} |")
+    head = "| steps | | total loss | seconds |\n|---|---|---|---|\n"
+    return f"## Ways down the default objective, {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
+
+
+def ours(run: Run, iterations: int) -> Tensor:
+    """The engine as it is."""
+    for step in run:
+        last = step
+    return last.picture
+
+
+def without_metric(run: Run, iterations: int) -> Tensor:
+    """L-BFGS from the identity."""
+    run._metric = lambda size: None
+    return ours(run, iterations)
+
+
+def one_scale(run: Run, iterations: int) -> Tensor:
+    """All steps at the full size."""
+    run.scales = optimize.schedule([run.size], iterations)
+    run.start = pictures.resize(run.start, run.size)
+    return ours(run, iterations)
+
+
+def adam(rate: float) -> Callable[[Run, int], Tensor]:
+    """torch's Adam with this rate, scale by scale with the same steps, falling to a tenth within a scale."""
+
+    def paint(run: Run, iterations: int) -> Tensor:
+        picture = run.start
+        for scale in run.scales:
+            picture = pictures.resize(picture, scale.size).clone().requires_grad_()
+            way, optimiser = run._way(scale.size, None), torch.optim.Adam([picture], lr=rate)
+            falling = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / scale.steps))
+            for _ in range(scale.steps):
+                _, picture.grad = way(picture)
+                optimiser.step()
+                falling.step()
+            picture = picture.detach()
+        return picture
+
+    return paint
+
+
+WAYS: dict[str, Callable[[Run, int], Tensor]] = {
+    "L-BFGS in the 1/f metric, coarse to fine (the default)": ours,
+    "L-BFGS, coarse to fine": without_metric,
+    "L-BFGS in the 1/f metric, one scale": one_scale,
+    "Adam, rate 0.02, coarse to fine": adam(0.02),
+    "Adam, rate 0.05, coarse to fine": adam(0.05),
+}
+SECTIONS = {"steps": steps, "loss": loss, "arithmetic": arithmetic, "command": command, "optimisers": optimisers}
+
+
+def main() -> None:
+    """Measure what is asked for; write the page, or print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--loss-size", type=int, default=192)
+    parser.add_argument("--weights", type=Path, help="VGG-19's")
+    parser.add_argument("--dry", action="store_true", help="print only")
+    asked = parser.parse_args()
+    if wrong := set(asked.sections) - SECTIONS.keys():
+        parser.error(f"no section is called {', '.join(sorted(wrong))}")
+    parts = [head()]
+    with tempfile.TemporaryDirectory() as folder:
+        weights = asked.weights or random_vgg19(Path(folder) / "vgg19.safetensors")
+        for name in asked.sections:
+            parts.append(SECTIONS[name](weights, asked.loss_size if name in ("loss", "optimisers") else asked.size))
+            print(parts[-1], flush=True)
+    if not asked.dry:
+        PAGE.write_text("\n".join(parts), encoding="utf-8")
+
+
+def head() -> str:
+    """What was measured where."""
+    return (
+        f"# Benchmarks\n\nWritten by `python benchmarks/speed.py`. {processor()}, {torch.get_num_threads()} threads of "
+        f"{os.cpu_count()}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"impasto {impasto.__version__}. Sample pictures; seconds are medians, and all of a table's come from one run.\n"
+    )
+
+
+def processor() -> str:
+    """Its name, where the system says so."""
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()
