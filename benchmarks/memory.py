@@ -1,8 +1,8 @@
 """Predicted and measured memory and time over sizes: `python benchmarks/memory.py 512 1024 2048 --max-memory 4GiB`.
 
 Each size is a process of its own, which takes two steps at that size with L-BFGS's history full, and is measured by the most memory the
-system saw it in. Writes docs/memory.md, or prints the table with --dry. Seconds are of the processor (all threads), which a busy
-machine bends less than those of the clock.
+system saw it in. Seconds are for a step; what comes before the first counts as SETUP steps. Writes docs/memory.md, or prints the table
+with --dry. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     import torch
 
     import impasto
-    from impasto import pictures
-    from impasto.history import History
+    from impasto import devices, pictures
+    from impasto.forecast import SETUP, forecast
     from impasto.optimize import HISTORY, Ahead, Memory, State
 
     generator = torch.Generator().manual_seed(0)
     photo = pictures.resize(torch.rand(1, 3, 64, 64, generator=generator), (side, side))
     run = impasto.Stylizer(size=side, iterations=STEPS, **options).run(photo[0], ROOT / "impasto/assets/strokes.jpg")
-    plan, predicted = run.plan(run.size), run.forecast(time.process_time) / STEPS
+    plan, predicted = run.plan(run.size), forecast(run) / (STEPS + SETUP)
     del photo
-    history, picture = run._history(run.size) or History(), run.start
+    if plan.side:
+        devices.large_pieces_apart()  # as the run itself will, but before the history is made up
+    history, picture = run.history(plan.history), run.start
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
     over = 1 / move.square().sum()
     pairs = tuple((history.keep(move, zero), history.keep(move, zero), over) for _ in range(HISTORY))
@@ -51,10 +53,10 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     # the picture, the best one and the one before are three: more there can never be
     run.go_on(State(1, {"style": 1e9}, picture.clone(), 1e9, Ahead(picture, memory)))
     del pairs, memory, move, picture
-    began = time.process_time()
+    began = time.perf_counter()
     for _ in run:
         pass
-    seconds = (time.process_time() - began) / (STEPS - 1)
+    seconds = (time.perf_counter() - began) / (STEPS - 1 + SETUP)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "side": plan.side,

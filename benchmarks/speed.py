@@ -177,7 +177,9 @@ def loss(weights: Path, size: int, count: int = 300) -> str:
         with torch.no_grad():
             found = float(plain.loss(picture))
         rows.append(f"| {name} | {found:.4g} | {found / wanted - 1:+.1%} | {seconds:.0f} |")
-    head = f"## The loss after {count} steps, {size} pixels\n\n| | loss | against the plain loop | seconds |\n|---|---|---|---|\n"
+    head = (
+        f"## The loss after {count} steps, {size} pixels\n\n| | loss | against the plain loop | seconds |\n|---|---|---|---|\n"
+    )
     return head + "\n".join(rows) + "\n"
 
 
@@ -189,7 +191,7 @@ def arithmetic(weights: Path, size: int) -> str:
         product = 2 * MATRIX**3 / timed(lambda a=a, b=b: a @ b)
         for encoder, more in (("vgg19", {"weights": weights}), ("lite", {})):
             run = gatys(encoder, size, 1, precision=precision, **more)
-            way = run._way(run.size, None)
+            way = run.way(run.size, None)
             with FlopCounterMode(display=False) as counter:
                 way(run.start)
             rate = counter.get_total_flops() / timed(lambda way=way, run=run: way(run.start))
@@ -237,7 +239,7 @@ def optimisers(weights: Path, size: int) -> str:
     for iterations in (75, 260):
         for name, change in WAYS.items():
             run = Stylizer(size=size, iterations=iterations).run(PHOTO, PAINTING)
-            way = run._way(run.size, None)
+            way = run.way(run.size, None)
             began = time.perf_counter()
             picture = change(run, iterations)
             seconds = time.perf_counter() - began
@@ -256,7 +258,7 @@ def ours(run: Run, iterations: int) -> Tensor:
 
 def without_metric(run: Run, iterations: int) -> Tensor:
     """L-BFGS from the identity."""
-    run._metric = lambda size: None
+    run.metric = lambda size: None
     return ours(run, iterations)
 
 
@@ -274,7 +276,7 @@ def adam(rate: float) -> Callable[[Run, int], Tensor]:
         picture = run.start
         for scale in run.scales:
             picture = pictures.resize(picture, scale.size).clone().requires_grad_()
-            way, optimiser = run._way(scale.size, None), torch.optim.Adam([picture], lr=rate)
+            way, optimiser = run.way(scale.size, None), torch.optim.Adam([picture], lr=rate)
             falling = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / scale.steps))
             for _ in range(scale.steps):
                 _, picture.grad = way(picture)

@@ -22,11 +22,14 @@ Size = tuple[int, int]  # (height, width) in pixels
 HistoryKind = Literal["memory", "half", "disk"]
 
 # The model of memory, fitted to measured runs (`python benchmarks/memory.py`).
-RESTING = 330_000_000  # bytes: torch, the encoder and everything else before a picture is there
+RESTING = (
+    550_000_000  # bytes: torch, the encoder and everything else before a picture is there, and what small scales left behind
+)
 PICTURE = 12  # bytes of a pixel in float32
 EVALUATING = 7  # pictures there are while losses are computed: photograph, picture, best, gradient, L-BFGS's last place
 MOVING = 9  # pictures there are while L-BFGS takes its step: the same twice, but for the photograph, and the change
-VALUE = 2.6  # how often a value of a feature is there while gradients are computed
+VALUE = 3.1  # how often a value of a feature is there while gradients are computed
+VALUE_IN_BLOCKS = 1.8  # large pieces go back to the system there
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
 SIDES = (1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
@@ -77,11 +80,18 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
     pixels = height * width
     own = pixels if side is None else min(side, height) * min(side, width)
     seen = pixels if side is None else _seen(height, side, appetite) * _seen(width, side, appetite)
-    space = VALUE * appetite.bytes_each * (appetite.trunk * seen + appetite.heads * own)
+    space = (VALUE if side is None else VALUE_IN_BLOCKS) * appetite.bytes_each * (appetite.trunk * seen + appetite.heads * own)
     pictures = PICTURE * pixels * max(EVALUATING + space / (PICTURE * pixels), MOVING)
     peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions)
-    work = pixels if side is None else (1 + FORWARD) * _all_seen(height, side, appetite) * _all_seen(width, side, appetite)
-    return Plan(side, history, round(peak), work)
+    return Plan(side, history, round(peak), work(size, side, appetite))
+
+
+def work(size: Size, side: int | None, appetite: Appetite) -> float:
+    """Pixels whose time it takes to compute losses and gradient of a picture of (height, width), in blocks of a side or at once."""
+    height, width = size
+    if side is None:
+        return height * width
+    return (1 + FORWARD) * _all_seen(height, side, appetite) * _all_seen(width, side, appetite)
 
 
 def _seen(length: int, side: int, appetite: Appetite) -> int:

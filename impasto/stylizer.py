@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import blocks, colors, devices, encoders, pictures, regions, weights
-from impasto.devices import Appetite, Plan
+from impasto.devices import Appetite, HistoryKind, Plan
 from impasto.errors import MemoryLimitError, OptionError, PictureError, UnknownNameError
 from impasto.history import Compact, History
 from impasto.losses import (
@@ -33,7 +32,6 @@ from impasto.losses import (
 )
 from impasto.masks import guidance
 from impasto.optimize import (
-    STEP_OVERHEAD,
     Metric,
     Objective,
     Scale,
@@ -56,8 +54,6 @@ StyleLike: TypeAlias = PictureLike | Style
 
 FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that name a file
 ALL = slice(None)
-TRIAL = 256  # pixels, the longer side of the picture by which a run's time is judged
-TRIALS = 3
 NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
 # Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
 CONTENT_MEASURE = {"gatys": halved, "impasto": relative}
@@ -206,8 +202,13 @@ class Run:
 
     def plan(self, size: Size) -> Plan:
         """How a picture of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its history."""
+        return devices.plan(size, self.appetite, self._limit)
+
+    @property
+    def appetite(self) -> Appetite:
+        """What computing takes with this encoder and these regions."""
         encoder = self.encoder
-        appetite = Appetite(
+        return Appetite(
             trunk=encoder.values("conv"),
             heads=encoder.values("head"),
             margin=max(map(encoder.reach, encoder.taps)),
@@ -215,23 +216,6 @@ class Run:
             bytes_each=encoder.dtype.itemsize,
             regions=sum(region.weight is not None for region in self.layout.regions),
         )
-        return devices.plan(size, appetite, self._limit)
-
-    def forecast(self, clock: Callable[[], float] = time.perf_counter) -> float:
-        """About how many seconds of `clock` the run is going to take, judged by steps at a small size, which are taken for it."""
-        if not self.scales:
-            return 0.0
-        size = pictures.fit(self.photo.size, min(TRIAL, max(self.size)))
-        if min(size) < self.encoder.minimum_side:  # a narrow picture
-            size = self.size
-        plan, picture, seconds = self.plan(size), pictures.resize(self.pixels, size), math.inf
-        way = self._way(size, plan.side)
-        for _ in range(TRIALS):  # the first one also sets things up
-            began = clock()
-            way(picture)
-            seconds = min(seconds, clock() - began)
-        works = (scale.steps * (self.plan(scale.size).work + STEP_OVERHEAD) for scale in self.scales)
-        return seconds * sum(works) / (plan.work + STEP_OVERHEAD)
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
@@ -240,8 +224,8 @@ class Run:
             self.scales,
             self._objective,
             pictures.resize,
-            metric_at=self._metric,
-            history_at=self._history,
+            metric_at=self.metric,
+            history_at=lambda size: self.history(self.plan(size).history),
             state=self._begin,
             keep=self._keep,
         )
@@ -331,19 +315,18 @@ class Run:
                 raise UnknownNameError("start (--init)", str(file), ("content", "noise")) from None
             raise
 
-    def _metric(self, size: Size) -> Metric | None:
+    def metric(self, size: Size) -> Metric | None:
         """What the optimiser starts from; the published method's starts from the identity."""
         return None if self.options.method == "gatys" else pink(size, self.device)
 
-    def _history(self, size: Size) -> History:
-        """Where L-BFGS keeps its pairs at a size."""
-        kind = self.plan(size).history
+    def history(self, kind: HistoryKind) -> History:
+        """Where L-BFGS keeps its pairs."""
         return History() if kind == "memory" else Compact(Path(tempfile.gettempdir()) if kind == "disk" else None)
 
     def _objective(self, size: Size) -> Objective:
-        return blocks.Sturdy(lambda side: self._way(size, side), max(size), self.plan(size).side)
+        return blocks.Sturdy(lambda side: self.way(size, side), max(size), self.plan(size).side)
 
-    def _way(self, size: Size, side: int | None) -> blocks.Way:
+    def way(self, size: Size, side: int | None) -> blocks.Way:
         """How to the losses and the gradient of a picture of (height, width): in blocks of `side` pixels, or with None at once."""
         if side is not None:
             devices.large_pieces_apart()

@@ -259,7 +259,7 @@ def run_of(files: dict[str, Path], name: str, **more: object) -> Run:
 def test_a_run_in_blocks_is_the_run_at_once(files: dict[str, Path], name: str, side: int) -> None:
     run = run_of(files, name)
     image = picture(run.size, 9, torch.float32)
-    assert apart(run._way(run.size, side)(image), run._way(run.size, None)(image)) < 1e-4
+    assert apart(run.way(run.size, side)(image), run.way(run.size, None)(image)) < 1e-4
 
 
 def test_a_picture_painted_in_blocks_is_nearly_the_picture(files: dict[str, Path]) -> None:

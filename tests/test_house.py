@@ -25,7 +25,7 @@ RINGS = (
     {"regions"},
     {"optimize"},
     {"stylizer"},
-    {"records"},
+    {"records", "forecast"},
     {"states"},
     {"report"},
     {"cli"},

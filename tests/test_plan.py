@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 import impasto
-from impasto import Options, devices
+from impasto import Options, devices, optimize
 from impasto.cli import main
 from impasto.devices import RESTING, SIDES, Appetite, plan
 from impasto.errors import MemoryLimitError, OptionError
+from impasto.forecast import SETUP, forecast
 
 LITE = Appetite(trunk=110.6, heads=122, margin=70, step=16)
 GIB = 2**30
@@ -104,3 +106,37 @@ def test_a_dry_run_tells_the_plan_and_paints_nothing(
 
 def test_the_limit_is_less_than_there_is() -> None:
     assert devices.limit_of(torch.device("cpu")) > RESTING
+
+
+@pytest.mark.parametrize("history", ["half", "disk"])
+def test_blocks_with_a_compact_history_come_as_far(
+    history: devices.HistoryKind, photo: Path, painting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def painted() -> impasto.Run:
+        run = impasto.Stylizer(size=160, iterations=30, precision="fp32").run(photo, painting)
+        run.finish()
+        return run
+
+    whole = painted()
+    monkeypatch.setattr(devices, "plan", lambda size, appetite, limit: devices.Plan(64, history, 0, 1))
+    compact = painted()
+    assert whole.last is not None
+    assert compact.last is not None
+    assert compact.state is not None
+    assert compact.last.total == pytest.approx(whole.last.total, rel=0.03)
+    assert compact.last.total != whole.last.total
+
+
+def test_a_forecast_is_the_pace_of_its_parts_times_their_number(photo: Path, painting: Path) -> None:
+    """Of a clock that ticks once whenever it is asked every trial takes 1: what is left is the counting."""
+    ticks = itertools.count()
+    run = impasto.Stylizer(size=200, iterations=40, precision="fp32").run(photo, painting)
+    size, overhead = run.size, optimize.STEP_OVERHEAD
+    pace, moving = 1 / (size[0] * size[1] + overhead), 1 / (size[0] * size[1])
+    expected = sum(
+        (scale.steps + SETUP) * pace * (scale.size[0] * scale.size[1] + overhead)
+        + scale.steps * moving * scale.size[0] * scale.size[1]
+        for scale in run.scales
+    )
+    assert len(run.scales) > 1
+    assert forecast(run, lambda: float(next(ticks))) == pytest.approx(expected)

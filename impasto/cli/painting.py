@@ -78,7 +78,9 @@ def paint_picture(
 
 def _tell_plan(run: Run, target: Path, output: Output) -> int:
     """Say what painting would make and take. Returns the exit code."""
-    plan, took = run.plan(run.size), run.forecast()
+    from impasto.forecast import forecast
+
+    plan, took = run.plan(run.size), forecast(run)
     how = "all at once" if plan.side is None else f"in blocks of {plan.side} pixels"
     history = {"memory": "memory", "half": "memory, as bf16", "disk": f"files in {tempfile.gettempdir()}"}[plan.history]
     width, height, steps = run.size[1], run.size[0], sum(scale.steps for scale in run.scales)

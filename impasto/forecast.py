@@ -1,0 +1,62 @@
+"""How long a run is going to take, judged by small pieces of it that are done for the purpose."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from impasto import pictures
+from impasto.devices import HistoryKind, work
+from impasto.optimize import HISTORY, LBFGS, STEP_OVERHEAD
+from impasto.stylizer import Run
+
+TRIAL = 512  # pixels, the longer side of what is computed at once for a trial; of blocks one is
+TRIALS = 3  # the first one also sets things up
+SETUP = 0.7  # steps whose time a scale takes before its first: the features of photograph and painting, without gradients
+
+Clock = Callable[[], float]
+
+
+def forecast(run: Run, clock: Clock = time.perf_counter) -> float:
+    """About how many seconds of `clock` a run takes, from its first scale to its last step. Takes some itself."""
+    paces: dict[int | None, float] = {}
+    moves: dict[HistoryKind, float] = {}
+    total = 0.0
+    for scale in run.scales:
+        plan = run.plan(scale.size)
+        if plan.side not in paces:
+            paces[plan.side] = _pace(run, plan.side, clock)
+        if plan.history not in moves:
+            moves[plan.history] = _pace_of_moves(run, plan.history, clock)
+        total += (scale.steps + SETUP) * paces[plan.side] * (plan.work + STEP_OVERHEAD)
+        total += scale.steps * moves[plan.history] * math.prod(scale.size)
+    return total
+
+
+def _pace(run: Run, side: int | None, clock: Clock) -> float:
+    """Seconds that losses and gradient take for a pixel of work (`Plan.work`), at once or in blocks of a side."""
+    size = pictures.fit(run.photo.size, min(side or TRIAL, max(run.size)))
+    if min(size) < run.encoder.minimum_side:  # a narrow picture
+        size = run.size
+    way, picture, shortest = run.way(size, side), pictures.resize(run.pixels, size), math.inf
+    for _ in range(TRIALS):
+        began = clock()
+        way(picture)
+        shortest = min(shortest, clock() - began)
+    return shortest / (work(size, side, run.appetite) + STEP_OVERHEAD)
+
+
+def _pace_of_moves(run: Run, kind: HistoryKind, clock: Clock) -> float:
+    """Seconds that L-BFGS's step takes for a pixel, with its history full; judged on a bowl."""
+    size = pictures.fit(run.photo.size, min(TRIAL, max(run.size)))
+    lbfgs = LBFGS(torch.Size((1, 3, *size)), metric=run.metric(size), history=run.history(kind))
+    picture, shortest = pictures.resize(run.pixels, size), math.inf
+    for number in range(HISTORY + TRIALS):
+        began = clock()
+        picture = picture + lbfgs.move(picture, picture - 0.5)
+        if number >= HISTORY:
+            shortest = min(shortest, clock() - began)
+    return shortest / math.prod(size)
