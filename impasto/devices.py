@@ -34,7 +34,8 @@ REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
 SIDES = (1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
 FORWARD = 0.3  # of the time of the second of two passes that the first one takes, and the photograph's features again
-_M_MMAP_THRESHOLD, _LARGE_PIECE = -3, 4 << 20
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+_ANY, _LARGE = 2**31 - 1, 64 << 20  # bytes
 ROOM = 1.1  # what is planned times this must fit: the model is right to a tenth
 SHARE = 0.9  # of the memory there is that a run may take
 
@@ -123,14 +124,33 @@ def _free() -> int:
     return sys.maxsize // 2
 
 
-def large_pieces_apart() -> None:
-    """Have the C library give large tensors memory of their own, given back with them: in blocks its heap would grow by half again.
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Have the C library keep the memory of tensors for the next ones; it goes back to the system at the end.
 
-    It is glibc's; elsewhere this does nothing. The setting holds for the process.
+    Else every large tensor's pages are the system's again, which clears them for the next: a third of a step's time at 1024 pixels. The
+    settings are glibc's and hold for the process; elsewhere this does nothing.
     """
+    _allocate_apart(_ANY)
+    try:
+        yield
+    finally:
+        _allocate_apart(_LARGE)
+
+
+def pictures_apart() -> None:
+    """Keep less: what is large enough to be a large picture goes back at once, as `memory_kept` would have it. For blocks."""
+    _allocate_apart(_LARGE)
+
+
+def _allocate_apart(least: int) -> None:
+    """Give tensors of at least so many bytes memory of their own, and what is kept and free now back to the system."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_PIECE)
+            library = ctypes.CDLL(None)
+            library.mallopt(_M_MMAP_THRESHOLD, least)
+            library.mallopt(_M_TRIM_THRESHOLD, _ANY)
+            library.malloc_trim(0)
 
 
 def choose(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from impasto import pictures
-from impasto.devices import HistoryKind, work
+from impasto.devices import HistoryKind, memory_kept, work
 from impasto.optimize import HISTORY, LBFGS, STEP_OVERHEAD
 from impasto.stylizer import Run
 
@@ -20,6 +20,7 @@ SETUP = 0.7  # steps whose time a scale takes before its first: the features of 
 Clock = Callable[[], float]
 
 
+@memory_kept()
 def forecast(run: Run, clock: Clock = time.perf_counter) -> float:
     """About how many seconds of `clock` a run takes, from its first scale to its last step. Takes some itself."""
     paces: dict[int | None, float] = {}

@@ -107,8 +107,26 @@ def relative_content_loss(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tens
 
 def squared_distance(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
     """Sum W (F - P)^2. F, P: 1xNxHxW; W: 1x1xHxW weights or None. Returns a scalar."""
-    squares = (wide(F) - P).square()
-    return (squares if W is None else squares * W).sum()
+    distance: Tensor = _SquaredDistance.apply(F, P, W)  # type: ignore[no-untyped-call]
+    return distance
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """Its own backward: one product where autograd would take four, each over all channels in float32."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, F: Tensor, P: Tensor, W: Tensor | None) -> Tensor:
+        """F, P: 1xNxHxW; W: 1x1xHxW or None. Returns a scalar."""
+        ctx.save_for_backward(F, P, *(() if W is None else (W,)))
+        squares = (wide(F) - P).square().sum(1, keepdim=True)
+        return (squares if W is None else squares * W).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """gradient: dL/d sum, a scalar. Returns dL/dF = 2 W (F - P) dL/d sum, in F's own precision."""
+        F, P, *W = ctx.saved_tensors
+        slope = 2 * gradient * W[0] if W else 2 * gradient
+        return ((wide(F) - P) * slope).to(F.dtype), None, None
 
 
 def halved(distance: Tensor, count: int, variance: Tensor) -> Tensor:

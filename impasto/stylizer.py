@@ -229,7 +229,8 @@ class Run:
             state=self._begin,
             keep=self._keep,
         )
-        with devices.clear_memory_errors(self._work), devices.repeatable(self.device, self.encoder.dtype):
+        device, dtype = self.device, self.encoder.dtype
+        with devices.clear_memory_errors(self._work), devices.repeatable(device, dtype), devices.memory_kept():
             for self.last in steps:
                 yield self.last
 
@@ -329,7 +330,7 @@ class Run:
     def way(self, size: Size, side: int | None) -> blocks.Way:
         """How to the losses and the gradient of a picture of (height, width): in blocks of `side` pixels, or with None at once."""
         if side is not None:
-            devices.large_pieces_apart()
+            devices.pictures_apart()
         terms = [*self._content_terms(size, side), *self._style_terms(size, side)]
         if self.options.tv_weight:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
