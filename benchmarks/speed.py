@@ -23,11 +23,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import impasto
 from impasto import Stylizer, optimize, pictures
@@ -45,12 +47,12 @@ MATRIX = 4096
 WHERE = """
 import runpy, sys, time
 from impasto import optimize
-began, evaluate = float(sys.argv.pop(1)), optimize.evaluate
+began, states = float(sys.argv.pop(1)), optimize.states
 def first(*given):
     print(f"first step after {time.time() - began}", flush=True)
-    optimize.evaluate = evaluate
-    return evaluate(*given)
-optimize.evaluate = first
+    optimize.states = states
+    return states(*given)
+optimize.states = first
 runpy.run_module("impasto", run_name="__main__", alter_sys=True)
 """
 
@@ -123,7 +125,7 @@ class Plain(nn.Module):
             lbfgs.zero_grad()
             loss = self.loss(picture)
             loss.backward()
-            return loss
+            return loss.detach()
 
         while True:
             yield float(lbfgs.step(closure))
@@ -142,10 +144,10 @@ def steps(weights: Path, size: int) -> str:
     """A step's time, all ways in turn, and the medians."""
     runs = {
         "VGG-19, fp32": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="fp32"),
-        "VGG-19": gatys("vgg19", size, 2 * ROUNDS, weights=weights),
-        "lite": gatys("lite", size, 2 * ROUNDS),
+        "VGG-19, precision auto": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="auto"),
+        "lite, precision auto": gatys("lite", size, 2 * ROUNDS, precision="auto"),
     }
-    ways: dict[str, Iterator[object]] = {"plain loop, VGG-19": Plain(runs["VGG-19, fp32"]).steps(runs["VGG-19"].start)}
+    ways: dict[str, Iterator[object]] = {"plain loop, VGG-19": Plain(runs["VGG-19, fp32"]).steps(runs["VGG-19, fp32"].start)}
     ways |= {name: iter(run) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS + 2):  # the first ones set things up
@@ -157,14 +159,14 @@ def steps(weights: Path, size: int) -> str:
     plain = median(seconds["plain loop, VGG-19"])
     rows = [f"| {name} | {median(found):.3f} | {plain / median(found):.2f} |" for name, found in seconds.items()]
     head = f"## A step at {size} pixels\n\n| | seconds, median of {ROUNDS} | times as fast |\n|---|---|---|\n"
-    return head + "\n".join(rows) + f"\n\nVGG-19 computes in {runs['VGG-19'].encoder.dtype} unless told otherwise.\n"
+    return head + "\n".join(rows) + "\n"
 
 
 def loss(weights: Path, size: int, count: int = 300) -> str:
     """Where the plain loop and the engine are after as many steps, both measured by the plain loop's loss."""
     rows, plain, wanted = [], None, 0.0
-    for name, options in (("VGG-19, fp32", {"precision": "fp32"}), ("VGG-19", {})):
-        run = gatys("vgg19", size, count, weights=weights, **options)
+    for name, precision in (("VGG-19, fp32", "fp32"), ("VGG-19, precision auto", "auto")):
+        run = gatys("vgg19", size, count, weights=weights, precision=precision)
         if plain is None:
             plain = Plain(gatys("vgg19", size, 1, weights=weights, precision="fp32"))
             way = plain.steps(run.start)
@@ -183,6 +185,19 @@ def loss(weights: Path, size: int, count: int = 300) -> str:
     return head + "\n".join(rows) + "\n"
 
 
+class Counter(TorchDispatchMode):
+    """Counts the multiplications and additions of convolutions and matrix products, by torch's own formulas."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run and count."""
+        found = function(*args, **(kwargs or {}))
+        if formula := flop_registry.get(function._overloadpacket):
+            self.operations += formula(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
 def arithmetic(weights: Path, size: int) -> str:
     """Operations in a second of a step, and of a matrix product."""
     rows = []
@@ -192,9 +207,9 @@ def arithmetic(weights: Path, size: int) -> str:
         for encoder, more in (("vgg19", {"weights": weights}), ("lite", {})):
             run = gatys(encoder, size, 1, precision=precision, **more)
             way = run.way(run.size, None)
-            with FlopCounterMode(display=False) as counter:
+            with Counter() as counter:
                 way(run.start)
-            rate = counter.get_total_flops() / timed(lambda way=way, run=run: way(run.start))
+            rate = counter.operations / timed(lambda way=way, run=run: way(run.start))
             rows.append(f"| {encoder}, {precision} | {rate / 1e9:.0f} | {product / 1e9:.0f} | {rate / product:.0%} |")
     head = "| a step's loss and gradient | 10^9 operations/s | a product of two 4096x4096 | share |\n|---|---|---|---|\n"
     return f"## Arithmetic at {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
@@ -221,7 +236,7 @@ def command(weights: Path, size: int) -> str:
                 [sys.executable, "-c", WHERE, str(began), *words], check=True, capture_output=True, text=True
             )
             whole.append(time.time() - began)
-            first.append(float(found.stdout.rpartition("first step after ")[2].split()[0]))
+            first.append(float(found.stdout.partition("first step after ")[2].split()[0]))
     script = Path(sys.executable).parent / "impasto"
     helped = timed(lambda: subprocess.run([str(script), "--help"], check=True, capture_output=True))
     rows = [
