@@ -47,12 +47,12 @@ MATRIX = 4096
 WHERE = """
 import runpy, sys, time
 from impasto import optimize
-began, states = float(sys.argv.pop(1)), optimize.states
+began, minimise = float(sys.argv.pop(1)), optimize.minimise
 def first(*given):
     print(f"first step after {time.time() - began}", flush=True)
-    optimize.states = states
-    return states(*given)
-optimize.states = first
+    optimize.minimise = minimise
+    return minimise(*given)
+optimize.minimise = first
 runpy.run_module("impasto", run_name="__main__", alter_sys=True)
 """
 

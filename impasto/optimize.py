@@ -176,19 +176,19 @@ def coarse_to_fine(
             continue  # done before
         here = state if state and number == state.scale else None
         begin = picture if here else resize(picture, scale.size)
-        for now in states(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size)):
+        for now in minimise(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size)):
             latest, picture = replace(now, scale=number), now.best
             keep(latest)
             yield latest.at(scales)
 
 
 def descend(objective: Objective, start: Tensor, steps: int) -> Iterator[tuple[dict[str, float], Tensor]]:
-    """Yield (losses, best picture so far) after each of `steps` evaluations of the objective; see `states`."""
-    for state in states(objective, start, steps):
+    """Yield (losses, best picture so far) after each of `steps` evaluations of the objective; see `minimise`."""
+    for state in minimise(objective, start, steps):
         yield dict(state.losses), state.best
 
 
-def states(
+def minimise(
     objective: Objective,
     start: Tensor,
     steps: int,
