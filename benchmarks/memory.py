@@ -1,8 +1,8 @@
-"""Predicted and measured memory and time over sizes: `python benchmarks/memory.py 512 1024 2048 --max-memory 4GiB`.
+"""Predicted and measured memory and time over sizes: `python benchmarks/memory.py 512 1024 2048 4096:4GiB 8192:8GiB`.
 
-Each size is a process of its own, which takes two steps at that size with L-BFGS's history full, and is measured by the most memory the
-system saw it in. Seconds are for a step; what comes before the first counts as SETUP steps. Writes docs/memory.md, or prints the table
-with --dry. Nothing else should run meanwhile.
+A size may have a limit (`--max-memory`) behind a colon. Each size is a process of its own, which takes two steps at that size with
+L-BFGS's history full, and is measured by the most memory the system saw it in. Seconds are for a step; what comes before the first
+counts as SETUP steps. Writes docs/memory.md, or prints the table with --dry. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ HEAD = """# Memory and time by size
 What a step takes: predicted by the plan that is made before every run (`--dry-run` prints it), and measured. A square picture, style
 {style}, {threads} threads. Written by `python benchmarks/memory.py {words}`.
 
-| size | megapixels | computed | history | predicted GB | measured GB | off | predicted s/MP | measured s/MP |
-|---|---|---|---|---|---|---|---|---|
+| size | megapixels | limit | computed | history | GB predicted | measured | off | s/MP predicted | measured | off |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -69,40 +69,55 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     }
 
 
-def row(side: int, found: dict[str, float | str | None]) -> str:
+def row(side: int, limit: str, found: dict[str, float | str | None]) -> str:
     """A line of the table."""
-    megapixels, predicted, peak = side * side / 1e6, float(found["predicted"] or 0), float(found["peak"] or 0)
+    megapixels = side * side / 1e6
     how = "at once" if found["side"] is None else f"blocks of {found['side']}"
-    times = " | ".join(f"{float(found[name] or 0) / megapixels:.1f}" for name in ("predicted_seconds", "seconds"))
-    gigabytes = f"{predicted / 1e9:.2f} | {peak / 1e9:.2f} | {predicted / peak - 1:+.0%}"
-    return f"| {side}x{side} | {megapixels:.1f} | {how} | {found['history']} | {gigabytes} | {times} |"
+    pairs = (("predicted", "peak", 1e9), ("predicted_seconds", "seconds", megapixels))
+    cells = [f"{side}x{side}", f"{megapixels:.1f}", limit or "what is free", how, str(found["history"])]
+    for names in pairs:
+        predicted, measured_ = (float(found[name] or 0) / names[2] for name in names[:2])
+        cells += [f"{predicted:.2f}", f"{measured_:.2f}", f"{predicted / measured_ - 1:+.0%}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def charts(megapixels: list[float], results: list[dict[str, float]]) -> str:
+    """Memory and time against megapixels, as Mermaid draws them."""
+    axis = ", ".join(f'"{number:.1f}"' for number in megapixels)
+    memory = ", ".join(f"{found['peak'] / 1e9:.2f}" for found in results)
+    times = ", ".join(f"{found['seconds']:.2f}" for found in results)
+    return "".join(
+        f'\n```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "megapixels" [{axis}]\n  line [{values}]\n```\n'
+        for title, values in (("peak memory, GB", memory), ("a step, seconds", times))
+    )
 
 
 def main() -> None:
     """Measure each size in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sides", type=int, nargs="+", help="of the square pictures, in pixels")
-    parser.add_argument("--max-memory", help="as on the command line")
+    parser.add_argument("sizes", nargs="+", metavar="SIDE[:LIMIT]", help="of the square pictures, in pixels; the limit as 4GiB")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--encoder", default="lite")
     parser.add_argument("--dry", action="store_true", help="print the table only")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    options = {"encoder": asked.encoder, "precision": asked.precision, "max_memory": asked.max_memory}
+    options = ["--encoder", asked.encoder, "--precision", asked.precision]
     if asked.child:
-        print(json.dumps(measured(asked.sides[0], options)))
+        side, _, limit = asked.sizes[0].partition(":")
+        limited = {"encoder": asked.encoder, "precision": asked.precision, "max_memory": limit or None}
+        print(json.dumps(measured(int(side), limited)))
         return
-    words = [word for word in sys.argv[1:] if not word.isdigit() and word != "--dry"]
-    rows, threads = [], 0
-    for side in asked.sides:
-        command = [sys.executable, __file__, str(side), "--child", *words]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        rows.append(row(side, found))
-        threads = found["threads"]
+    rows, megapixels, results = [], [], []
+    for size in asked.sizes:
+        side, _, limit = size.partition(":")
+        command = [sys.executable, __file__, size, "--child", *options]
+        results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        megapixels.append(int(side) ** 2 / 1e6)
+        rows.append(row(int(side), limit, results[-1]))
         print(rows[-1], flush=True)
     if not asked.dry:
-        head = HEAD.format(style="strokes.jpg", threads=threads, words=" ".join(sys.argv[1:]))
-        PAGE.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+        head = HEAD.format(style="strokes.jpg", threads=results[0]["threads"], words=" ".join(sys.argv[1:]))
+        PAGE.write_text(head + "\n".join(rows) + "\n" + charts(megapixels, results), encoding="utf-8")
 
 
 if __name__ == "__main__":
