@@ -82,18 +82,20 @@ def vgg(
 
 
 def lite(weights: Weights, picture: Array, pooling: str = "max", padding: str = "replicate") -> dict[str, Array]:
-    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, 1x1 heads behind the first of each block."""
+    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, and 1x1 heads on the first two of each block, or one."""
     x, features = picture.astype(np.float64), {}
-    for block, depth in enumerate((2, 2, 4, 4, 1), start=1):
+    for block, (depth, at) in enumerate(((2, 1), (2, 2), (4, 2), (4, 2), (2, 2)), start=1):
         if block > 1:
             x = pool(x, pooling)
+        seen = []
         for i in range(1, depth + 1):
             x = relu(convolve(x, weights[f"conv{block}_{i}.weight"], weights[f"conv{block}_{i}.bias"], padding))
             features[f"trunk{block}_{i}"] = x
-            if i == 1:
+            seen.append(x)
+            if i == at:
                 matrix = weights[f"head{block}_1.weight"][:, :, 0, 0].astype(np.float64)
                 bias = weights[f"head{block}_1.bias"].astype(np.float64)
-                features[f"conv{block}_1"] = np.tensordot(matrix, x, axes=1) + bias[:, None, None]
+                features[f"conv{block}_1"] = np.tensordot(matrix, np.concatenate(seen), axes=1) + bias[:, None, None]
                 features[f"relu{block}_1"] = relu(features[f"conv{block}_1"])
     return features
 

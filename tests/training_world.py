@@ -14,7 +14,20 @@ from safetensors.torch import save_file
 
 from training import teachers
 
-TINY = ["--widths", "4,4/6,6/8,8/8,8/8", "--batch", "4", "--crop", "32", "--held-out", "2", "--rate", "0.005", "--warmup", "4"]
+TINY = [
+    "--widths",
+    "4,4/6,6/8,8/8,8/8,8",
+    "--batch",
+    "4",
+    "--crop",
+    "32",
+    "--held-out",
+    "2",
+    "--rate",
+    "0.005",
+    "--warmup",
+    "4",
+]
 TINY += ["--pool", "3", "--pool-visits", "4"]
 """Words for a network and crops that train in milliseconds a step."""
 

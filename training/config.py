@@ -18,8 +18,8 @@ Weights = tuple[float, float, float, float, float]
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = (64, 128, 256, 512, 512)  # VGG-19's own, at these taps
 PRESETS = {
-    "lite": "16,32/48,64/96,96,96,96/160,160,160,160/160",
-    "nano": "8,16/24,32/48,48,48,48/80,80,80,80/80",
+    "lite": "16,32/48,64/96,96,96,96/160,160,160,160/160,128",
+    "nano": "8,16/24,32/48,48,48,48/80,80,80,80/80,64",
 }
 DEFAULT_STEPS = 10_000
 MEASURED = 50  # steps after which --minutes becomes a number of steps
@@ -46,10 +46,10 @@ class Config(BaseModel):
         default="", description="Channels of every 3x3 convolution, blocks parted by /: 16,32/48,64/... [default: the preset's]"
     )
     heads_at: Annotated[Five, _flag(NETWORK)] = Field(
-        default=(1, 1, 1, 1, 1), description="After which convolution of its block each head is taken, five numbers from 1."
+        default=(1, 2, 2, 2, 2), description="After which convolution of its block each head is taken, five numbers from 1."
     )
-    dense_heads: Annotated[bool, _flag(NETWORK)] = Field(
-        default=False, description="Heads read all features of their block up to there, not the last alone."
+    dense_heads: Annotated[bool, Parameter(group=NETWORK)] = Field(
+        default=True, description="Heads read all features of their block up to there, not the last alone."
     )
     residual: Annotated[bool, _flag(NETWORK)] = Field(
         default=False, description="Add a convolution's input to its output where the widths agree."

@@ -191,6 +191,8 @@ def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Pa
     elif start:
         unfit = trainer.unfit
         say(f"starting from {printable(start)}" + (f"; these do not fit and start anew: {', '.join(unfit)}" if unfit else ""))
+        if trainer.revived:
+            say(f"{trainer.revived} channels were silent and start anew")
 
 
 def _costs(shape: Shape) -> str:

@@ -17,7 +17,7 @@ from training.config import MEASURED, TAPS, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_losses, total
 from training.pool import Pool
-from training.start import settle
+from training.start import balance, revive, settle
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
 
@@ -91,7 +91,7 @@ class Trainer:
     ) -> None:
         self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
         self.student = Student(Shape.of(config), config.seed)
-        self.unfit = self.student.take(start) if start else []
+        self.unfit, self.revived = self.student.take(start) if start else [], 0
         if checkpoint:
             self.student.load_state_dict(dict(checkpoint.groups["student"]))
         self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,6 +116,9 @@ class Trainer:
         layers = {name.partition(".")[0] for name in (self.unfit if known else self.student.state_dict())}
         if layers:
             settle(self.student, image := self._first_crops(), self.teacher(image), layers)
+        if known:
+            self.revived = revive(self.student, self._first_crops(), self.config.seed)
+            balance(self.student, self._first_crops())
 
     def _first_crops(self) -> Tensor:
         """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from training.student import Student
 
 RIDGE = 0.1  # of the mean energy of what a head reads
+LEAST = 0.05  # of the mean size of a layer's channels: rarer ones are not made larger than this allows
 WHITE = 1e-2  # of the mean energy of 3x3 patches: fainter frequencies are not raised further
 
 
@@ -69,3 +70,64 @@ def _solve(head: nn.Conv2d, x: Tensor, T: Tensor) -> None:
     head.weight.copy_(weight[:, :, None, None])
     if head.bias is not None:
         head.bias.copy_(mean - weight @ centre)
+
+
+@torch.no_grad()
+def revive(student: Student, image: Tensor, seed: int = 0) -> int:
+    """Begin channels anew that are silent everywhere in these pictures, which no gradient reaches. Returns how many there were.
+
+    image: Bx3xHxW, 0..1. They get He et al.'s weights at mean 0 and deviation 1, and count for nothing yet where they are read, so the
+    network says the same. Of the first lite, trained at a rate of 2e-3, more than half of the deep channels had gone silent.
+    """
+    generator, found = torch.Generator().manual_seed(seed), 0
+    for name in student.shape.convolutions():
+        layer = student.get_submodule(name)
+        x, y = _around(student, name, image)
+        silent = (y.amax((0, 2, 3)) <= 0).nonzero()[:, 0]
+        if len(silent):
+            fresh = _fresh(x.shape[1], len(silent), generator).to(x.device)
+            _scale(fresh, fresh(x))
+            for part, values in fresh.named_parameters():
+                layer.get_parameter(part)[silent] = values
+            for reader, first in student.shape.readers(name):
+                student.get_submodule(reader).get_parameter("weight")[:, first + silent] = 0
+        found += len(silent)
+    return found
+
+
+@torch.no_grad()
+def balance(student: Student, image: Tensor) -> None:
+    """Give every channel's features the root mean square 1 in these pictures, and what reads them the inverse: it says the same.
+
+    image: Bx3xHxW, 0..1. AdamW moves every weight by as much. Where inputs are large and responses small (conv3_2 of the first lite
+    reads features around 3 and gives such around 0.5) a step moves a response by more than its range, and channels fall silent.
+    A student with residuals is left alone: what is added there must be of one scale.
+    """
+    if student.shape.residual:
+        return
+    for name in student.shape.convolutions():
+        layer, (_, y) = student.get_submodule(name), _around(student, name, image)
+        size = functional.relu(y).square().mean((0, 2, 3)).sqrt()
+        size = size.clamp_min(LEAST * size.mean())
+        for part in ("weight", "bias"):
+            tensor = layer.get_parameter(part)
+            tensor.div_(size.reshape(-1, *[1] * (tensor.dim() - 1)))
+        for reader, first in student.shape.readers(name):
+            student.get_submodule(reader).get_parameter("weight")[:, first : first + len(size)].mul_(size[:, None, None])
+
+
+def _fresh(inputs: int, outputs: int, generator: torch.Generator) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, 3)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _around(student: Student, name: str, image: Tensor) -> tuple[Tensor, Tensor]:
+    """What a convolution is given of these pictures, padded, and what it makes of that."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = student.get_submodule(name).register_forward_hook(lambda layer, x, y: seen.append((x[0], y)))
+    student.trunk(image)
+    hook.remove()
+    return seen[0]

@@ -28,8 +28,8 @@ class Shape:
     """
 
     widths: tuple[tuple[int, ...], ...]
-    heads_at: tuple[int, ...] = (1, 1, 1, 1, 1)
-    dense_heads: bool = False
+    heads_at: tuple[int, ...] = (1, 2, 2, 2, 2)
+    dense_heads: bool = True
     residual: bool = False
 
     @classmethod
@@ -39,7 +39,7 @@ class Shape:
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Self:
-        """The shape of a file: as its metadata says, else as the tensors' names and sizes do. Raises WeightsFileError."""
+        """The shape of a file: as its metadata says, else as the tensors' names and sizes do, as in lite 1. Raises WeightsFileError."""
         if "architecture" in metadata:
             stored = json.loads(metadata["architecture"])
             widths = tuple(tuple(row) for row in stored["widths"])
@@ -47,7 +47,7 @@ class Shape:
         widths = tuple(tuple(_widths_found(tensors, block)) for block in range(1, len(TAPS) + 1))
         if not all(widths):
             raise WeightsFileError("is not lite: a block has no convolution")
-        return cls(widths)
+        return cls(widths, (1,) * len(TAPS), dense_heads=False)
 
     def written(self) -> str:
         """For a file's metadata; `read` reads it."""
@@ -68,6 +68,14 @@ class Shape:
             f"head{block}_1": (sum(row[:at]) if self.dense_heads else row[at - 1], seen)
             for block, (row, at, seen) in enumerate(zip(self.widths, self.heads_at, CHANNELS, strict=True), start=1)
         }
+
+    def readers(self, name: str) -> list[tuple[str, int]]:
+        """Which layers read a convolution's features, and the first of the channels of theirs that these are."""
+        names, block, number = list(self.convolutions()), int(name[len("conv")]), int(name.partition("_")[2])
+        follower, row, at = names[names.index(name) + 1 :][:1], self.widths[block - 1], self.heads_at[block - 1]
+        read = number <= at if self.dense_heads else number == at
+        head = [(f"head{block}_1", sum(row[: number - 1]) if self.dense_heads else 0)] if read else []
+        return [(other, 0) for other in follower] + head
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by name: `conv1_1.weight`, ..., `head5_1.bias`."""
@@ -159,11 +167,22 @@ class Student(nn.Module):
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
     def take(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Start from another network's tensors, as far as they fit. Returns the names of those that did not, of either."""
+        """Start from another network's tensors, as far as they fit. Returns the names of those that did not, of either.
+
+        A head that reads more than the other's does fits: what it reads beyond that has no weight yet, so that it says the same.
+        """
         own = self.state_dict()
-        fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
-        self.load_state_dict({name: tensor.float() for name, tensor in fitting.items()}, strict=False)
+        grown = {name: _with_more_inputs(tensor, own[name]) for name, tensor in tensors.items() if name in own}
+        fitting = {name: tensor for name, tensor in grown.items() if own[name].shape == tensor.shape}
+        self.load_state_dict(fitting, strict=False)
         return sorted((own.keys() | tensors.keys()) - fitting.keys())
+
+
+def _with_more_inputs(weight: Tensor, wanted: Tensor) -> Tensor:
+    """A 1x1 convolution's weights, KxCx1x1, with zeros for further channels, as many as `wanted` has; anything else as float32."""
+    if weight.dim() != 4 or weight.shape[2:] != (1, 1) or wanted.dim() != 4:
+        return weight.float()
+    return functional.pad(weight.float(), (0, 0, 0, 0, 0, max(0, wanted.shape[1] - weight.shape[1])))
 
 
 def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:

@@ -131,10 +131,13 @@ def _lite(raw: Raw, asked: str | None) -> VGGWeights:
     if asked not in (None, raw.network):
         raise WeightsFileError(f"holds {title(raw.network or 'another network')}; {title(str(asked))} was expected")
     found = {name: array.shape for name, array in raw.arrays.items()}
-    for name, shape in lite_shapes(found).items():
+    if "conv5_1.bias" in found and "conv5_2.bias" not in found:
+        raise WeightsFileError("is lite 1, which older versions came with; this one reads lite 2")
+    expected = lite_shapes(found)
+    for name, shape in expected.items():
         if found.get(name) != shape:
             raise WeightsFileError(f"is not lite: {name} has shape {found.get(name, 'nothing')}, expected {shape}")
-    tensors = {name: torch.from_numpy(_sound(name, raw.arrays[name])) for name in lite_shapes(found)}
+    tensors = {name: torch.from_numpy(_sound(name, raw.arrays[name])) for name in expected}
     return VGGWeights(LITE, tensors, LITE)
 
 

@@ -14,6 +14,7 @@ Nothing here executes what a file contains: pickles are opened with torch's `wei
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 import zlib
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from impasto.errors import UsageError, WeightsFileError
 from impasto.weights.canonical import CAFFE, Convention, Raw, canonical
-from impasto.weights.networks import LITE, VGGWeights
+from impasto.weights.networks import LITE, LITE_ARCHITECTURE, VGGWeights
 
 if TYPE_CHECKING:
     import h5py
@@ -294,8 +295,20 @@ def _read_safetensors(file: Path) -> Raw:
     except (SafetensorError, OSError) as error:
         raise _damaged("safetensors", error) from error
     if lite:
+        _check_architecture(metadata)
         return Raw(arrays, {key: key for key in arrays}, network=LITE)
     return _from_state(arrays, keys, _stated_convention(metadata, arrays), _stated_network(metadata))
+
+
+def _check_architecture(metadata: Mapping[str, str]) -> None:
+    """Raise WeightsFileError for a lite trained with other heads, which its tensors alone might not show."""
+    try:
+        stated = json.loads(metadata.get("architecture", "{}"))
+        other = {key: stated[key] for key, ours in LITE_ARCHITECTURE.items() if stated.get(key, ours) != ours}
+    except (ValueError, AttributeError) as error:
+        raise _damaged("safetensors", error) from error
+    for key, value in other.items():
+        raise WeightsFileError(f"is lite of another architecture: {key} is {value}, expected {LITE_ARCHITECTURE[key]}")
 
 
 def _stated_network(metadata: Mapping[str, str]) -> str | None:

@@ -21,7 +21,14 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-_LITE_DEPTHS = (2, 2, 4, 4, 1)
+LITE_DEPTHS = (2, 2, 4, 4, 2)
+"""Convolutions in each of its five blocks."""
+
+LITE_HEADS = (1, 2, 2, 2, 2)
+"""After how many convolutions of a block its head is; it reads what all of them give."""
+
+LITE_ARCHITECTURE = {"heads_at": list(LITE_HEADS), "dense_heads": True, "residual": False}
+"""What lite's file says of itself, as far as the shapes of its tensors do not say it."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,14 @@ def lite_shapes(found: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ..
 
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = 3
-    for block, depth in enumerate(_LITE_DEPTHS, start=1):
+    for block, depth in enumerate(LITE_DEPTHS, start=1):
         for i in range(1, depth + 1):
             outputs = width(f"conv{block}_{i}")
             shapes |= {f"conv{block}_{i}.weight": (outputs, inputs, 3, 3), f"conv{block}_{i}.bias": (outputs,)}
             inputs = outputs
-    for block, seen in enumerate(CHANNELS, start=1):
-        shapes |= {f"head{block}_1.weight": (seen, width(f"conv{block}_1"), 1, 1), f"head{block}_1.bias": (seen,)}
+    for block, (seen, read) in enumerate(zip(CHANNELS, LITE_HEADS, strict=True), start=1):
+        inputs = sum(width(f"conv{block}_{i}") for i in range(1, read + 1))
+        shapes |= {f"head{block}_1.weight": (seen, inputs, 1, 1), f"head{block}_1.bias": (seen,)}
     return shapes
 
 
