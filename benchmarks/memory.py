@@ -44,7 +44,7 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     plan, predicted = run.plan(run.size), forecast(run) / (STEPS + SETUP)
     del photo
     if plan.side:
-        devices.pictures_apart()  # as the run itself will, but before the history is made up
+        devices.give_back_at_once()  # as the run itself will, but before the history is made up
     history, picture = run.history(plan.history), run.start
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
     over = 1 / move.square().sum()

@@ -35,7 +35,7 @@ PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "
 SIDES = (1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
 FORWARD = 0.3  # of the time of the second of two passes that the first one takes, and the photograph's features again
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_ANY, _LARGE = 2**31 - 1, 64 << 20  # bytes
+_ANY, _LARGE = 2**31 - 1, 4 << 20  # bytes
 ROOM = 1.1  # what is planned times this must fit: the model is right to a tenth
 SHARE = 0.9  # of the memory there is that a run may take
 
@@ -138,8 +138,8 @@ def memory_kept() -> Iterator[None]:
         _allocate_apart(_LARGE)
 
 
-def pictures_apart() -> None:
-    """Keep less: what is large enough to be a large picture goes back at once, as `memory_kept` would have it. For blocks."""
+def give_back_at_once() -> None:
+    """Keep no large tensor's memory: in blocks, where memory is short, what is kept would be twice what is used."""
     _allocate_apart(_LARGE)
 
 
@@ -149,7 +149,7 @@ def _allocate_apart(least: int) -> None:
         with contextlib.suppress(AttributeError, OSError):
             library = ctypes.CDLL(None)
             library.mallopt(_M_MMAP_THRESHOLD, least)
-            library.mallopt(_M_TRIM_THRESHOLD, _ANY)
+            library.mallopt(_M_TRIM_THRESHOLD, least)
             library.malloc_trim(0)
 
 

@@ -330,7 +330,7 @@ class Run:
     def way(self, size: Size, side: int | None) -> blocks.Way:
         """How to the losses and the gradient of a picture of (height, width): in blocks of `side` pixels, or with None at once."""
         if side is not None:
-            devices.pictures_apart()
+            devices.give_back_at_once()
         terms = [*self._content_terms(size, side), *self._style_terms(size, side)]
         if self.options.tv_weight:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
