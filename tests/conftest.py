@@ -44,3 +44,13 @@ def assets() -> Path:
     import impasto
 
     return Path(impasto.__file__).parent / "assets"
+
+
+@pytest.fixture
+def photo(assets: Path) -> Path:
+    return assets / "chelsea.jpg"
+
+
+@pytest.fixture
+def painting(assets: Path) -> Path:
+    return assets / "strokes.jpg"

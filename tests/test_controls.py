@@ -27,16 +27,6 @@ QUICK: dict[str, Any] = {"size": 64, "iterations": 40, "device": "cpu", "precisi
 
 
 @pytest.fixture
-def photo(assets: Path) -> Path:
-    return assets / "chelsea.jpg"
-
-
-@pytest.fixture
-def painting(assets: Path) -> Path:
-    return assets / "strokes.jpg"
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Another painting: red and black checkers of 16 pixels."""
     checkers = (np.indices((160, 200)) // 16).sum(axis=0) % 2

@@ -20,16 +20,6 @@ LITE = Appetite(trunk=110.6, heads=122, margin=70, step=16)
 GIB = 2**30
 
 
-@pytest.fixture
-def photo(assets: Path) -> Path:
-    return assets / "chelsea.jpg"
-
-
-@pytest.fixture
-def painting(assets: Path) -> Path:
-    return assets / "strokes.jpg"
-
-
 def test_what_fits_is_computed_at_once() -> None:
     found = plan((512, 512), LITE, 4 * GIB)
     assert (found.side, found.history) == (None, "memory")

@@ -29,16 +29,6 @@ def stylizer() -> impasto.Stylizer:
     return impasto.Stylizer(**SMALL)
 
 
-@pytest.fixture
-def photo(assets: Path) -> Path:
-    return assets / "chelsea.jpg"
-
-
-@pytest.fixture
-def painting(assets: Path) -> Path:
-    return assets / "strokes.jpg"
-
-
 def test_same_seed_same_picture_byte_for_byte(photo: Path, painting: Path) -> None:
     def paint(seed: int) -> bytes:
         return impasto.stylize(photo, painting, init="noise", seed=seed, **SMALL).tobytes()
