@@ -99,7 +99,8 @@ def revive(student: Student, image: Tensor, seed: int = 0) -> int:
 def balance(student: Student, image: Tensor) -> None:
     """Give every channel's features the root mean square 1 in these pictures, and what reads them the inverse: it says the same.
 
-    image: Bx3xHxW, 0..1. AdamW moves every weight by as much. Where inputs are large and responses small a step moves a response by more than its range, and channels fall silent.
+    image: Bx3xHxW, 0..1. AdamW moves every weight by as much. Where inputs are large and responses small a step moves a
+    response by more than its range, and channels fall silent.
     A student with residuals is left alone: what is added there must be of one scale.
     """
     if student.shape.residual:
