@@ -1,6 +1,6 @@
 """Predicted and measured memory and time over sizes: `python benchmarks/memory.py 512 1024 2048 4096:4GiB 8192:8GiB`.
 
-A size may have a limit (`--max-memory`) behind a colon. Each size is a process of its own, which takes two steps at that size with
+A size may have a limit (`--max-memory`) behind a colon. Each size is a process of its own, which takes a few steps at that size with
 L-BFGS's history full, and is measured by the most memory the system saw it in. Seconds are for a step; what comes before the first
 counts as SETUP steps. Writes docs/memory.md, or prints the table with --dry. Nothing else should run meanwhile.
 """
@@ -16,11 +16,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "memory.md"
-STEPS = 3  # at the one scale; the first is given, so that the history is full
+PHOTO = 1024  # pixels, its side: larger results are enlarged
+STEPS, FEW = 9, 3  # at the one scale, of pictures up to MANY pixels or larger; the first is given, so that the history is full
+MANY = 1 << 22
 HEAD = """# Memory and time by size
 
-What a step takes: predicted by the plan that is made before every run (`--dry-run` prints it), and measured. A square picture, style
-{style}, {threads} threads. Written by `python benchmarks/memory.py {words}`.
+What a step takes: predicted by the plan that is made before every run (`--dry-run` prints it), and measured, in 8 steps or, of more
+than 4.2 megapixels, 2. Square pictures of a photograph of at most 1024 pixels, which is enlarged; style {style}, {threads} threads.
+Written by `python benchmarks/memory.py {words}`.
 
 | size | megapixels | limit | computed | history | GB predicted | measured | off | s/MP predicted | measured | off |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -36,15 +39,19 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     import impasto
     from impasto import devices, pictures
     from impasto.forecast import SETUP, forecast
-    from impasto.optimize import HISTORY, Ahead, Memory, State
+    from impasto.optimize import HISTORY, LEAST_STEPS, Ahead, Memory, Scale, State
 
     generator = torch.Generator().manual_seed(0)
-    photo = pictures.resize(torch.rand(1, 3, 64, 64, generator=generator), (side, side))
-    run = impasto.Stylizer(size=side, iterations=STEPS, **options).run(photo[0], ROOT / "impasto/assets/strokes.jpg")
-    plan, predicted = run.plan(run.size), forecast(run) / (STEPS + SETUP)
+    photo = pictures.resize(torch.rand(1, 3, 64, 64, generator=generator), (min(side, PHOTO),) * 2)
+    steps = STEPS if side * side <= MANY else FEW
+    run = impasto.Stylizer(size=side, iterations=LEAST_STEPS, **options).run(photo[0], ROOT / "impasto/assets/strokes.jpg")
+    run.scales = [Scale(run.size, steps)]
+    plan, predicted = run.plan(run.size), forecast(run) / (steps + SETUP)
     del photo
     if plan.side:
-        devices.give_back_at_once()  # as the run itself will, but before the history is made up
+        devices.keep_blocks_apart(
+            run.size, plan.side, run.appetite
+        )  # as the run itself will, but before the history is made up
     history, picture = run.history(plan.history), run.start
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
     over = 1 / move.square().sum()
@@ -56,7 +63,7 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     began = time.perf_counter()
     for _ in run:
         pass
-    seconds = (time.perf_counter() - began) / (STEPS - 1 + SETUP)
+    seconds = (time.perf_counter() - began) / (steps - 1 + SETUP)
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "side": plan.side,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from impasto import devices
 from impasto.encoders import Encoder
-from impasto.encoders.base import cut
-from impasto.losses import REACH, Part, Summed, Sums, Target, Term, detail_weight, deviation, grouped, wide
+from impasto.history import filed, put_down
+from impasto.losses import Part, Summed, Sums, Term, grouped
 
 Size = tuple[int, int]  # (height, width) in pixels
 Way = Callable[[Tensor], tuple[dict[str, float], Tensor]]  # picture -> (losses by name, gradient of their sum)
@@ -70,14 +71,14 @@ class Block(Part):
         ]
 
 
-def block(encoder: Encoder, whole: Size, rows: slice, columns: slice, more: int = 0) -> Block:
-    """The block of these pixels, as `encoder` has to see it. more: pixels that its margin is larger than the encoder's reach.
+def block(encoder: Encoder, whole: Size, rows: slice, columns: slice) -> Block:
+    """The block of these pixels, as `encoder` has to see it.
 
     rows and columns begin at multiples of the encoder's largest stride, and end at such or where the picture ends. Then every position
     of every tap is one block's own: poolings round down within a block as they do within the picture.
     """
     strides = {tap: encoder.stride(tap) for tap in encoder.taps}
-    margin, step = max(map(encoder.reach, encoder.taps)) + more, max(strides.values())
+    margin, step = max(map(encoder.reach, encoder.taps)), max(strides.values())
     maps = {tap: (_shrunk(rows, stride), _shrunk(columns, stride)) for tap, stride in strides.items()}
     seen = (
         slice(max(0, own.start - margin) // step * step, min(length, own.stop + margin))
@@ -101,12 +102,12 @@ def cores(length: int, side: int, step: int) -> list[slice]:
     return [slice(start, stop) for start, stop in zip(edges, [*edges[1:], length], strict=True)]
 
 
-def grid(encoder: Encoder, whole: Size, side: int, more: int = 0) -> Iterator[Block]:
+def grid(encoder: Encoder, whole: Size, side: int) -> Iterator[Block]:
     """The blocks of a picture of (height, width) `whole`, row by row. side: the most pixels of theirs, their margins not counted."""
     step = max(map(encoder.stride, encoder.taps))
     for rows in cores(whole[0], side, step):
         for columns in cores(whole[1], side, step):
-            yield block(encoder, whole, rows, columns, more)
+            yield block(encoder, whole, rows, columns)
 
 
 @torch.no_grad()
@@ -129,7 +130,7 @@ def _seen(encoder: Encoder, pixels: Tensor, part: Block, show: Show) -> tuple[Te
     return part.pixels(shown), encoder(shown, part.within)
 
 
-def _added(old: list[Sums], new: list[Sums]) -> list[Sums]:
+def _added(old: list[Sums], new: Sequence[Sums]) -> list[Sums]:
     """Loss by loss the sums of both, without their history."""
     if not old:
         return [tuple(x.detach() for x in sums) for sums in new]
@@ -140,11 +141,19 @@ class Blockwise:
     """An objective that is evaluated block by block: a whole picture's terms, its losses and its gradient, to rounding.
 
     encoder: that of the picture; terms: what is minimised; side: the most pixels of a block's side, its margin not counted. show:
-    what the encoder sees of a picture. Terms that are no sums (the palette) see the whole picture at once.
+    what the encoder sees of a picture. Terms that are no sums (the palette) see the whole picture at once. rest: is called behind
+    every block of the second pass.
     """
 
-    def __init__(self, encoder: Encoder, terms: Sequence[Term], side: int, show: Show = as_it_is) -> None:
-        self.encoder, self.terms, self.side, self.show = encoder, terms, side, show
+    def __init__(
+        self,
+        encoder: Encoder,
+        terms: Sequence[Term],
+        side: int,
+        show: Show = as_it_is,
+        rest: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.encoder, self.terms, self.side, self.show, self.rest = encoder, terms, side, show, rest
         self.others = [term for term in terms if not isinstance(term.loss, Summed)]
         self.summed = [(term.weight, term.loss) for term in terms if isinstance(term.loss, Summed)]
 
@@ -152,8 +161,10 @@ class Blockwise:
         """The losses by name, and the gradient of their sum to the picture. picture: 1x3xHxW, not changed; so is the gradient."""
         picture = picture.detach()
         whole, gradient = self._of_the_whole(picture)
-        sums = self._carry_back(picture, self._slopes(picture), gradient)
-        parts = iter([weight * loss.value(*total) for (weight, loss), total in zip(self.summed, sums, strict=True)])
+        known, anywhere = self._look(picture), (picture.new_ones(()),)
+        slopes = [_slope(weight, loss, sums or anywhere) for (weight, loss), sums in zip(self.summed, known, strict=True)]
+        found = self._carry_back(picture, slopes, gradient)
+        parts = iter([w * loss.value(*(a or b)) for (w, loss), a, b in zip(self.summed, known, found, strict=True)])
         values = [next(parts if isinstance(term.loss, Summed) else whole) for term in self.terms]
         return {name: float(value) for name, value in grouped(self.terms, values).items()}, gradient
 
@@ -168,24 +179,25 @@ class Blockwise:
             (gradient,) = torch.autograd.grad(torch.stack(values).sum(), variable)
         return (value.detach() for value in values), gradient.contiguous()
 
-    def _slopes(self, picture: Tensor) -> list[Sums]:
-        """The slope of the total to the sums of each term: the first pass, for those whose slope depends on the sums."""
+    def _look(self, picture: Tensor) -> list[Sums]:
+        """The first pass: the sums over the whole picture of the terms whose slope depends on them, of the others none."""
         curved = [loss for _, loss in self.summed if not loss.linear]
         known = iter(totals(self.encoder, picture, curved, self.side, self.show) if curved else ())
-        anywhere = (picture.new_ones(()),)
-        return [_slope(weight, loss, anywhere if loss.linear else next(known)) for weight, loss in self.summed]
+        return [() if loss.linear else next(known) for _, loss in self.summed]
 
     def _carry_back(self, picture: Tensor, slopes: list[Sums], gradient: Tensor) -> list[Sums]:
-        """Add the gradient of the terms that are sums to `gradient`: the second pass. Returns the sums over the whole picture."""
+        """The second pass: add the gradient of the terms that are sums to `gradient`. Returns the sums that the first has not."""
         found: list[Sums] = []
         for part in grid(self.encoder, _size(picture), self.side):
             variable = part.see(picture).detach().requires_grad_()
             with torch.enable_grad():
                 image, features = _seen(self.encoder, variable, part, self.show)
-                sums = [loss.sums(image, features, part) for _, loss in self.summed]
-                (piece,) = _pull(sums, slopes, variable)
+                terms = zip(self.summed, slopes, strict=True)
+                pulls, sums = zip(*(loss.along(slope, image, features, part) for (_, loss), slope in terms), strict=True)
+                (piece,) = torch.autograd.grad(torch.stack(pulls).sum(), variable)
             part.see(gradient).add_(piece)
             found = _added(found, sums)
+            self.rest()
         return found
 
 
@@ -229,88 +241,26 @@ def _slope(weight: float, loss: Summed, sums: Sums) -> Sums:
     return torch.autograd.grad(value, [leaf for leaf in leaves if leaf.requires_grad])
 
 
-def _pull(sums: Sequence[Sums], slopes: Sequence[Sums], variable: Tensor) -> Sums:
-    """The gradient to `variable` of the sums times their slopes."""
-    moving = [x for some in sums for x in some if x.is_floating_point()]
-    return torch.autograd.grad(moving, variable, [slope for some in slopes for slope in some])
+@torch.no_grad()
+def features_of(
+    encoder: Encoder, picture: Tensor, taps: Iterable[str], side: int, folder: Path | None = None
+) -> dict[str, Tensor]:
+    """Whole maps at some of an encoder's taps, looked at in blocks of `side` pixels. Returns {tap: 1xNxhxw}, channels_last.
 
-
-# ------------------------------------------------------------------------------------------------------------- photographs
-
-
-class Photograph:
-    """The photograph's features at some taps, computed again whenever a block asks: of a large one they would fill the memory.
-
-    encoder: any with these taps; pixels: 1x3xHxW at the picture's size; side: of the blocks it is measured in. weighed: whether to
-    find out where its detail is.
+    picture: 1x3xHxW. folder: keep them in files there (`history.filed`). Raises OSError where a file cannot be made.
     """
-
-    def __init__(self, encoder: Encoder, pixels: Tensor, taps: Iterable[str], side: int, *, weighed: bool) -> None:
-        self.encoder, self.pixels = encoder.only(taps), pixels
-        self.moments = {tap: Moments() for tap in self.encoder.taps}
-        size = _size(pixels)
-        self.deviations = {tap: pixels.new_zeros(1, 1, *encoder.size_at(tap, size)) for tap in self.moments} if weighed else {}
-        self._latest: tuple[Block, dict[str, Tensor]] | None = None
-        self._measure(side)
-
-    def target(self, tap: str) -> Target:
-        """For a ContentLoss at a tap."""
-        return _Again(self, tap)
-
-    def detail(self, tap: str) -> Tensor:
-        """`losses.detail` of the features at a tap, 1x1xhxw."""
-        moments = self.moments[tap]
-        return detail_weight(self.deviations[tap], torch.tensor(moments.variance + moments.mean**2))
-
-    @torch.no_grad()
-    def features(self, part: Part) -> dict[str, Tensor]:
-        """The features of a part of the photograph at all taps; those of the latest part are remembered."""
-        here = block(self.encoder, part.whole, part.rows, part.columns)
-        if self._latest is None or self._latest[0] != here:
-            self._latest = here, self.encoder(here.see(self.pixels), here.within)
-        return self._latest[1]
-
-    @torch.no_grad()
-    def _measure(self, side: int) -> None:
-        more = REACH // 2 * max(map(self.encoder.stride, self.encoder.taps)) if self.deviations else 0
-        for part in grid(self.encoder, _size(self.pixels), side, more):
-            features = self.encoder(part.see(self.pixels))
-            for tap, within in part.within.items():
-                self.moments[tap].add(wide(cut(features[tap], within)))
-            for tap, whole in self.deviations.items():
-                part.of(whole, tap).copy_(cut(deviation(features[tap]), part.within[tap]))
+    encoder, size, found = encoder.only(taps), _size(picture), dict[str, Tensor]()
+    for part in grid(encoder, size, side):
+        for tap, features in encoder(part.see(picture), part.within).items():
+            if tap not in found:
+                shape = torch.Size((1, features.shape[1], *encoder.size_at(tap, size)))
+                found[tap] = _maps(shape, features, folder)
+            part.of(found[tap], tap).copy_(features)
+            put_down(found[tap])
+    return found
 
 
-class Moments:
-    """Number, mean and variance of values that come in parts (Chan, Golub and LeVeque 1979)."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0, 0.0, 0.0
-
-    def add(self, values: Tensor) -> None:
-        """Take some more in, of any shape."""
-        count = values.numel()
-        if count:
-            variance, mean = (float(x) for x in torch.var_mean(values, correction=0))
-            total, apart = self.count + count, mean - self.mean
-            self.squares += variance * count + apart**2 * self.count * count / total
-            self.mean += apart * count / total
-            self.count = total
-
-    @property
-    def variance(self) -> float:
-        """Mean square around the mean."""
-        return self.squares / self.count
-
-
-class _Again(Target):
-    """Features at one tap of a Photograph."""
-
-    def __init__(self, photograph: Photograph, tap: str) -> None:
-        moments = photograph.moments[tap]
-        self.photograph, self.tap, self.count = photograph, tap, moments.count
-        self.variance = torch.tensor(moments.variance, dtype=photograph.pixels.dtype, device=photograph.pixels.device)
-
-    def of(self, part: Part) -> Tensor:
-        """The features of a part of the picture, 1xNxhxw."""
-        return wide(self.photograph.features(part)[self.tap])
+def _maps(shape: torch.Size, like: Tensor, folder: Path | None) -> Tensor:
+    if folder is not None:
+        return filed(shape, like.dtype, folder)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

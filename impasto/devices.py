@@ -23,19 +23,21 @@ HistoryKind = Literal["memory", "half", "disk"]
 
 # The model of memory, fitted to measured runs (`python benchmarks/memory.py`).
 RESTING = (
-    550_000_000  # bytes: torch, the encoder and everything else before a picture is there, and what small scales left behind
+    470_000_000  # bytes: torch, the encoder and everything else before a picture is there, and what small scales left behind
 )
 PICTURE = 12  # bytes of a pixel in float32
-EVALUATING = 7  # pictures there are while losses are computed: photograph, picture, best, gradient, L-BFGS's last place
-MOVING = 9  # pictures there are while L-BFGS takes its step: the same twice, but for the photograph, and the change
-VALUE = 3.1  # how often a value of a feature is there while gradients are computed
-VALUE_IN_BLOCKS = 1.8  # large pieces go back to the system there
+EVALUATING = 6  # pictures there are while losses are computed: picture, best, gradient, L-BFGS's last place and gradient there
+MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
+VALUE = 3.2  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
+VALUE_IN_BLOCKS = 4  # blocks have several sizes, and what is kept of one does not always fit the next
+BESIDE_BLOCKS = 250_000_000  # bytes that are kept with blocks of any size
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
-SIDES = (1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
-FORWARD = 0.3  # of the time of the second of two passes that the first one takes, and the photograph's features again
+SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
+FORWARD = 0.4  # of a step's time that the first of two passes takes
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _ANY, _LARGE = 2**31 - 1, 4 << 20  # bytes
+BESIDE = 1.05  # a tensor's memory is a little more than its values
 ROOM = 1.1  # what is planned times this must fit: the model is right to a tenth
 SHARE = 0.9  # of the memory there is that a run may take
 
@@ -57,6 +59,7 @@ class Plan:
 class Appetite:
     """What an encoder takes. trunk, heads: values it computes per pixel, for all it sees and for what is wanted of it.
 
+    widest: the most of them that one layer computes. content: values per pixel that are kept of the photograph.
     margin, step: of blocks, in pixels. bytes_each: of a value. regions: how many masks there are.
     """
 
@@ -64,6 +67,8 @@ class Appetite:
     heads: float
     margin: int
     step: int
+    widest: float = 64
+    content: float = 0
     bytes_each: int = 4
     regions: int = 0
 
@@ -82,8 +87,11 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
     own = pixels if side is None else min(side, height) * min(side, width)
     seen = pixels if side is None else _seen(height, side, appetite) * _seen(width, side, appetite)
     space = (VALUE if side is None else VALUE_IN_BLOCKS) * appetite.bytes_each * (appetite.trunk * seen + appetite.heads * own)
-    pictures = PICTURE * pixels * max(EVALUATING + space / (PICTURE * pixels), MOVING)
-    peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions)
+    evaluating, moving = PICTURE * pixels * EVALUATING, PICTURE * pixels * MOVING
+    # the memory of blocks is kept apart from that of pictures
+    pictures = max(evaluating + space, moving) if side is None else moving + space + BESIDE_BLOCKS
+    kept = 0 if side and history == "disk" else appetite.bytes_each * appetite.content
+    peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions + kept)
     return Plan(side, history, round(peak), work(size, side, appetite))
 
 
@@ -138,9 +146,10 @@ def memory_kept() -> Iterator[None]:
         _allocate_apart(_LARGE)
 
 
-def give_back_at_once() -> None:
-    """Keep no large tensor's memory: in blocks, where memory is short, what is kept would be twice what is used."""
-    _allocate_apart(_LARGE)
+def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
+    """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest."""
+    seen = math.prod(_seen(length, side, appetite) for length in size)
+    _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)))
 
 
 def _allocate_apart(least: int) -> None:

@@ -14,6 +14,7 @@ from impasto.optimize import HISTORY, LBFGS, STEP_OVERHEAD
 from impasto.stylizer import Run
 
 TRIAL = 512  # pixels, the longer side of what is computed at once for a trial; of blocks one is
+NEW = 1 << 27  # bytes: of memory that is asked for, to see how long that takes
 TRIALS = 3  # the first one also sets things up
 SETUP = 0.7  # steps whose time a scale takes before its first: the features of photograph and painting, without gradients
 
@@ -34,7 +35,8 @@ def forecast(run: Run, clock: Clock = time.perf_counter) -> float:
             moves[plan.history] = _pace_of_moves(run, plan.history, clock)
         total += (scale.steps + SETUP) * paces[plan.side] * (plan.work + STEP_OVERHEAD)
         total += scale.steps * moves[plan.history] * math.prod(scale.size)
-    return total
+    peak = max((run.plan(scale.size).peak for scale in run.scales), default=0)
+    return total + _pace_of_memory(clock) * peak
 
 
 def _pace(run: Run, side: int | None, clock: Clock) -> float:
@@ -48,6 +50,13 @@ def _pace(run: Run, side: int | None, clock: Clock) -> float:
         way(picture)
         shortest = min(shortest, clock() - began)
     return shortest / (work(size, side, run.appetite) + STEP_OVERHEAD)
+
+
+def _pace_of_memory(clock: Clock) -> float:
+    """Seconds until a byte of memory that nothing has used yet is there: the system clears it first."""
+    began = clock()
+    torch.ones(NEW // 4)
+    return (clock() - began) / NEW
 
 
 def _pace_of_moves(run: Run, kind: HistoryKind, clock: Clock) -> float:

@@ -33,7 +33,7 @@ class History:
 
     def add(self, x: Tensor, kept: Tensor, factor: Tensor) -> None:
         """Add factor times what is kept to x, in place."""
-        x += kept * factor
+        x.addcmul_(kept, factor)  # no product beside it, whose memory would take longer to come by than its values
 
 
 class Compact(History):
@@ -48,50 +48,58 @@ class Compact(History):
     def keep(self, x: Tensor, less: Tensor, over: Tensor | float = 1.0) -> Tensor:
         """(x - less) / over in bfloat16. Raises OSError where a file cannot be made."""
         count = x.numel()
-        kept = torch.empty(count, dtype=torch.bfloat16, device=x.device) if self.folder is None else _filed(count, self.folder)
+        if self.folder is None:
+            kept = torch.empty(count, dtype=torch.bfloat16, device=x.device)
+        else:
+            kept = filed(torch.Size((count,)), torch.bfloat16, self.folder)
         for to, piece, minus in zip(*(torch.split(one.reshape(-1), PIECE) for one in (kept, x, less)), strict=True):
             to.copy_((piece - minus).div_(over))
-        _put_down(kept)
+        put_down(kept)
         return kept
 
     def whole(self, kept: Tensor) -> Tensor:
         """A copy of what is kept, in float32 and in memory."""
         found = kept.float()
-        _put_down(kept)
+        put_down(kept)
         return found
 
     def dot(self, kept: Tensor, x: Tensor) -> Tensor:
         """The product of what is kept and x, a scalar. x: float32, or kept as well."""
         found = torch.stack([torch.dot(piece, part) for piece, part in _pieces(kept, x)]).sum()
-        _put_down(x)
+        put_down(x)
         return found
 
     def add(self, x: Tensor, kept: Tensor, factor: Tensor) -> None:
         """Add factor times what is kept to x, in place."""
         for piece, part in _pieces(kept, x):
-            part += piece * factor
+            part.addcmul_(piece, factor)
 
 
 def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Pieces of what is kept, in float32 on x's device, beside the same pieces of x, which are views if x is float32."""
     for piece, part in zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True):
         yield piece.to(x.device).float(), part.float()
-    _put_down(kept)
+    put_down(kept)
 
 
-def _filed(count: int, folder: Path) -> Tensor:
-    """Room for as many bfloat16 in a file without a name, which is gone when the tensor is, or the process."""
-    size = count * torch.bfloat16.itemsize
+def filed(shape: torch.Size, dtype: torch.dtype, folder: Path) -> Tensor:
+    """An empty tensor in a file without a name, which is gone when the tensor is, or the process; see `put_down`.
+
+    shape: of any; BxCxHxW are laid out as channels_last. Raises OSError where a file cannot be made.
+    """
+    size, layout = shape.numel() * dtype.itemsize, torch.channels_last if len(shape) == 4 else torch.contiguous_format
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)
         room = mmap.mmap(file.fileno(), size)
-    kept = torch.frombuffer(room, dtype=torch.bfloat16)
+    kept = torch.frombuffer(room, dtype=dtype).as_strided(
+        shape, torch.empty(shape, device="meta", memory_format=layout).stride()
+    )
     kept.room = room  # type: ignore[attr-defined]
     return kept
 
 
-def _put_down(kept: Tensor) -> None:
-    """Let go of the memory that shows a file's contents; they are read again when asked for."""
+def put_down(kept: Tensor) -> None:
+    """Let go of the memory that shows the file of a tensor, if it has one; it is read again when asked for."""
     room = getattr(kept, "room", None)
     if room is not None and hasattr(room, "madvise"):
         room.flush()

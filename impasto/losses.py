@@ -10,6 +10,7 @@ computed of a whole picture at once and what `impasto.blocks` adds up block by b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,6 +23,9 @@ from torch.nn import functional
 Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the parts of a picture
 
+HALF = (torch.bfloat16, torch.float16)
+PIECE = 1 << 20  # values of features that are made float32 at a time: as many fit a processor's cache
+GROUP = 32  # channels of a photograph's features that are made float32 at a time
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
 
@@ -50,15 +54,48 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: FunctionCtx, F: Tensor) -> Tensor:
         """F: 1xNxHxW. Returns NxN."""
         ctx.save_for_backward(F)
-        rows = wide(_rows(F))
-        return rows.T @ rows
+        rows = _rows(F)
+        if F.dtype not in HALF:
+            return rows.T @ rows
+        G = torch.zeros(F.shape[1], F.shape[1], device=F.device)
+        values = PIECE if F.device.type == "cpu" else F.numel()
+        for piece in map(wide, torch.split(rows, math.ceil(values / F.shape[1]))):
+            G.addmm_(piece.T, piece)
+        return G
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """gradient: NxN, dL/dG. Returns dL/dF = (dL/dG + its transpose) F as 1xNxHxW, in F's own precision."""
-        F: Tensor = ctx.saved_tensors[0]
-        product = _rows(F) @ (gradient + gradient.T).to(F.dtype)
-        return product.T.reshape(F.shape)
+        """gradient: NxN, dL/dG. Returns dL/dF, 1xNxHxW."""
+        return _pulled(ctx.saved_tensors[0], gradient)
+
+
+def _pulled(F: Tensor, S: Tensor) -> Tensor:
+    """The gradient of <S, gram(F)> to F, (S + its transpose) F as 1xNxHxW, in F's own precision. S: NxN."""
+    product = _rows(F) @ (S + S.T).to(F.dtype)
+    return product.T.reshape(F.shape)
+
+
+def along_gram(F: Tensor, S: Tensor) -> Tensor:
+    """A zero whose gradient to F is that of <S, gram(F)>: all that is wanted where the Gram matrix has been added up before.
+
+    F: 1xNxHxW features; S: NxN, the slope of the total to their Gram matrix.
+    """
+    zero: Tensor = _AlongGram.apply(F, S)  # type: ignore[no-untyped-call]
+    return zero
+
+
+class _AlongGram(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, F: Tensor, S: Tensor) -> Tensor:
+        """See `along_gram`."""
+        ctx.save_for_backward(F, S)
+        return S.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """gradient: a scalar."""
+        F, S = ctx.saved_tensors
+        return _pulled(F, gradient * S), None
 
 
 def _rows(F: Tensor) -> Tensor:
@@ -79,12 +116,12 @@ def guided(F: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor | int]:
     """
     if T is None:
         return gram(F), positions(F)
-    return guided_gram(F, T), guided_positions(T)
+    return gram(by_guidance(F, T)), guided_positions(T)
 
 
-def guided_gram(F: Tensor, T: Tensor | None) -> Tensor:
-    """The Gram matrix of T F, NxN. F: 1xNxHxW; T: 1x1xHxW, or None for 1 everywhere."""
-    return gram(F if T is None else F * T.to(F.dtype))
+def by_guidance(F: Tensor, T: Tensor) -> Tensor:
+    """T F, in F's own precision. F: 1xNxHxW; T: 1x1xHxW."""
+    return F * T.to(F.dtype)
 
 
 def guided_positions(T: Tensor) -> Tensor:
@@ -141,7 +178,13 @@ def relative(distance: Tensor, count: int, variance: Tensor) -> Tensor:
 
 def spread(P: Tensor) -> Tensor:
     """The variance of the values of P over all channels and positions, a scalar."""
-    return wide(P).var(correction=0)
+    mean = torch.stack([wide(some).sum() for some in torch.split(P, GROUP, 1)]).sum() / P.numel()
+    return _mean_square(P, mean)
+
+
+def _mean_square(P: Tensor, less: Tensor | float = 0.0) -> Tensor:
+    """The mean of (P - less)^2, a scalar. A few channels at a time: of a large photograph float32 copies would fill the memory."""
+    return torch.stack([(wide(some) - less).square().sum() for some in torch.split(P, GROUP, 1)]).sum() / P.numel()
 
 
 def detail(P: Tensor) -> Tensor:
@@ -151,29 +194,29 @@ def detail(P: Tensor) -> Tensor:
     local mean, over REACH positions, averaged over as many; its square root, over the mean of that. Skies and walls have little of it
     and houses, faces and branches much, so a sky can take the painting's swirls while the houses below stand. Our own.
     """
-    return detail_weight(deviation(P), wide(P).square().mean())
+    energy = _around(deviation(P))
+    relative = (energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)).sqrt()
+    flat = float(energy.max()) <= torch.finfo(energy.dtype).eps * float(_mean_square(P))  # one colour: nothing stands out
+    weight = torch.ones_like(relative) if flat else relative / relative.mean()
+    return DETAIL_FLOOR + (1 - DETAIL_FLOOR) * weight
 
 
 def deviation(P: Tensor) -> Tensor:
     """The mean square over channels of P's distance from its mean over REACH x REACH positions. P: 1xNxHxW. Returns 1x1xHxW."""
-    P = wide(P)
-    return (P - _around(P)).square().mean(1, keepdim=True)
+    groups = torch.split(P, GROUP, 1)
+    return torch.stack([_squares_around(wide(some)) for some in groups]).sum(0) / P.shape[1]
 
 
-def detail_weight(deviation: Tensor, power: Tensor) -> Tensor:
-    """`detail` of features of which the `deviation` (1x1xHxW) and the mean square (a scalar) are known."""
-    energy = _around(deviation)
-    relative = (energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)).sqrt()
-    flat = float(energy.max()) <= torch.finfo(energy.dtype).eps * float(power)  # one colour: nothing stands out
-    weight = torch.ones_like(relative) if flat else relative / relative.mean()
-    return DETAIL_FLOOR + (1 - DETAIL_FLOOR) * weight
+def _squares_around(P: Tensor) -> Tensor:
+    return (P - _around(P)).square().sum(1, keepdim=True)
 
 
 def _around(x: Tensor) -> Tensor:
     """Each position's mean over REACH x REACH positions around it, edges repeated."""
     border = REACH // 2
     padded = functional.pad(x, (border, border, border, border), mode="replicate")
-    return functional.avg_pool2d(padded, REACH, stride=1)
+    columns = functional.avg_pool2d(padded, (REACH, 1), stride=1)  # and then rows: both at once would take REACH^2 additions
+    return functional.avg_pool2d(columns, (1, REACH), stride=1)
 
 
 def style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
@@ -266,7 +309,7 @@ def squared_differences(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def wide(x: Tensor) -> Tensor:
     """Half precision as float32; everything else unchanged."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return x.float() if x.dtype in HALF else x
 
 
 @dataclass(frozen=True)
@@ -309,27 +352,19 @@ class Summed(nn.Module):
         """The loss, a scalar, of the sums over the whole picture."""
         raise NotImplementedError
 
+    def along(self, slopes: Sums, image: Tensor, features: Features, part: Part | None = None) -> tuple[Tensor, Sums]:
+        """A scalar with the gradient of the sums times their slopes, and the sums, or none where they need not be computed for it."""
+        sums = self.sums(image, features, part)
+        moving = [x for x in sums if x.is_floating_point()]
+        return torch.stack([(slope * x).sum() for slope, x in zip(slopes, moving, strict=True)]).sum(), sums
+
     def forward(self, image: Tensor, features: Features) -> Tensor:
         """image: 1x3xHxW; features: the picture's. Returns a scalar."""
         return self.value(*self.sums(image, features))
 
 
-class Target:
-    """The photograph's features at a tap, where they are not kept as one tensor.
-
-    count: of the values of all of them; variance: theirs (`spread`).
-    """
-
-    count: int
-    variance: Tensor
-
-    def of(self, part: Part) -> Tensor:
-        """The features of a part of the picture, 1xNxhxw, float32 or better."""
-        raise NotImplementedError
-
-
 class ContentLoss(Summed):
-    """Distance of the features at `tap` from the photograph's, P (1xNxHxW, or a Target for one that is looked at in parts only).
+    """Distance of the features at `tap` from the photograph's, P (1xNxHxW).
 
     measure: `halved` or `relative`. W: 1x1xHxW weights of positions, None for all the same.
     """
@@ -339,35 +374,27 @@ class ContentLoss(Summed):
     def __init__(
         self,
         tap: str,
-        P: Tensor | Target,
+        P: Tensor,
         measure: Callable[[Tensor, int, Tensor], Tensor] = halved,
         W: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.tap, self.measure = tap, measure
-        self.P: Tensor | None
+        self.P: Tensor
         self.W: Tensor | None
-        self.target = P if isinstance(P, Target) else None
-        self.register_buffer("P", None if isinstance(P, Target) else wide(P).detach())
+        self.register_buffer("P", P.detach())
         self.register_buffer("W", W)
-        self.count = P.count if isinstance(P, Target) else P.numel()
-        self.variance = P.variance if isinstance(P, Target) else spread(P.detach())
+        self.count, self.variance = P.numel(), spread(P.detach())
 
     def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
         """The sum of squares, over all channels."""
         W = self.W if self.W is None or part is None else part.of(self.W, self.tap)
-        return (squared_distance(features[self.tap], self._target(part), W),)
+        F, P = features[self.tap], self.P if part is None else part.of(self.P, self.tap)
+        return (squared_distance(F, P.to(F.device), W),)
 
     def value(self, *sums: Tensor) -> Tensor:
         """The measure of the sum of squares."""
         return self.measure(sums[0], self.count, self.variance)
-
-    def _target(self, part: Part | None) -> Tensor:
-        if self.target is not None and part is not None:
-            return self.target.of(part)
-        if self.P is None:
-            raise ValueError("a Target gives features of parts only")
-        return self.P if part is None else part.of(self.P, self.tap)
 
 
 class GramSum(Summed):
@@ -381,10 +408,16 @@ class GramSum(Summed):
 
     def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
         """The Gram matrix and, without guidance, the number of positions."""
+        F = self._guided(features, part)
+        return (gram(F), torch.tensor(positions(F))) if self.T is None else (gram(F),)
+
+    def along(self, slopes: Sums, image: Tensor, features: Features, part: Part | None = None) -> tuple[Tensor, Sums]:
+        """See `Summed.along`: without the Gram matrix."""
+        return along_gram(self._guided(features, part), slopes[0]), ()
+
+    def _guided(self, features: Features, part: Part | None) -> Tensor:
         F = features[self.tap]
-        if self.T is None:
-            return gram(F), torch.tensor(positions(F))
-        return (guided_gram(F, self.T if part is None else part.of(self.T, self.tap)),)
+        return F if self.T is None else by_guidance(F, self.T if part is None else part.of(self.T, self.tap))
 
     def positions(self, *sums: Tensor) -> Tensor | int:
         """How many positions the Gram matrix is a sum over."""

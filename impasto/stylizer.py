@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from impasto import blocks, colors, devices, encoders, pictures, regions, weights
 from impasto.devices import Appetite, HistoryKind, Plan
 from impasto.errors import MemoryLimitError, OptionError, PictureError, UnknownNameError
-from impasto.history import Compact, History
+from impasto.history import Compact, History, put_down
 from impasto.losses import (
     ContentLoss,
     PaletteLoss,
@@ -213,6 +213,8 @@ class Run:
             heads=encoder.values("head"),
             margin=max(map(encoder.reach, encoder.taps)),
             step=max(map(encoder.stride, encoder.taps)),
+            widest=encoder.widest,
+            content=encoder.density(self.options.content_taps),
             bytes_each=encoder.dtype.itemsize,
             regions=sum(region.weight is not None for region in self.layout.regions),
         )
@@ -330,13 +332,15 @@ class Run:
     def way(self, size: Size, side: int | None) -> blocks.Way:
         """How to the losses and the gradient of a picture of (height, width): in blocks of `side` pixels, or with None at once."""
         if side is not None:
-            devices.give_back_at_once()
-        terms = [*self._content_terms(size, side), *self._style_terms(size, side)]
+            devices.keep_blocks_apart(size, side, self.appetite)
+        photo = self._look_at_photo(size, side)
+        terms = [*self._content_terms(photo), *self._style_terms(size, side)]
         if self.options.tv_weight:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
         show = self._shower(size)
         if side is not None:
-            return blocks.Blockwise(self.encoder, terms, side, show).evaluate
+            devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
+            return blocks.Blockwise(self.encoder, terms, side, show, lambda: list(map(put_down, photo.values()))).evaluate
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
@@ -355,17 +359,23 @@ class Run:
         )
 
     @torch.no_grad()
-    def _content_terms(self, size: Size, side: int | None) -> list[Term]:
-        taps, measure = self.options.content_taps, CONTENT_MEASURE[self.options.method]
-        weight = self._dialled(content=True) * self.options.content_weight / len(taps)
-        photo, weighed = pictures.resize(self.pixels, size), self.options.method in WEIGHED
-        if side is not None:
-            seen = blocks.Photograph(self.encoder, photo, taps, side, weighed=weighed)
-            losses = [ContentLoss(tap, seen.target(tap), measure, seen.detail(tap) if weighed else None) for tap in taps]
-        else:
-            features = self.encoder(photo)
-            losses = [ContentLoss(tap, features[tap], measure, detail(features[tap]) if weighed else None) for tap in taps]
-        return [Term("content", weight, loss) for loss in losses]
+    def _look_at_photo(self, size: Size, side: int | None) -> dict[str, Tensor]:
+        """The photograph's features at the content's taps; in files where L-BFGS's history is."""
+        photo, taps = pictures.resize(self.pixels, size), self.options.content_taps
+        if side is None:
+            features: dict[str, Tensor] = self.encoder.only(taps)(photo)
+            return features
+        folder = Path(tempfile.gettempdir()) if self.plan(size).history == "disk" else None
+        return blocks.features_of(self.encoder, photo, taps, side, folder)
+
+    @torch.no_grad()
+    def _content_terms(self, photo: Mapping[str, Tensor]) -> Iterator[Term]:
+        """photo: its features at the content's taps."""
+        measure, weighed = CONTENT_MEASURE[self.options.method], self.options.method in WEIGHED
+        weight = self._dialled(content=True) * self.options.content_weight / len(photo)
+        for tap, P in photo.items():
+            yield Term("content", weight, ContentLoss(tap, P, measure, detail(P) if weighed else None))
+            put_down(P)
 
     def _style_terms(self, size: Size, side: int | None = None) -> list[Term]:
         for region in self.layout.regions:

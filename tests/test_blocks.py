@@ -14,7 +14,7 @@ from torch import Tensor
 
 import impasto
 from impasto import losses, optimize, pictures, weights
-from impasto.blocks import Blockwise, Moments, Photograph, Size, Sturdy, Way, cores, grid
+from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid
 from impasto.devices import Plan
 from impasto.encoders import VGG, Encoder, Lite, Padding, Pooling
 from impasto.encoders.vgg import operations
@@ -177,23 +177,9 @@ def test_what_looks_at_the_picture_itself(size: Size) -> None:
 def test_a_photograph_in_blocks_is_measured_as_a_whole(size: Size, tap: str) -> None:
     encoder, photo = lite(["relu4_1", tap]), picture(size, 2)
     P = encoder(photo)[tap]
-    seen = Photograph(encoder, photo, [tap, "relu4_1"], 32, weighed=True)
-    target = seen.target(tap)
-    assert target.count == P.numel()
-    torch.testing.assert_close(target.variance, losses.spread(P), rtol=1e-10, atol=0)
-    torch.testing.assert_close(seen.detail(tap), losses.detail(P), rtol=1e-10, atol=0)
-    for part in grid(encoder, size, 48):
-        torch.testing.assert_close(target.of(part), part.of(P, tap), rtol=1e-10, atol=1e-12)
-
-
-def test_moments_are_those_of_all_values() -> None:
-    values = torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1e4
-    moments = Moments()
-    for piece in (values[:0], values[:7], values[7:500], values[500:]):
-        moments.add(piece)
-    assert moments.count == 1000
-    assert moments.mean == pytest.approx(float(values.mean()), rel=1e-14)
-    assert moments.variance == pytest.approx(float(values.var(correction=0)), rel=1e-8)
+    seen = features_of(encoder, photo, [tap, "relu4_1"], 32)
+    assert set(seen) == {tap, "relu4_1"}
+    torch.testing.assert_close(seen[tap], P, rtol=1e-10, atol=1e-12)
 
 
 def test_a_large_painting_is_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,35 @@ def test_gram_of_any_memory_layout() -> None:
         torch.testing.assert_close(slope(leaf)[0].flatten(1), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gram_of_half_precision_is_summed_in_float32_piece_by_piece(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    F = tensor(random((5, 60, 70), 0)).to(dtype).requires_grad_()
+    expected = gram(F.detach().double())
+    for piece in (1 << 20, 4200, 7, 1):
+        monkeypatch.setattr("impasto.losses.PIECE", piece)
+        G = gram(F)
+        assert G.dtype == torch.float32
+        torch.testing.assert_close(G.double(), expected, rtol=1e-5, atol=1e-2)  # of sums about 4000
+        backward(G.sum())
+        assert slope(F).dtype == dtype
+
+
+def test_along_gram_has_the_gradient_of_the_gram_matrix() -> None:
+    F, S = tensor(random((5, 6, 7), 0)).requires_grad_(), tensor(random((5, 5, 1), 1))[0, :, :, 0]
+    value = losses.along_gram(F, S)
+    assert value.item() == 0
+    found, expected = torch.autograd.grad(3 * value, F)[0], torch.autograd.grad(3 * (S * gram(F)).sum(), F)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [3, 64, 70])
+def test_spread_is_the_variance_of_all_values(channels: int) -> None:
+    P = tensor(random((channels, 6, 7), 0)) + 100
+    torch.testing.assert_close(losses.spread(P), P.var(correction=0), rtol=1e-12, atol=0)
+
+
 def test_gram_forgets_where_things_are() -> None:
     F = tensor(random((5, 6, 7), 0))
     shuffled = F.flatten(2)[..., torch.randperm(42, generator=torch.Generator().manual_seed(0))].reshape(F.shape)

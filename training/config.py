@@ -69,7 +69,15 @@ class Config(BaseModel):
     seed: Annotated[int, _flag(LENGTH)] = Field(
         default=0, ge=0, lt=2**63, description="Seed of weights, order and augmentation."
     )
-    rate: Annotated[float, _flag(LENGTH)] = Field(default=2e-3, gt=0, description="AdamW's learning rate, before the cosine.")
+    rate: Annotated[float, _flag(LENGTH)] = Field(
+        default=1e-3, gt=0, description="AdamW's learning rate at its highest, before the cosine, of layers that read little."
+    )
+    fan_in: Annotated[int, _flag(LENGTH)] = Field(
+        default=120,
+        ge=1,
+        description="Layers that read more values than this for one of theirs learn in proportion more slowly, so that a step moves "
+        "no response by more than its range.",
+    )
     warmup: Annotated[int, _flag(LENGTH)] = Field(default=200, ge=0, description="Steps over which the rate rises.")
     weight_decay: Annotated[float, _flag(LENGTH)] = Field(default=0.01, ge=0, description="AdamW's weight decay.")
     clip: Annotated[float, _flag(LENGTH)] = Field(default=5.0, gt=0, description="Largest norm of the gradient.")

@@ -396,7 +396,7 @@ def export(
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    name: str = "impasto lite 2",
+    name: str = "impasto lite 3",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write a checkpoint's moving average as fp16 safetensors, the same bytes every time.

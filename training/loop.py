@@ -73,6 +73,15 @@ def learning_rate(config: Config, step: int, steps: int | None) -> float:
     return config.rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def share_of_rate(parameter: Tensor, fan_in: int) -> float:
+    """How much of the rate a layer's parameter gets: for Adam 1 / fan-in (Yang et al. 2021, "Tensor Programs V"), at most 1.
+
+    Features are never negative, so a step that moves every weight of a filter by as much, as Adam's do, moves the response by the
+    sum of all it reads; and one that was moved below 0 everywhere gets no gradient ever again.
+    """
+    return min(1.0, fan_in / parameter[0].numel())
+
+
 class Trainer:
     """A student, its teacher, its optimiser and where in the run they are.
 
@@ -101,9 +110,7 @@ class Trainer:
         self.step = checkpoint.step if checkpoint else 0
         self.total = checkpoint.total if checkpoint else config.steps
         self.parameters = dict(self.student.named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=config.rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=config.rate, weight_decay=config.weight_decay, fused=True)
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._restore(checkpoint.groups if checkpoint else {})
         self.pool = Pool(config, source, machine.device, checkpoint.groups[POOL] if checkpoint else None)
@@ -125,6 +132,14 @@ class Trainer:
         first = plan(self.config.model_copy(update={"batch": SETTLED_ON}), self.source.counts, NO_STEP)
         crops, others = self.source.cut(first, self.config.crop)
         return augment(first, crops.to(self.machine.device), others.to(self.machine.device))
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The parameters by their share of the rate."""
+        shares = {name: share_of_rate(parameter, self.config.fan_in) for name, parameter in self.parameters.items()}
+        return [
+            {"share": share, "params": [self.parameters[name] for name, mine in shares.items() if mine == share]}
+            for share in sorted(set(shares.values()))
+        ]
 
     def _restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Fill the moving average and the optimiser's state, in the layout of each parameter."""
@@ -202,7 +217,7 @@ class Trainer:
     def _apply(self, rate: float) -> None:
         """One step of AdamW, and of the moving average, which trusts the weights more while it is young."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.optimizer.step()
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)

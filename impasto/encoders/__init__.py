@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from impasto.encoders.base import Encoder, Padding, Pooling
+from impasto.encoders.base import Encoder, Pooling
+from impasto.encoders.layers import Padding
 from impasto.encoders.lite import Lite
 from impasto.encoders.vgg import VGG
 from impasto.weights import VGGWeights

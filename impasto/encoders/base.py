@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
+from impasto.encoders import layers
+from impasto.encoders.layers import Padding
 from impasto.errors import PictureError, UnknownNameError
 
 Pooling = Literal["average", "max"]
-Padding = Literal["zero", "replicate"]
 Within = tuple[slice, slice]  # rows and columns of a tap's maps
 EVERYWHERE: Mapping[str, Within] = MappingProxyType({})
 
@@ -88,10 +89,23 @@ class Encoder(nn.Module):
             reach = reach + 1 if step == "conv" else 2 * reach
         return reach
 
+    @property
+    def widest(self) -> float:
+        """The most values that one layer computes for each pixel of a picture."""
+        weights = [(name, filters) for name, filters in self.filters.items() if filters.dim() == 4]
+        return float(max(filters.shape[0] / 4 ** (block_of(name) - 1) for name, filters in weights))
+
     def values(self, kind: Literal["conv", "head"]) -> float:
         """How many values the 3x3 convolutions ("conv"), or the 1x1 heads on them, compute for each pixel of a picture."""
         weights = [(name, filters) for name, filters in self.filters.items() if name.startswith(kind) and filters.dim() == 4]
         return float(sum(filters.shape[0] / 4 ** (block_of(name) - 1) for name, filters in weights))
+
+    def density(self, taps: Iterable[str]) -> float:
+        """How many values the maps at these taps have for each pixel of a picture."""
+        side = self.minimum_side
+        with torch.no_grad():
+            shown = self.only(taps)(torch.zeros(1, 3, side, side, device=next(iter(self.filters.values())).device))
+        return float(sum(features.shape[1] / self.stride(tap) ** 2 for tap, features in shown.items()))
 
     def only(self, taps: Iterable[str]) -> Self:
         """The same encoder, sharing its filters, as deep as these of its taps ask for."""
@@ -109,13 +123,11 @@ class Encoder(nn.Module):
 
     def pool(self, x: Tensor) -> Tensor:
         """Halve BxCxHxW features in height and width, rounding down."""
-        return functional.avg_pool2d(x, 2) if self.pooling == "average" else functional.max_pool2d(x, 2)
+        return functional.avg_pool2d(x, 2) if self.pooling == "average" else layers.max_pool(x)
 
-    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """3x3 convolution that keeps height and width."""
-        if self.padding == "zero":
-            return functional.conv2d(x, weight, bias, padding=1)
-        return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor, *, rectify: bool) -> Tensor:
+        """3x3 or 1x1 convolution that keeps height and width, and the ReLU behind it if asked."""
+        return layers.convolve(x, weight, bias, self.padding, rectify=rectify)
 
     def forward(self, image: Tensor, within: Mapping[str, Within] = EVERYWHERE) -> dict[str, Tensor]:
         """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Padding, Pooling, Within, cut
+from impasto.encoders.base import Encoder, Pooling, Within, cut
+from impasto.encoders.layers import Padding
 from impasto.weights.networks import LITE_DEPTHS, LITE_HEADS
 
 PLACES = [f"{block}_{i}" for block, count in enumerate(LITE_DEPTHS, start=1) for i in range(1, count + 1)]
@@ -64,7 +65,7 @@ class Lite(Encoder):
         for place in PLACES[: 1 + PLACES.index(self.deepest)]:
             if place.endswith("_1") and place != PLACES[0]:
                 x, block = self.pool(x), []
-            x = functional.relu(self.convolve(x, *self._filters("conv", place)))
+            x = self.convolve(x, *self._filters("conv", place), rectify=True)
             block.append(x)
             features |= self._tapped(place, block, within)
         return features
@@ -81,6 +82,7 @@ class Lite(Encoder):
             conv, relu = behind_head
             # a head has many more channels than what it sees, so it looks at no more than is wanted
             seen = [cut(x, within.get(relu, within.get(conv))) for x in block]
-            head = functional.conv2d(torch.cat(seen, 1), *self._filters("head", conv.removeprefix("conv")))
-            found |= {conv: head, relu: functional.relu(head)}
+            rectified = conv not in self.taps
+            head = self.convolve(torch.cat(seen, 1), *self._filters("head", conv.removeprefix("conv")), rectify=rectified)
+            found |= {relu: head} if rectified else {conv: head, relu: functional.relu(head)}
         return {tap: feature for tap, feature in found.items() if tap in self.taps}

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Padding, Pooling, Within, cut
+from impasto.encoders.base import Encoder, Pooling, Within, cut
+from impasto.encoders.layers import Padding
 from impasto.errors import WeightsFileError
 from impasto.weights.networks import DEPTHS
 
@@ -70,12 +71,15 @@ class VGG(Encoder):
     def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
         """See `Encoder.forward`."""
         x = (image * INPUT_RANGE - self.mean).to(self.dtype)
-        features = {}
+        features, rectified = {}, False
         for kind, tap in self.operations:
             if kind == "conv":
-                x = self.convolve(x, self.filters[f"{tap}_weight"], self.filters[f"{tap}_bias"])
-            else:
-                x = functional.relu(x) if kind == "relu" else self.pool(x)
+                rectified = tap not in self.taps
+                x = self.convolve(x, self.filters[f"{tap}_weight"], self.filters[f"{tap}_bias"], rectify=rectified)
+            elif kind == "pool":
+                x = self.pool(x)
+            elif not rectified:
+                x = functional.relu(x)
             if tap in self.taps:
                 features[tap] = cut(x, within.get(tap))
         return features

@@ -21,7 +21,7 @@ from training import checkpoint, evaluation, teachers
 from training.config import CHANNELS, PRESETS, TAPS, Config
 from training.data import Compressed, Decoded, Picture, Pictures, augment, cuts, gather, plan, readable
 from training.distillation import feature_error, gradient_error, gram_error
-from training.loop import learning_rate
+from training.loop import learning_rate, share_of_rate
 from training.pool import Pool
 from training.start import balance, revive, settle
 from training.student import Shape, Student, thinned, vgg19_cost
@@ -52,7 +52,7 @@ def test_what_is_exported_is_the_encoder_that_impasto_reads(preset: str, tmp_pat
     config, image = Config.create(preset=preset), picture()
     student = Student(Shape.of(config), seed=3)
     groups = dict.fromkeys(checkpoint.WEIGHTS, student.state_dict())
-    exported = checkpoint.export(checkpoint.Checkpoint(config, 1, 1, "", "", groups), "impasto lite 2")
+    exported = checkpoint.export(checkpoint.Checkpoint(config, 1, 1, "", "", groups), "impasto lite 3")
     (tmp_path / "x.safetensors").write_bytes(exported.data)
     encoder = encoders.build(weights_.load(tmp_path / "x.safetensors"), TAPS, pooling="max", padding="replicate")
     seen = encoder(image)
@@ -312,6 +312,17 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert learning_rate(timed, 49, None) == 1.0
     assert learning_rate(timed, 50, 1050) == 1.0
     assert learning_rate(timed, 550, 1050) == pytest.approx(0.5)
+
+
+def test_layers_that_read_much_learn_slowly() -> None:
+    """A step as AdamW makes it, every weight by the rate, moves no response by more than the rate times fan_in features of 1."""
+    student = Student(Shape.of(Config.create()), seed=0)
+    for name, parameter in student.named_parameters():
+        share = share_of_rate(parameter, 120)
+        moved = (parameter[0].numel() if name.endswith("weight") else 1) * share
+        assert moved == pytest.approx(120) if share < 1 else moved <= 120
+    assert share_of_rate(student.conv4_2.weight, 120) == pytest.approx(120 / 1440)
+    assert share_of_rate(student.conv4_2.bias, 120) == 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- the pool

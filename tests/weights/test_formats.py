@@ -341,9 +341,9 @@ def test_our_own_files_are_checked_too(tmp_path):
 def test_a_lite_that_is_not_whole_is_refused(tmp_path):
     stored = weights.load("lite").tensors
     file = tmp_path / "lite.safetensors"
-    save_file({key: value for key, value in stored.items() if key != "head4_1.weight"}, file, {"name": "impasto lite 2"})
+    save_file({key: value for key, value in stored.items() if key != "head4_1.weight"}, file, {"name": "impasto lite 3"})
     refused(file, "is not lite: head4_1.weight has shape nothing, expected (512, 320, 1, 1)")
-    save_file(stored | {"conv2_1.weight": torch.zeros(48, 16, 3, 3)}, file, {"name": "impasto lite 2"})
+    save_file(stored | {"conv2_1.weight": torch.zeros(48, 16, 3, 3)}, file, {"name": "impasto lite 3"})
     refused(file, "is not lite: conv2_1.weight has shape (48, 16, 3, 3), expected (48, 32, 3, 3)")
 
 
@@ -351,7 +351,7 @@ def test_a_lite_of_another_architecture_is_refused(tmp_path):
     stored, file = weights.load("lite").tensors, tmp_path / "lite.safetensors"
     first = {name: tensor for name, tensor in stored.items() if not name.startswith("conv5_2")}
     save_file(first, file, {"name": "impasto lite 1"})
-    refused(file, "is lite 1, which older versions came with; this one reads lite 2")
+    refused(file, "is lite 1, which older versions came with; this one reads lite 3")
     for architecture, said in (
         (
             '{"heads_at": [1, 1, 1, 1, 1]}',
@@ -361,7 +361,7 @@ def test_a_lite_of_another_architecture_is_refused(tmp_path):
         ("{", "damaged"),
         ("[]", "damaged"),
     ):
-        save_file(stored, file, {"name": "impasto lite 2", "architecture": architecture})
+        save_file(stored, file, {"name": "impasto lite 3", "architecture": architecture})
         refused(file, said)
 
 

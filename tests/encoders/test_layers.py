@@ -1,0 +1,62 @@
+"""The encoder's own layers against torch's, with torch's gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from impasto.encoders.layers import Padding, convolve, max_pool
+
+SIZES = [(1, 1), (1, 4), (2, 3), (7, 6)]
+
+
+def maps(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gradient(layer: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer makes of x, and the gradient of a weighted sum of that."""
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    (found,) = torch.autograd.grad(y, x, maps(*y.shape, seed=9))
+    return y.detach(), found
+
+
+def plainly(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding, *, rectify: bool) -> Tensor:
+    border = weight.shape[-1] // 2
+    padded = functional.pad(x, [border] * 4, mode="constant" if padding == "zero" else "replicate")
+    y = functional.conv2d(padded, weight, bias)
+    return functional.relu(y) if rectify else y
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("padding", ["zero", "replicate"])
+@pytest.mark.parametrize("rectify", [False, True])
+def test_convolution(size: tuple[int, int], kernel: int, padding: Padding, *, rectify: bool) -> None:
+    x, weight, bias = maps(2, 3, *size, seed=1), maps(5, 3, kernel, kernel, seed=2), maps(5, seed=3)
+    y, found = gradient(lambda x: convolve(x, weight, bias, padding, rectify=rectify), x)
+    expected = gradient(lambda x: plainly(x, weight, bias, padding, rectify=rectify), x)
+    torch.testing.assert_close((y, found), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (5, 8), (7, 7)])
+def test_max_pooling(size: tuple[int, int]) -> None:
+    x = maps(2, 3, *size).relu()  # with many zeros, which are as large as each other
+    found, expected = gradient(max_pool, x), gradient(lambda x: functional.max_pool2d(x, 2), x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("padding", ["zero", "replicate"])
+def test_little_is_kept_for_the_gradient(padding: Padding) -> None:
+    kept = []
+    x, weight, bias = maps(1, 8, 32, 32).requires_grad_(), maps(8, 8, 3, 3), maps(8)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        y = convolve(x, weight, bias, padding, rectify=True)
+        max_pool(y)
+    assert kept.count(y.shape) == 2  # the rectified output, once for each; no input, no indices
+    assert sum(shape.numel() for shape in kept if shape != y.shape) == weight.numel()
