@@ -6,6 +6,7 @@ import difflib
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -204,7 +205,7 @@ class Run:
         """How a picture of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its history."""
         return devices.plan(size, self.appetite, self._limit)
 
-    @property
+    @cached_property
     def appetite(self) -> Appetite:
         """What computing takes with this encoder and these regions."""
         encoder = self.encoder
