@@ -247,7 +247,7 @@ def features_of(
 ) -> dict[str, Tensor]:
     """Whole maps at some of an encoder's taps, looked at in blocks of `side` pixels. Returns {tap: 1xNxhxw}, channels_last.
 
-    picture: 1x3xHxW. folder: keep them in files there (`history.filed`). Raises OSError where a file cannot be made.
+    picture: 1x3xHxW. folder: keep them in files there (`history.filed`). Raises SaveError where a file cannot be made.
     """
     encoder, size, found = encoder.only(taps), _size(picture), dict[str, Tensor]()
     for part in grid(encoder, size, side):

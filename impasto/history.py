@@ -6,12 +6,16 @@ A kept tensor is a tensor in any case, so that a run's state can be written and 
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from impasto.errors import SaveError
+from impasto.files import printable, reason
 
 PIECE = 1 << 22  # values that are converted at a time: 16 MB in float32
 
@@ -46,7 +50,7 @@ class Compact(History):
         self.folder = folder
 
     def keep(self, x: Tensor, less: Tensor, over: Tensor | float = 1.0) -> Tensor:
-        """(x - less) / over in bfloat16. Raises OSError where a file cannot be made."""
+        """(x - less) / over in bfloat16. Raises SaveError where a file cannot be made."""
         count = x.numel()
         if self.folder is None:
             kept = torch.empty(count, dtype=torch.bfloat16, device=x.device)
@@ -85,17 +89,31 @@ def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def filed(shape: torch.Size, dtype: torch.dtype, folder: Path) -> Tensor:
     """An empty tensor in a file without a name, which is gone when the tensor is, or the process; see `put_down`.
 
-    shape: of any; BxCxHxW are laid out as channels_last. Raises OSError where a file cannot be made.
+    shape: of any; BxCxHxW are laid out as channels_last. Raises SaveError where a file of that size cannot be made.
     """
     size, layout = shape.numel() * dtype.itemsize, torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(size)
-        room = mmap.mmap(file.fileno(), size)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            make_room(file.fileno(), size)
+            room = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise SaveError(
+            f"no file of {size / 1e6:.0f} MB, for what memory has no room for, can be made in {printable(folder)}: {reason(error)}; "
+            "TMPDIR can name another folder"
+        ) from error
     kept = torch.frombuffer(room, dtype=dtype).as_strided(
         shape, torch.empty(shape, device="meta", memory_format=layout).stride()
     )
     kept.room = room  # type: ignore[attr-defined]
     return kept
+
+
+def make_room(file: int, size: int) -> None:
+    """Give a file all of its bytes now: where the disk is full, to write into one without them ends the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 def put_down(kept: Tensor) -> None:

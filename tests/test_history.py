@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from impasto import history
-from impasto.history import Compact, History
+from impasto.errors import SaveError
+from impasto.history import Compact, History, make_room
 from impasto.optimize import LBFGS, Step, coarse_to_fine, schedule
 
 SHAPE = torch.Size((1, 3, 20, 30))
@@ -55,8 +56,20 @@ def test_files_have_no_names_and_go_with_their_tensors(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_takes_no_files_is_said() -> None:
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(
+        SaveError, match=r"no file of 0 MB, for what memory has no room for, can be made in .*nowhere.*no such file"
+    ):
         Compact(Path(os.sep) / "nowhere").keep(random(1), random(2))
+
+
+def test_a_file_has_its_bytes_from_the_start(tmp_path: Path) -> None:
+    """Else writing into it ends the process where the disk is full, by a signal that nothing can answer."""
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system has no posix_fallocate")
+    with (tmp_path / "x").open("wb") as file:
+        make_room(file.fileno(), 1 << 20)
+    status = (tmp_path / "x").stat()
+    assert status.st_size == 1 << 20 <= 512 * status.st_blocks
 
 
 def bowl(x: Tensor) -> dict[str, Tensor]:
