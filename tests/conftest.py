@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch loads
+# also for the programs that tests start: pictures this small gain nothing from a second thread, and tests run on every core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _connect = socket.socket.connect
 
@@ -26,17 +27,6 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setattr(socket.socket, "connect", _only_here)
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     monkeypatch.delenv("IMPASTO_OFFLINE", raising=False)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Pictures this small gain nothing from a second thread, and on a busy machine threads that wait for each other lose minutes."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -27,8 +27,6 @@ from impasto.errors import OptionError, UsageError
 from impasto.options import defaults
 from impasto.styles import named
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = ("--size", "32", "--iterations", "3", "--device", "cpu")
 SUFFIXES = (".png", ".jpg", ".webp", ".tif")
 MAKE, MODEL, ORIENTATION, DATE, HOST, EXIF, GPS = 0x010F, 0x0110, 0x0112, 0x0132, 0x013C, 0x8769, 0x8825

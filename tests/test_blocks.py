@@ -22,8 +22,6 @@ from impasto.losses import ContentLoss, PaletteLoss, StyleLoss, Term, VariationL
 from impasto.styles import Blend, Painted
 from impasto.stylizer import Run
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SIZES = [(64, 96), (101, 75), (37, 150)]  # whole steps of 16 pixels, and such that poolings round down
 VGG_TAPS = [tap for _, tap in operations("vgg16")]
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

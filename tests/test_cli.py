@@ -28,8 +28,6 @@ import impasto
 from impasto import pictures
 from impasto.cli import main
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--size", "32", "--iterations", "2", "--device", "cpu")
 ENDLESS = ("--size", "64", "--iterations", "100000", "--device", "cpu")
@@ -90,7 +88,7 @@ def files(folder: Path) -> set[str]:
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, *map(str, words)]
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=environment, text=True, **pipes | options)

@@ -20,8 +20,6 @@ from impasto.report import fine_share, palette_distance
 from impasto.report.metrics import content_distance, style_distances
 from impasto.styles import Blend, Painted
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 QUICK: dict[str, Any] = {"size": 64, "iterations": 40, "device": "cpu", "precision": "fp32"}
 

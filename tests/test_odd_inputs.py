@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 

@@ -14,8 +14,6 @@ from PIL import Image
 import impasto
 from impasto.errors import ImpastoError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 painted: list[tuple[int, int]] = []
 steady = settings(
     derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]

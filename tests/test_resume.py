@@ -29,8 +29,6 @@ from impasto.errors import OutputError, StateFileError
 from impasto.optimize import State
 from impasto.stylizer import Run, Stylizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ROOT = Path(__file__).resolve().parent.parent
 OUT = "out.png"
 LEFT = "out.png.unfinished"
@@ -626,7 +624,7 @@ def test_a_full_pipe_does_not_hold_up_the_run(here: Path, monkeypatch: pytest.Mo
 
 
 def start(*words: object, **options: Any) -> subprocess.Popen[str]:
-    environment: Mapping[str, str] = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "IMPASTO_SAVE_EVERY": "0"}
+    environment: Mapping[str, str] = os.environ | {"PYTHONPATH": str(ROOT), "IMPASTO_SAVE_EVERY": "0"}
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-W", "error", "-m", "impasto", *map(str, words)]
     return subprocess.Popen(command, env=environment, text=True, **pipes | options)

@@ -24,8 +24,6 @@ from impasto.errors import OptionError, OutputError, StyleFileError, UnknownName
 from impasto.styles import Painted, Stored, named
 from impasto.styles.palette import palette
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 QUICK: dict[str, Any] = {"size": 64, "iterations": 6, "device": "cpu", "precision": "fp32", "style_taps": TAPS}
 Edit = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
