@@ -51,6 +51,7 @@ MEASURES = {
     "structure": min,
     "palette": max,
     "grain": max,
+    "weave": max,
     "seconds": max,
     "memory_mb": max,
 }
@@ -235,8 +236,9 @@ Made by
 impasto {__version__}, torch {torch.__version__}, {os.cpu_count()} cores ({processor()}); judge {judge.name} (content at
 {judge.content_tap}, style at {", ".join(judge.style_taps)}). {len(pairs)} pairs. What each measure says: `impasto compare` and
 [metrics.py](../impasto/report/metrics.py). Content, style, moments and palette are distances, 0 the best; structure is 1 for the
-photograph; grain is 0 where the result has as much fine detail as the painting and above where it has more. A picture optimised
-through the judge itself has an advantage. Seconds and memory are those of the whole process.
+photograph; grain is 0 where the result has as much fine detail as the painting and above where it has more; weave is above 0 where
+more of that is upright or level than in photograph and painting. A picture optimised through the judge itself has an advantage.
+Seconds and memory are those of the whole process.
 
 {made}
 

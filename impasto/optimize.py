@@ -156,7 +156,7 @@ def coarse_to_fine(
     start: Tensor,
     scales: Sequence[Scale],
     objective_at: Callable[[Size], Objective],
-    resize: Callable[[Tensor, Size], Tensor],
+    enlarge: Callable[[Tensor, Size], Tensor],
     *,
     metric_at: Callable[[Size], Metric | None] = lambda size: None,
     history_at: Callable[[Size], History | None] = lambda size: None,
@@ -175,7 +175,7 @@ def coarse_to_fine(
         if state and (number, scale.steps) <= (state.scale, state.step):
             continue  # done before
         here = state if state and number == state.scale else None
-        begin = picture if here else resize(picture, scale.size)
+        begin = picture if here else enlarge(picture, scale.size)
         for now in minimise(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size)):
             latest, picture = replace(now, scale=number), now.best
             keep(latest)

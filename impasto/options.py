@@ -69,7 +69,10 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "precision": "fp32",
         },
     ),
-    ({"method": "gatys", "encoder": "lite"}, {"content_taps": ("relu4_1",), "padding": "replicate", "style_weight": 1e7}),
+    (
+        {"method": "gatys", "encoder": "lite"},
+        {"content_taps": ("relu4_1",), "padding": "replicate", "style_weight": 1e7, "tv_weight": 6e4},
+    ),
 )
 # The encoder "auto" stands for, before it is known whether VGG-19's weights are on this machine.
 AUTO_ENCODER: dict[str, str] = {"impasto": "lite", "gatys": "vgg19"}

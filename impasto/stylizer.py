@@ -226,7 +226,7 @@ class Run:
             self.start,
             self.scales,
             self._objective,
-            pictures.resize,
+            pictures.enlarge,
             metric_at=self.metric,
             history_at=lambda size: self.history(self.plan(size).history),
             state=self._begin,

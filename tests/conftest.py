@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Cli, Said, noise
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch loads
 # also for the programs that tests start: pictures this small gain nothing from a second thread, and tests run on every core
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 _connect = socket.socket.connect
 
@@ -44,3 +45,24 @@ def photo(assets: Path) -> Path:
 @pytest.fixture
 def painting(assets: Path) -> Path:
     return assets / "strokes.jpg"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder a test runs in: photo.png, 48x40, and style.png, 40x48, both of noise."""
+    noise(tmp_path / "photo.png", 40, 48, seed=1)
+    noise(tmp_path / "style.png", 48, 40, seed=2)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """The command line in this process: words, or paths, to what they ended with and said."""
+    from impasto.cli import main
+
+    def run(*words: object) -> Said:
+        code = main([str(word) for word in words])
+        return Said(code, *capsys.readouterr())
+
+    return run

@@ -82,9 +82,9 @@ def vgg(
 
 
 def lite(weights: Weights, picture: Array, pooling: str = "max", padding: str = "replicate") -> dict[str, Array]:
-    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, and 1x1 heads on the first two of each block, or one."""
+    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, and 1x1 heads on the first few of each block."""
     x, features = picture.astype(np.float64), {}
-    for block, (depth, at) in enumerate(((2, 1), (2, 2), (4, 2), (4, 2), (2, 2)), start=1):
+    for block, (depth, at) in enumerate(((2, 1), (2, 2), (3, 3), (3, 2), (2, 2)), start=1):
         if block > 1:
             x = pool(x, pooling)
         seen = []

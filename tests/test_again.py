@@ -8,8 +8,7 @@ import json
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from command_line import Cli, noise
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import impasto
 from impasto import pictures, records
-from impasto.cli import main
 from impasto.errors import OptionError, UsageError
 from impasto.options import defaults
 from impasto.styles import named
@@ -31,39 +30,7 @@ QUICK = ("--size", "32", "--iterations", "3", "--device", "cpu")
 SUFFIXES = (".png", ".jpg", ".webp", ".tif")
 MAKE, MODEL, ORIENTATION, DATE, HOST, EXIF, GPS = 0x010F, 0x0110, 0x0112, 0x0132, 0x013C, 0x8769, 0x8825
 
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def words(self) -> list[str]:
-        """Standard error without progress and the note on a small painting."""
-        return [line for line in self.stderr.splitlines() if "impasto: scale " not in line and "is enlarged to" not in line]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder every test runs in: photo.png, 48x40, and style.png, 40x48."""
-    noise(tmp_path / "photo.png", 40, 48, seed=1)
-    noise(tmp_path / "style.png", 48, 40, seed=2)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def run(*words: object) -> Said:
-        code = main([str(word) for word in words])
-        return Said(code, *capsys.readouterr())
-
-    return run
-
-
-def noise(file: Path, height: int, width: int, *, seed: int) -> None:
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(file)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def sha256(file: str | Path) -> str:
@@ -79,7 +46,7 @@ def stored(file: str | Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- the record
 
 
-def test_the_record_says_how_it_was_made(cli: Callable[..., Said], here: Path) -> None:
+def test_the_record_says_how_it_was_made(cli: Cli, here: Path) -> None:
     noise(here / "sky.png", 40, 48, seed=3)
     noise(here / "start.png", 40, 48, seed=4)
     cli(
@@ -112,7 +79,7 @@ def test_the_record_says_how_it_was_made(cli: Callable[..., Said], here: Path) -
         assert found["picture"] == hashlib.sha256(b"RGB 32x27\n" + np.asarray(image).tobytes()).hexdigest()
 
 
-def test_several_styles_and_a_weights_file_have_roles(cli: Callable[..., Said], here: Path, assets: Path) -> None:
+def test_several_styles_and_a_weights_file_have_roles(cli: Cli, here: Path, assets: Path) -> None:
     noise(here / "third.png", 40, 40, seed=5)
     weights = here / "mine.safetensors"
     weights.write_bytes((assets / "lite.safetensors").read_bytes())
@@ -124,7 +91,7 @@ def test_several_styles_and_a_weights_file_have_roles(cli: Callable[..., Said], 
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_no_folder_user_or_machine_is_named(cli: Callable[..., Said], here: Path, suffix: str) -> None:
+def test_no_folder_user_or_machine_is_named(cli: Cli, here: Path, suffix: str) -> None:
     private = here / "private-folder"
     private.mkdir()
     for name in ("photo.png", "style.png"):
@@ -145,13 +112,13 @@ def test_no_folder_user_or_machine_is_named(cli: Callable[..., Said], here: Path
         assert word in (b"", b"/", b"root") or word not in (written if len(word) > 3 else said)
 
 
-def test_a_png_has_it_as_text_too(cli: Callable[..., Said]) -> None:
+def test_a_png_has_it_as_text_too(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     with Image.open("out.png") as image:
         assert json.loads(image.text["impasto"]) == stored("out.png")
 
 
-def test_strength_0_has_no_losses(cli: Callable[..., Said]) -> None:
+def test_strength_0_has_no_losses(cli: Cli) -> None:
     assert cli("photo.png", "style.png", "-o", "out.png", *QUICK, "--strength", 0).code == 0
     assert "losses" not in stored("out.png")
     assert cli("again", "out.png").code == 0
@@ -159,7 +126,7 @@ def test_strength_0_has_no_losses(cli: Callable[..., Said]) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_an_interrupted_picture_says_so(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_picture_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from impasto.cli import painting
 
     follow = painting.follow
@@ -179,7 +146,7 @@ def test_an_interrupted_picture_says_so(cli: Callable[..., Said], monkeypatch: p
     assert "interrupted at " in cli("info", "out.png").stdout
     said = cli("again", "out.png")
     assert said.code == 0
-    assert any("it was interrupted at" in line for line in said.words)
+    assert any("it was interrupted at" in line for line in said.lines)
     assert "done" not in stored("out-again.png")
 
 
@@ -187,18 +154,18 @@ def test_an_interrupted_picture_says_so(cli: Callable[..., Said], monkeypatch: p
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_again_gives_the_same_bytes(cli: Callable[..., Said], suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_again_gives_the_same_bytes(cli: Cli, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("photo.png", "style.png", "-o", f"out{suffix}", *QUICK, "--method", "gatys", "--encoder", "lite", "--seed", 5)
     monkeypatch.setattr(records, "round", lambda number, digits: 987.6, raising=False)  # how long it takes this time
     said = cli("again", f"out{suffix}")
     assert said.code == 0
-    assert said.words == []
+    assert said.lines == []
     assert said.stdout.startswith(f"wrote out-again{suffix} (32x27) in ")
     assert said.stdout.endswith(": the same picture, pixel by pixel\n")
     assert Path(f"out-again{suffix}").read_bytes() == Path(f"out{suffix}").read_bytes()
 
 
-def test_again_finds_every_kind_of_input_beside_the_picture(cli: Callable[..., Said], here: Path, assets: Path) -> None:
+def test_again_finds_every_kind_of_input_beside_the_picture(cli: Cli, here: Path, assets: Path) -> None:
     place = here / "place"
     place.mkdir()
     for name in ("photo.png", "style.png"):
@@ -214,7 +181,7 @@ def test_again_finds_every_kind_of_input_beside_the_picture(cli: Callable[..., S
     assert sha256(place / "out.png") == sha256(place / "out-again.png")
 
 
-def test_again_with_a_pair_of_masks(cli: Callable[..., Said], here: Path) -> None:
+def test_again_with_a_pair_of_masks(cli: Cli, here: Path) -> None:
     for name in ("here.png", "there.png"):
         Image.fromarray(np.repeat([[0, 255]], 40, axis=0).repeat(24, axis=1).astype(np.uint8)).save(name)
     assert (
@@ -225,7 +192,7 @@ def test_again_with_a_pair_of_masks(cli: Callable[..., Said], here: Path) -> Non
     assert sha256("out.png") == sha256("out-again.png")
 
 
-def test_again_finds_styles_by_name_and_in_files(cli: Callable[..., Said], here: Path) -> None:
+def test_again_finds_styles_by_name_and_in_files(cli: Cli, here: Path) -> None:
     first, second, *_ = named.names()
     (here / "mine.style").write_bytes(named.path(second).read_bytes())
     noise(here / "sky.png", 40, 48, seed=3)
@@ -238,23 +205,23 @@ def test_again_finds_styles_by_name_and_in_files(cli: Callable[..., Said], here:
     assert sha256("out.png") == sha256("out-again.png")
 
 
-def test_again_looks_in_this_folder_too_and_takes_the_file_that_is_right(cli: Callable[..., Said], here: Path) -> None:
+def test_again_looks_in_this_folder_too_and_takes_the_file_that_is_right(cli: Cli, here: Path) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     (here / "elsewhere").mkdir()
     Path("out.png").rename("elsewhere/out.png")
     noise(here / "elsewhere" / "photo.png", 40, 48, seed=77)  # of the same name, and another
     said = cli("again", "elsewhere/out.png")
-    assert (said.code, said.words) == (0, [])
+    assert (said.code, said.lines) == (0, [])
     assert sha256("elsewhere/out.png") == sha256("elsewhere/out-again.png")
 
 
-def test_the_demo_can_be_made_again(cli: Callable[..., Said]) -> None:
+def test_the_demo_can_be_made_again(cli: Cli) -> None:
     assert cli("demo", *QUICK).code == 0
     assert cli("again", "impasto-demo.png").code == 0
     assert sha256("impasto-demo.png") == sha256("impasto-demo-again.png")
 
 
-def test_again_takes_changes(cli: Callable[..., Said]) -> None:
+def test_again_takes_changes(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK, "--style-weight", 33)
     said = cli("again", "out.png", "--size", 40, "--keep-colors", "luma", "-o", "new.webp")
     assert said.code == 0
@@ -290,25 +257,25 @@ def test_what_was_stored_outlives_other_defaults(here: Path, monkeypatch: pytest
     assert earlier.options({"size": 64}).style_weight == before
 
 
-def test_again_with_other_inputs(cli: Callable[..., Said], here: Path) -> None:
+def test_again_with_other_inputs(cli: Cli, here: Path) -> None:
     noise(here / "beach.png", 48, 48, seed=8)
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     said = cli("again", "out.png", "beach.png")
-    assert said.words == ["impasto: photo beach.png is not the one it was made from (its hash differs)"]
+    assert said.lines == ["impasto: photo beach.png is not the one it was made from (its hash differs)"]
     assert stored("out-again.png")["inputs"]["photo"] == {"name": "beach.png", "sha256": sha256("beach.png")}
     assert stored("out-again.png")["styles"] == ["style.png"]
     assert (stored("out-again.png")["width"], stored("out-again.png")["height"]) == (32, 32)
     said = cli("again", "out.png", "photo.png", "beach.png", "style.png", "-o", "two.png")
-    assert said.words == ["impasto: style beach.png is not the one it was made from (its hash differs)"]
+    assert said.lines == ["impasto: style beach.png is not the one it was made from (its hash differs)"]
     assert stored("two.png")["styles"] == ["beach.png", "style.png"]
 
 
-def test_an_input_that_was_changed_since_is_said_and_one_that_is_gone_ends_it(cli: Callable[..., Said], here: Path) -> None:
+def test_an_input_that_was_changed_since_is_said_and_one_that_is_gone_ends_it(cli: Cli, here: Path) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     noise(here / "style.png", 48, 40, seed=99)
     said = cli("again", "out.png")
     assert said.code == 0
-    assert said.words == ["impasto: style style.png is not the one it was made from (its hash differs)"]
+    assert said.lines == ["impasto: style style.png is not the one it was made from (its hash differs)"]
     assert "same picture" not in said.stdout
     Path("style.png").unlink()
     said = cli("again", "out.png", "-o", "more.png")
@@ -327,13 +294,13 @@ def test_an_input_that_was_changed_since_is_said_and_one_that_is_gone_ends_it(cl
         ({"brush": 3, "canvas": 1}, "out.png remembers what this version of impasto leaves out: brush, canvas"),
     ],
 )
-def test_what_is_different_now_is_said(cli: Callable[..., Said], was: dict[str, object], word: str) -> None:
+def test_what_is_different_now_is_said(cli: Cli, was: dict[str, object], word: str) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     remember("out.png", stored("out.png") | was)
     said = cli("again", "out.png")
     assert said.code == 0
-    assert len(said.words) == 1
-    assert said.words[0].startswith(f"impasto: {word}")
+    assert len(said.lines) == 1
+    assert said.lines[0].startswith(f"impasto: {word}")
     assert said.stdout.endswith(": the same picture, pixel by pixel\n")
 
 
@@ -344,7 +311,7 @@ def remember(name: str, settings: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_how_much_another_picture_differs_is_said(cli: Callable[..., Said], suffix: str) -> None:
+def test_how_much_another_picture_differs_is_said(cli: Cli, suffix: str) -> None:
     name = f"out{suffix}"
     cli("photo.png", "style.png", "-o", name, *QUICK)
     found = stored(name)
@@ -364,7 +331,7 @@ def test_how_much_another_picture_differs_is_said(cli: Callable[..., Said], suff
 # ------------------------------------------------------------------------------------------------------------------- info
 
 
-def test_info_lists_what_matters(cli: Callable[..., Said]) -> None:
+def test_info_lists_what_matters(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK, "--style-weight", 33, "--keep-colors", "match")
     said = cli("info", "out.png")
     assert (said.code, said.stderr) == (0, "")
@@ -383,14 +350,14 @@ def test_info_lists_what_matters(cli: Callable[..., Said]) -> None:
     assert {"content", "style"} <= {row[0] for row in words[words.index(["losses"]) :]}
 
 
-def test_info_as_json_is_all_of_it(cli: Callable[..., Said]) -> None:
+def test_info_as_json_is_all_of_it(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     said = cli("info", "out.png", "--json")
     assert json.loads(said.stdout) == stored("out.png")
     assert len(said.stdout.splitlines()) == 1
 
 
-def test_info_shows_no_control_characters(cli: Callable[..., Said]) -> None:
+def test_info_shows_no_control_characters(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK)
     remember("out.png", stored("out.png") | {"torch": "1\x1b[2J\n\u202e", "\x1b]0;": 1, "keep_colors": "\x07" + "x" * 5000})
     said = cli("info", "out.png")
@@ -399,11 +366,11 @@ def test_info_shows_no_control_characters(cli: Callable[..., Said]) -> None:
     assert max(map(len, said.stdout.splitlines())) < 300
 
 
-def test_another_programs_picture_has_no_settings(cli: Callable[..., Said]) -> None:
+def test_another_programs_picture_has_no_settings(cli: Cli) -> None:
     for command in ("info", "again"):
         said = cli(command, "photo.png")
         assert (said.code, said.stdout) == (2, "")
-        assert said.words == ["impasto: picture photo.png has no settings: it was not made by impasto, or with --no-metadata"]
+        assert said.lines == ["impasto: picture photo.png has no settings: it was not made by impasto, or with --no-metadata"]
 
 
 # ---------------------------------------------------------------------------------------------------------- hostile records
@@ -485,7 +452,7 @@ def photographed(file: Path, *, orientation: int = 6) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_nothing_of_the_photographs_exif_is_copied_by_default(cli: Callable[..., Said], here: Path, suffix: str) -> None:
+def test_nothing_of_the_photographs_exif_is_copied_by_default(cli: Cli, here: Path, suffix: str) -> None:
     photographed(here / "photo.jpg")
     assert cli("photo.jpg", "style.png", "-o", f"out{suffix}", *QUICK).code == 0
     with Image.open(f"out{suffix}") as image:
@@ -497,11 +464,11 @@ def test_nothing_of_the_photographs_exif_is_copied_by_default(cli: Callable[...,
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_keep_exif_keeps_what_is_true_of_the_result(cli: Callable[..., Said], here: Path, suffix: str) -> None:
+def test_keep_exif_keeps_what_is_true_of_the_result(cli: Cli, here: Path, suffix: str) -> None:
     photographed(here / "photo.jpg")
     out = f"out{suffix}"
     said = cli("photo.jpg", "style.png", "-o", out, *QUICK, "--keep-exif")
-    assert (said.code, said.words) == (0, [])
+    assert (said.code, said.lines) == (0, [])
     with Image.open(out) as image:
         image.load()
         assert image.size == (27, 32)  # upright
@@ -519,7 +486,7 @@ def test_keep_exif_keeps_what_is_true_of_the_result(cli: Callable[..., Said], he
     assert sha256(out) == sha256(f"out-again{suffix}")
 
 
-def test_a_tiff_with_directories_is_read_by_another_program(cli: Callable[..., Said], here: Path) -> None:
+def test_a_tiff_with_directories_is_read_by_another_program(cli: Cli, here: Path) -> None:
     photographed(here / "photo.jpg", orientation=1)
     cli("photo.jpg", "style.png", "-o", "out.tif", *QUICK, "--keep-exif")
     cli("photo.jpg", "style.png", "-o", "out.png", *QUICK, "--keep-exif")
@@ -531,7 +498,7 @@ def test_a_tiff_with_directories_is_read_by_another_program(cli: Callable[..., S
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_no_metadata_leaves_all_out(cli: Callable[..., Said], here: Path, suffix: str) -> None:
+def test_no_metadata_leaves_all_out(cli: Cli, here: Path, suffix: str) -> None:
     photographed(here / "photo.jpg")
     out = f"out{suffix}"
     assert cli("photo.jpg", "style.png", "-o", out, *QUICK, "--no-metadata").code == 0
@@ -542,15 +509,15 @@ def test_no_metadata_leaves_all_out(cli: Callable[..., Said], here: Path, suffix
         assert not {0x0131, 0x9286, MAKE, DATE} & set(exif)
         assert exif.get_ifd(EXIF) == exif.get_ifd(GPS) == {}
     said = cli("again", out)
-    assert (said.code, len(said.words)) == (2, 1)
+    assert (said.code, len(said.lines)) == (2, 1)
     assert "has no settings" in said.stderr
 
 
-def test_both_at_once_are_refused_and_a_photograph_without_exif_is_said(cli: Callable[..., Said]) -> None:
+def test_both_at_once_are_refused_and_a_photograph_without_exif_is_said(cli: Cli) -> None:
     said = cli("photo.png", "style.png", *QUICK, "--no-metadata", "--keep-exif")
-    assert (said.code, said.words) == (2, ["impasto: --no-metadata and --keep-exif exclude each other"])
+    assert (said.code, said.lines) == (2, ["impasto: --no-metadata and --keep-exif exclude each other"])
     said = cli("photo.png", "style.png", *QUICK, "--keep-exif")
-    assert (said.code, said.words) == (0, ["impasto: photograph photo.png has no EXIF that could be kept"])
+    assert (said.code, said.lines) == (0, ["impasto: photograph photo.png has no EXIF that could be kept"])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -562,6 +529,6 @@ def test_exif_that_cannot_be_kept_is_left_out(here: Path, suffix: str) -> None:
         assert stored(f"out{suffix}") == {"seed": 1}
 
 
-def test_previews_hold_no_settings(cli: Callable[..., Said]) -> None:
+def test_previews_hold_no_settings(cli: Cli) -> None:
     cli("photo.png", "style.png", "-o", "out.png", *QUICK, "--preview", 2)
     assert pictures.read_settings("out-step00002.png") is None

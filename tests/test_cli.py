@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Cli, Said
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -35,43 +35,7 @@ STEMS = "photo-style.png"
 GOES_ON = f"; `impasto resume {STEMS}` goes on from there"
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended and what it said."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def words(self) -> str:
-        """Standard error without progress, of which there is more on a slower machine, and without the note on a small painting."""
-        lines = self.stderr.splitlines(keepends=True)
-        return "".join(line for line in lines if not (re.match(r"impasto: \d+%, ", line) or "is enlarged to" in line))
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout.splitlines()[-1])
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder every test runs in: photo.png, 48x40, and style.png, 40x48."""
-    random = np.random.default_rng(0)
-    save_pixels("photo.png", random.integers(0, 256, (40, 48, 3)), tmp_path)
-    save_pixels("style.png", random.integers(0, 256, (48, 40, 3)), tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def run(*words: object) -> Said:
-        code = main([str(word) for word in words])
-        return Said(code, *capsys.readouterr())
-
-    return run
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def save_pixels(name: str, pixels: np.ndarray, folder: Path = Path()) -> None:
@@ -97,7 +61,7 @@ def start(*words: object, **options: Any) -> subprocess.Popen[str]:
 # ------------------------------------------------------------------------------------------------------- the main job
 
 
-def test_the_result_goes_beside_the_photograph_under_both_names(cli: Callable[..., Said], here: Path) -> None:
+def test_the_result_goes_beside_the_photograph_under_both_names(cli: Cli, here: Path) -> None:
     holiday = here / "holiday"
     holiday.mkdir()
     (here / "photo.png").rename(holiday / "beach.1.png")
@@ -122,7 +86,7 @@ def test_the_result_goes_beside_the_photograph_under_both_names(cli: Callable[..
         ("result.tiff", "TIFF"),
     ],
 )
-def test_the_suffix_chooses_the_format(cli: Callable[..., Said], here: Path, name: str, kind: str) -> None:
+def test_the_suffix_chooses_the_format(cli: Cli, here: Path, name: str, kind: str) -> None:
     assert cli("photo.png", "style.png", "-o", name, *QUICK).code == 0
     assert files(here) == {"photo.png", "style.png", name}
     with Image.open(name) as image:
@@ -130,7 +94,7 @@ def test_the_suffix_chooses_the_format(cli: Callable[..., Said], here: Path, nam
         assert (image.format, image.mode, image.size) == (kind, "RGB", (32, 27))
 
 
-def test_the_picture_is_repainted(cli: Callable[..., Said]) -> None:
+def test_the_picture_is_repainted(cli: Cli) -> None:
     grain = np.random.default_rng(1).normal(0, 30, (48, 48, 1))
     save_pixels("style.png", (np.array((220, 40, 40)) + grain).clip(0, 255))
     assert cli("photo.png", "style.png", "--size", 48, "--iterations", 30).code == 0
@@ -140,7 +104,7 @@ def test_the_picture_is_repainted(cli: Callable[..., Said]) -> None:
     assert blue < before[2] - 5
 
 
-def test_an_existing_file_is_kept_unless_told_otherwise(cli: Callable[..., Said], here: Path) -> None:
+def test_an_existing_file_is_kept_unless_told_otherwise(cli: Cli, here: Path) -> None:
     before = b"precious"
     (here / STEMS).write_bytes(before)
     refused = cli("photo.png", "style.png", *QUICK)
@@ -152,19 +116,19 @@ def test_an_existing_file_is_kept_unless_told_otherwise(cli: Callable[..., Said]
     assert files(here) == {"photo.png", "style.png", STEMS}
 
 
-def test_size_original_keeps_the_photographs(cli: Callable[..., Said]) -> None:
+def test_size_original_keeps_the_photographs(cli: Cli) -> None:
     assert cli("photo.png", "style.png", "--size", "original", "--iterations", 2).code == 0
     assert pixels_of(STEMS).shape == (40, 48, 3)
 
 
 @pytest.mark.parametrize("size", [16, 33, 160])
-def test_the_longer_side_is_the_size_asked_for(cli: Callable[..., Said], size: int) -> None:
+def test_the_longer_side_is_the_size_asked_for(cli: Cli, size: int) -> None:
     save_pixels("photo.png", np.random.default_rng(1).integers(0, 256, (48, 46, 3)))
     assert cli("photo.png", "style.png", f"--size={size}", "--iterations", 2, "--taps", "relu1_1,relu2_1").code == 0
     assert pixels_of(STEMS).shape == (size, round(size * 46 / 48), 3)
 
 
-def test_a_photograph_taken_upright_comes_out_upright(cli: Callable[..., Said]) -> None:
+def test_a_photograph_taken_upright_comes_out_upright(cli: Cli) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open("photo.png").save("photo.jpg", exif=exif)
@@ -174,7 +138,7 @@ def test_a_photograph_taken_upright_comes_out_upright(cli: Callable[..., Said]) 
         assert image.getexif().get(0x0112, 1) == 1
 
 
-def test_transparency_is_kept(cli: Callable[..., Said]) -> None:
+def test_transparency_is_kept(cli: Cli) -> None:
     rgba = np.random.default_rng(2).integers(0, 256, (40, 48, 4))
     rgba[:5, :, 3], rgba[5:10, :, 3] = 0, 255
     save_pixels("photo.png", rgba)
@@ -182,16 +146,16 @@ def test_transparency_is_kept(cli: Callable[..., Said]) -> None:
     assert (pixels_of(STEMS)[..., 3] == rgba[..., 3]).all()
 
 
-def test_a_jpeg_says_that_it_cannot_keep_transparency(cli: Callable[..., Said]) -> None:
+def test_a_jpeg_says_that_it_cannot_keep_transparency(cli: Cli) -> None:
     save_pixels("photo.png", np.random.default_rng(2).integers(0, 200, (40, 48, 4)))
     said = cli("photo.png", "style.png", *QUICK, "-o", "result.jpg")
     assert said.code == 0
-    assert said.words == "impasto: result.jpg cannot be transparent, being a JPEG: what was is white\n"
+    assert said.line == "result.jpg cannot be transparent, being a JPEG: what was is white"
     assert pixels_of("result.jpg").shape == (27, 32, 3)
 
 
 @pytest.mark.parametrize("order", ["before", "between", "after"])
-def test_options_may_stand_anywhere(cli: Callable[..., Said], order: str) -> None:
+def test_options_may_stand_anywhere(cli: Cli, order: str) -> None:
     words: dict[str, tuple[str, ...]] = {
         "before": (*QUICK, "--taps", "relu1_1", "photo.png", "style.png"),
         "between": ("photo.png", "--taps=relu1_1", *QUICK, "style.png"),
@@ -202,13 +166,13 @@ def test_options_may_stand_anywhere(cli: Callable[..., Said], order: str) -> Non
     assert said.json["settings"]["style_taps"] == ["relu1_1"]
 
 
-def test_a_name_that_begins_with_a_dash(cli: Callable[..., Said], here: Path) -> None:
+def test_a_name_that_begins_with_a_dash(cli: Cli, here: Path) -> None:
     (here / "photo.png").rename(here / "-o.png")
     assert cli(*QUICK, "--", "-o.png", "style.png").code == 0
     assert "-o-style.png" in files(here)
 
 
-def test_the_start_may_be_a_picture(cli: Callable[..., Said]) -> None:
+def test_the_start_may_be_a_picture(cli: Cli) -> None:
     start_ = np.random.default_rng(3).integers(0, 256, (40, 48, 3))
     save_pixels("start.png", start_)
     # the first step looks at the start, and only then is there anything to move
@@ -217,7 +181,7 @@ def test_the_start_may_be_a_picture(cli: Callable[..., Said]) -> None:
     assert (pixels_of(STEMS) == start_).all()
 
 
-def test_the_same_seed_gives_the_same_picture_and_another_another(cli: Callable[..., Said]) -> None:
+def test_the_same_seed_gives_the_same_picture_and_another_another(cli: Cli) -> None:
     for name, seed in (("a.png", 5), ("b.png", 5), ("c.png", 6)):
         assert cli("photo.png", "style.png", *QUICK, "--init", "noise", "--seed", seed, "-o", name).code == 0
     assert (pixels_of("a.png") == pixels_of("b.png")).all()
@@ -225,7 +189,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_another(cli: Callable[
 
 
 @pytest.mark.parametrize("name", ["été à la mer", "画像 №1", "it's; $HOME & *", "100%[red]", "a" * 200])
-def test_file_names_are_free(cli: Callable[..., Said], here: Path, name: str) -> None:
+def test_file_names_are_free(cli: Cli, here: Path, name: str) -> None:
     (here / "photo.png").rename(here / f"{name}.png")
     said = cli(f"{name}.png", "style.png", *QUICK, "--json")
     assert said.code == 0
@@ -251,18 +215,18 @@ def test_a_terminal_that_cannot_show_the_name_is_no_failure(here: Path, encoding
 
 
 @pytest.mark.parametrize("size", [256, 512])
-def test_a_scroll_is_a_painting_too(cli: Callable[..., Said], size: int) -> None:
+def test_a_scroll_is_a_painting_too(cli: Cli, size: int) -> None:
     """A painting ten times as long as it is high is 13 pixels high at the coarsest scale, where lite needs 16."""
     save_pixels("style.png", np.random.default_rng(4).integers(0, 256, (100, 1000, 3)))
     said = cli("photo.png", "style.png", "--size", size, "--iterations", 3)
-    assert (said.code, said.words) == (0, "")
+    assert (said.code, said.lines) == (0, [])
 
 
 # ------------------------------------------------------------------------------------------------- settings in the file
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_the_settings_are_in_the_file(cli: Callable[..., Said], suffix: str) -> None:
+def test_the_settings_are_in_the_file(cli: Cli, suffix: str) -> None:
     said = cli("photo.png", "style.png", *QUICK, "--style-weight", "77.5", "--seed", 9, "-o", f"result{suffix}", "--json")
     stored = pictures.read_settings(f"result{suffix}")
     assert stored is not None
@@ -278,7 +242,7 @@ def test_the_settings_are_in_the_file(cli: Callable[..., Said], suffix: str) -> 
     assert said.json["settings"].items() <= stored.items()
 
 
-def test_the_settings_stored_make_the_same_picture_again(cli: Callable[..., Said]) -> None:
+def test_the_settings_stored_make_the_same_picture_again(cli: Cli) -> None:
     assert cli("photo.png", "style.png", *QUICK, "--method", "gatys", "--pooling", "max", "--seed", 3).code == 0
     stored = pictures.read_settings(STEMS)
     assert stored is not None
@@ -288,27 +252,27 @@ def test_the_settings_stored_make_the_same_picture_again(cli: Callable[..., Said
     assert (np.asarray(again) == pixels_of(STEMS)).all()
 
 
-def test_what_stands_in_is_what_is_stored(cli: Callable[..., Said]) -> None:
+def test_what_stands_in_is_what_is_stored(cli: Cli) -> None:
     said = cli("photo.png", "style.png", *QUICK, "--method", "gatys", "--json")
     assert "weights are not on this machine, so lite stands in" in said.stderr
-    assert len(said.words.splitlines()) == 1
+    assert len(said.lines) == 1
     stored = pictures.read_settings(STEMS)
     assert stored is not None
     assert (stored["method"], stored["encoder"], stored["init"]) == ("gatys", "lite", "noise")
-    assert said.json["notes"] == [said.words.removeprefix("impasto: ").strip()]
+    assert said.json["notes"] == [said.line]
 
 
 # ------------------------------------------------------------------------------------------------- what is said, and where
 
 
-def test_quiet_says_nothing(cli: Callable[..., Said]) -> None:
+def test_quiet_says_nothing(cli: Cli) -> None:
     save_pixels("photo.png", np.random.default_rng(2).integers(0, 200, (40, 48, 4)))
     said = cli("photo.png", "style.png", *QUICK, "--quiet", "--method", "gatys", "-o", "result.jpg")
     assert said == Said(0, "", "")
     assert cli("photo.png", "style.png", *QUICK, "-q") == Said(0, "", "")
 
 
-def test_the_last_line_of_json(cli: Callable[..., Said]) -> None:
+def test_the_last_line_of_json(cli: Cli) -> None:
     said = cli("photo.png", "style.png", *QUICK, "--tv-weight", 1, "--json")
     assert said.code == 0
     assert set(said.json) >= {"output", "width", "height", "seconds", "losses", "settings", "exit_code"}
@@ -321,7 +285,7 @@ def test_the_last_line_of_json(cli: Callable[..., Said]) -> None:
     assert said.stdout.startswith("wrote ")
 
 
-def test_quiet_json_is_json_alone(cli: Callable[..., Said]) -> None:
+def test_quiet_json_is_json_alone(cli: Cli) -> None:
     said = cli("photo.png", "style.png", *QUICK, "--quiet", "--json")
     assert json.loads(said.stdout)["exit_code"] == 0
     assert len(said.stdout.splitlines()) == 1
@@ -341,21 +305,21 @@ def test_quiet_json_is_json_alone(cli: Callable[..., Said]) -> None:
         (("photo.png", "style.png", "--encoder", "vgg16"), 1),
     ],
 )
-def test_errors_end_with_json_too(cli: Callable[..., Said], here: Path, words: tuple[str, ...], code: int) -> None:
+def test_errors_end_with_json_too(cli: Cli, here: Path, words: tuple[str, ...], code: int) -> None:
     said = cli(*words, "--json")
     assert said.code == code
-    assert json.loads(said.stdout) == {"error": said.words.removeprefix("impasto: ").strip(), "exit_code": code}
+    assert json.loads(said.stdout) == {"error": said.line, "exit_code": code}
     assert files(here) == {"photo.png", "style.png"}
 
 
-def test_json_may_be_asked_for_in_other_words(cli: Callable[..., Said]) -> None:
+def test_json_may_be_asked_for_in_other_words(cli: Cli) -> None:
     assert cli("photo.png", "missing.png", "--json=true").json["exit_code"] == 2
     assert cli("photo.png", "missing.png", "--json=false").stdout == ""
     # here it is the name of a file, not a wish
     assert cli("photo.png", "missing.png", "--output=--json").stdout == ""
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.cli.console.PLAIN_EVERY", 0.0)
     said = cli("photo.png", "style.png", "--size", 181, "--iterations", 6)
     assert said.code == 0
@@ -421,12 +385,12 @@ def press_control_c() -> None:
 
 
 @posix
-def test_control_c_saves_the_best_picture_at_its_full_size(cli: Callable[..., Said], here: Path) -> None:
+def test_control_c_saves_the_best_picture_at_its_full_size(cli: Cli, here: Path) -> None:
     with when(lambda run: run.last is not None and run.last.step >= 3, press_control_c):
         said = cli("photo.png", "style.png", "--size", 300, "--iterations", 100000, "--json")
     assert said.code == 130
-    told = rf"impasto: interrupted at \d+%, still at 128x107 and enlarged; the best picture so far is in {STEMS}{GOES_ON}\n"
-    assert re.fullmatch(told, said.words)
+    told = rf"interrupted at \d+%, still at 128x107 and enlarged; the best picture so far is in {STEMS}{GOES_ON}"
+    assert re.fullmatch(told, said.line)
     assert pixels_of(STEMS).shape == (250, 300, 3)
     assert {"output": STEMS, "width": 300, "height": 250, "error": "interrupted", "exit_code": 130}.items() <= said.json.items()
     stored = pictures.read_settings(STEMS)
@@ -436,7 +400,7 @@ def test_control_c_saves_the_best_picture_at_its_full_size(cli: Callable[..., Sa
 
 
 @posix
-def test_control_c_when_quiet_says_only_that(cli: Callable[..., Said]) -> None:
+def test_control_c_when_quiet_says_only_that(cli: Cli) -> None:
     with when(lambda run: run.last is not None, press_control_c):
         said = cli("photo.png", "style.png", *ENDLESS, "--quiet")
     assert (said.code, said.stdout) == (130, "")
@@ -445,7 +409,7 @@ def test_control_c_when_quiet_says_only_that(cli: Callable[..., Said]) -> None:
 
 
 @posix
-def test_control_c_before_the_first_step_writes_nothing(cli: Callable[..., Said], here: Path) -> None:
+def test_control_c_before_the_first_step_writes_nothing(cli: Cli, here: Path) -> None:
     slow = ("--size", "500", "--method", "gatys", "--iterations", "1000", "--quiet", "--json")
     with when(lambda run: True, press_control_c):
         said = cli("photo.png", "style.png", *slow)
@@ -522,7 +486,7 @@ def weights_that_overflow(file: Path, gain: float) -> None:
     save_file({"conv1_1.weight": weight, "conv1_1.bias": np.zeros(64, np.float32)}, file)
 
 
-def diverge(cli: Callable[..., Said], gain: float, *words: str) -> Said:
+def diverge(cli: Cli, gain: float, *words: str) -> Said:
     """A painting of single pixels: all but invisible at the first scale, as rough as can be at the second and last."""
     checkers = np.indices((181, 181)).sum(axis=0) % 2 * 255
     save_pixels("style.png", np.repeat(checkers[..., None], 3, axis=2))
@@ -532,10 +496,10 @@ def diverge(cli: Callable[..., Said], gain: float, *words: str) -> Said:
     return cli("photo.png", "style.png", "--size", 181, "--iterations", 6, *taps, "--weights", "huge.safetensors", *words)
 
 
-def test_losses_that_turn_infinite_save_the_last_good_picture(cli: Callable[..., Said]) -> None:
+def test_losses_that_turn_infinite_save_the_last_good_picture(cli: Cli) -> None:
     said = diverge(cli, 1e8, "--json")
     assert said.code == 1
-    assert len(said.words.splitlines()) == 1
+    assert len(said.lines) == 1
     assert "the style loss is " in said.stderr
     assert "--style-weight" in said.stderr
     assert said.stderr.endswith(f"the best picture so far is in {STEMS}\n")
@@ -544,14 +508,14 @@ def test_losses_that_turn_infinite_save_the_last_good_picture(cli: Callable[...,
     assert all(np.isfinite(loss) for loss in said.json["losses"].values())
 
 
-def test_losses_infinite_from_the_start_write_nothing(cli: Callable[..., Said], here: Path) -> None:
+def test_losses_infinite_from_the_start_write_nothing(cli: Cli, here: Path) -> None:
     said = diverge(cli, 1e18)
     assert said.code == 1
-    assert re.fullmatch("impasto: the style loss .*; nothing was written\n", said.words)
+    assert re.fullmatch("the style loss .*; nothing was written", said.line)
     assert files(here) == {"photo.png", "style.png", "huge.safetensors"}
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(cli: Callable[..., Said], here: Path) -> None:
+def test_a_file_that_appears_meanwhile_is_not_replaced(cli: Cli, here: Path) -> None:
     with when(lambda run: True, lambda: (here / STEMS).write_bytes(b"someone else's")):
         said = cli("photo.png", "style.png", "--size", 300, "--iterations", 4)
     beside = STEMS.replace(".png", "-2.png")
@@ -562,11 +526,11 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(cli: Callable[..., Said],
 
 
 @pytest.mark.parametrize("name", ["photo.png", "style.png"])
-def test_an_input_is_never_the_output(cli: Callable[..., Said], here: Path, name: str) -> None:
+def test_an_input_is_never_the_output(cli: Cli, here: Path, name: str) -> None:
     before = (here / name).read_bytes()
     said = cli("photo.png", "style.png", "-o", name, "--overwrite", "--size", 32, "--iterations", 1)
     assert said.code == 2
-    assert "the input" in said.words
+    assert "the input" in said.line
     assert (here / name).read_bytes() == before
 
 
@@ -596,7 +560,7 @@ def test_a_reader_that_has_gone_is_no_traceback(words: Sequence[str], code: int 
 # ------------------------------------------------------------------------------------------------------ the other commands
 
 
-def test_the_demo_needs_nothing(cli: Callable[..., Said], here: Path) -> None:
+def test_the_demo_needs_nothing(cli: Cli, here: Path) -> None:
     said = cli("demo", "--size", 64, "--iterations", 3)
     assert said.code == 0
     assert said.stdout.startswith("wrote impasto-demo.png (64x43) in ")
@@ -612,13 +576,13 @@ def test_the_demo_needs_nothing(cli: Callable[..., Said], here: Path) -> None:
 @pytest.mark.parametrize(
     "words", ["--pooling average", "--keep-colors luma", "--method gatys --encoder lite", "--taps trunk3_1"]
 )
-def test_the_demo_takes_a_painting_where_a_stored_style_will_not_do(cli: Callable[..., Said], words: str) -> None:
+def test_the_demo_takes_a_painting_where_a_stored_style_will_not_do(cli: Cli, words: str) -> None:
     said = cli("demo", "--size", 32, "--iterations", 2, *words.split())
     assert said.code == 0
     assert "the painting is strokes.jpg" in said.stderr
 
 
-def test_weights_list(cli: Callable[..., Said]) -> None:
+def test_weights_list(cli: Cli) -> None:
     said = cli("weights", "list")
     assert (said.code, said.stderr) == (0, "")
     rows = {line.split()[0]: line for line in said.stdout.splitlines() if line.strip()}
@@ -629,7 +593,7 @@ def test_weights_list(cli: Callable[..., Said]) -> None:
     assert "not here; impasto weights fetch vgg19" in rows["vgg19"]
 
 
-def test_weights_path(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_path(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded = cli("weights", "path", "lite")
     assert (embedded.code, embedded.stderr) == (0, "")
     assert Path(embedded.stdout.strip()).is_file()
@@ -637,13 +601,13 @@ def test_weights_path(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch)
     assert cli("weights", "path", "vgg19").stdout == f"{Path('elsewhere', 'weights', 'vgg19.safetensors')}\n"
 
 
-def test_weights_that_are_here_need_no_fetching(cli: Callable[..., Said]) -> None:
+def test_weights_that_are_here_need_no_fetching(cli: Cli) -> None:
     said = cli("weights", "fetch", "lite")
     assert said.code == 0
     assert Path(said.stdout.strip()).is_file()
 
 
-def test_weights_list_fits_a_pipe(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_list_fits_a_pipe(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     lines = [line for line in cli("weights", "list").stdout.splitlines() if line.strip()]
     assert len(lines) == 4
@@ -669,7 +633,7 @@ for line in ("--help", "demo --help", "weights --help", "weights fetch --help", 
         assert how == ("2 False True False" if wrong else "0 True False False"), line
 
 
-def test_no_words_is_help(cli: Callable[..., Said]) -> None:
+def test_no_words_is_help(cli: Cli) -> None:
     assert cli() == cli("--help")
     assert "Usage: impasto PHOTO STYLE..." in cli().stdout
 
@@ -682,5 +646,5 @@ def test_python_m_impasto_is_the_same_program() -> None:
     assert 'impasto = "impasto.cli:main"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_version(cli: Callable[..., Said]) -> None:
+def test_the_version(cli: Cli) -> None:
     assert cli("--version") == Said(0, f"{impasto.__version__}\n", "")

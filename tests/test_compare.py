@@ -47,7 +47,7 @@ def test_the_page_goes_beside_the_photograph_and_the_numbers_to_the_terminal(cli
     assert code == 0
     lines = out.splitlines()
     assert lines[-1] == "wrote photo-style.html"
-    assert lines[0].split() == ["content", "style", "moments", "structure", "palette", "grain", "seconds"]
+    assert lines[0].split() == ["content", "style", "moments", "structure", "palette", "grain", "weave", "seconds"]
     assert [line.split()[0] for line in lines[1:3]] == ["ours", "their"]
     assert lines[1].split()[-1] == "7.5"
     assert "made with the network that judges, lite, which is an advantage: ours" in err

@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
+from torch import Tensor
 
 from impasto import pictures
 from impasto.errors import MemoryLimitError, OptionError, OutputError, PictureError, SaveError, UsageError
@@ -880,6 +881,44 @@ def test_resize_leaves_the_right_size_and_the_range_alone() -> None:
     larger = pictures.resize(pixels, (33, 29))
     assert 0 <= float(larger.min()) <= float(larger.max()) <= 1
     np.testing.assert_allclose(pictures.resize(torch.full((1, 3, 9, 9), 0.3), (4, 21)).numpy(), 0.3, atol=1e-6)
+
+
+def test_enlarge_keeps_constants_sizes_and_the_range() -> None:
+    pixels = (torch.rand(2, 3, 8, 9, generator=torch.Generator().manual_seed(2)) > 0.5).float()
+    assert torch.equal(pictures.enlarge(pixels, (8, 9)), pixels)
+    larger = pictures.enlarge(pixels, (33, 9))
+    assert larger.shape == (2, 3, 33, 9)
+    assert 0 <= float(larger.min()) <= float(larger.max()) <= 1
+    np.testing.assert_allclose(pictures.enlarge(torch.full((1, 3, 1, 9), 0.3), (4, 21)).numpy(), 0.3, atol=1e-6)
+
+
+def test_enlarge_by_the_sum_that_defines_it() -> None:
+    pixels = 0.3 + 0.4 * torch.rand(1, 1, 1, 20, generator=torch.Generator().manual_seed(2))
+    mirrored = np.pad(pixels.double().numpy()[0, 0, 0], 20, mode="symmetric")
+    expected = []
+    for i in range(31):
+        away = np.arange(-20, 40) - ((i + 0.5) * 20 / 31 - 0.5)
+        weights = np.sinc(0.9 * away) * np.sinc(away / 6) * (abs(away) < 6)
+        expected.append((weights * mirrored).sum() / weights.sum())
+    np.testing.assert_allclose(pictures.enlarge(pixels, (1, 31))[0, 0, 0].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_enlarge_keeps_waves_and_makes_no_others(turned: bool) -> None:
+    """Waves of frequencies f, in cycles per pixel: up to 0.35 they stay as they are, and none gives a mirror image at 1 - f."""
+
+    def enlarged(f: float, how: Callable[[Tensor, tuple[int, int]], Tensor]) -> np.ndarray:
+        wave = 0.5 + 0.4 * torch.cos(2 * torch.pi * f * (torch.arange(200) + 0.5)).reshape(1, 1, 1, 200).expand(1, 1, 4, 200)
+        larger = how(wave.mT, (280, 4)).mT if turned else how(wave, (4, 280))
+        return larger[0, 0, 0, 40:-40].double().numpy() - 0.5
+
+    places = (np.arange(280) + 0.5) / 1.4
+    np.testing.assert_allclose(
+        enlarged(0.35, pictures.enlarge), 0.4 * np.cos(2 * np.pi * 0.35 * places)[40:-40], atol=0.02 * 0.4
+    )
+    image = np.exp(-2j * np.pi * (1 - 0.45) * places)[40:-40] * np.hanning(200)
+    ours, bicubic = (abs((enlarged(0.45, how) * image).sum()) for how in (pictures.enlarge, pictures.resize))
+    assert ours < bicubic / 5
 
 
 # -------------------------------------------------------------------------------------------------------------- to_image

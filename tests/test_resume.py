@@ -13,13 +13,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import Cli, Said, noise
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -37,42 +38,14 @@ WORDS = ("--size", "40", "--iterations", "9", "--device", "cpu")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and pipes")
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def line(self) -> str:
-        """The one line on standard error, without progress, the note on a small painting and on where it goes on."""
-        told = [
-            line for line in self.stderr.splitlines() if not any(word in line for word in ("scale ", "enlarged", "going on"))
-        ]
-        assert len(told) == 1, told
-        return told[0].removeprefix("impasto: ")
-
-
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder every test runs in: photo.png, 48x40, style.png, 40x48, another.png, and mask.png, half white."""
-    for seed, (name, height, width) in enumerate((("photo", 40, 48), ("style", 48, 40), ("another", 44, 44))):
-        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+def here(here: Path) -> Path:
+    """The folder every test runs in: also another.png, 44x44, and mask.png, half white."""
+    noise(here / "another.png", 44, 44, seed=3)
     mask = np.zeros((40, 48), np.uint8)
     mask[:, 20:] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def run(*words: object) -> Said:
-        code = main([str(word) for word in words])
-        return Said(code, *capsys.readouterr())
-
-    return run
+    Image.fromarray(mask).save(here / "mask.png")
+    return here
 
 
 @pytest.fixture
@@ -214,7 +187,7 @@ def test_the_state_is_as_large_as_said(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- the command line
 
 
-def test_resumed_is_the_same_picture_and_record(cli: Callable[..., Said], here: Path, often: None) -> None:
+def test_resumed_is_the_same_picture_and_record(cli: Cli, here: Path, often: None) -> None:
     words = ("photo.png", "style.png", "another.png", "--mask", "mask.png=starry-night", "--blend", 1, 2, *WORDS)
     assert cli(*words, "-o", "whole.png").code == 0
     for count in range(1, 10, 2):
@@ -227,7 +200,7 @@ def test_resumed_is_the_same_picture_and_record(cli: Callable[..., Said], here: 
         (here / OUT).unlink()
 
 
-def test_interrupted_twice(cli: Callable[..., Said], here: Path) -> None:
+def test_interrupted_twice(cli: Cli, here: Path) -> None:
     assert cli("photo.png", "style.png", *WORDS, "-o", "whole.png").code == 0
     with stop_after(2):
         assert cli("photo.png", "style.png", *WORDS, "-o", OUT).code == 130
@@ -245,7 +218,7 @@ def test_interrupted_twice(cli: Callable[..., Said], here: Path) -> None:
 
 
 def test_inputs_are_found_from_elsewhere_and_no_folder_is_in_the_picture(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = here / "private-folder"
     folder.mkdir()
@@ -259,9 +232,7 @@ def test_inputs_are_found_from_elsewhere_and_no_folder_is_in_the_picture(
     assert b"private-folder" not in data
 
 
-def test_what_was_begun_in_blocks_goes_on_in_blocks(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_begun_in_blocks_goes_on_in_blocks(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever memory is free by then; its history, in files, is in the state."""
     words = ("photo.png", "style.png", "--size", 181, "--iterations", 8, "--device", "cpu", "-o")
     with monkeypatch.context() as patch:
@@ -274,9 +245,7 @@ def test_what_was_begun_in_blocks_goes_on_in_blocks(
     assert same(OUT, "whole.png")
 
 
-def test_a_quick_picture_leaves_and_writes_no_state(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quick_picture_leaves_and_writes_no_state(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "write", None)
     assert cli("photo.png", "style.png", *WORDS, "-o", OUT).code == 0
     assert there(here) == {OUT}
@@ -304,7 +273,7 @@ def test_every_twenty_seconds_by_a_clock_that_nobody_sets(monkeypatch: pytest.Mo
         assert saved == times
 
 
-def test_previews_and_a_folder_of_frames_go_on(cli: Callable[..., Said], here: Path) -> None:
+def test_previews_and_a_folder_of_frames_go_on(cli: Cli, here: Path) -> None:
     words = ("photo.png", "style.png", *WORDS, "--preview", 2, "--frames")
     assert cli(*words, here / "all", "-o", "whole.png").code == 0
     with stop_after(5):
@@ -319,7 +288,7 @@ def test_previews_and_a_folder_of_frames_go_on(cli: Callable[..., Said], here: P
     }
 
 
-def test_a_film_is_not_begun_in_its_middle(cli: Callable[..., Said], here: Path) -> None:
+def test_a_film_is_not_begun_in_its_middle(cli: Cli, here: Path) -> None:
     with stop_after(5):
         cli("photo.png", "style.png", *WORDS, "--frames", "film.gif", "-o", OUT)
     film = (here / "film.gif").read_bytes()
@@ -329,7 +298,7 @@ def test_a_film_is_not_begun_in_its_middle(cli: Callable[..., Said], here: Path)
     assert (here / "film.gif").read_bytes() == film
 
 
-def test_info_says_how_far_it_is(cli: Callable[..., Said], here: Path, interrupted: None) -> None:
+def test_info_says_how_far_it_is(cli: Cli, here: Path, interrupted: None) -> None:
     told = r"out\.png: unfinished, 33% done in 0 s; `impasto resume out\.png` goes on with it\n"
     assert re.fullmatch(told, cli("info", LEFT).stdout)
     assert re.search(rf"interrupted at 33%\n(.*\n)+{told}", cli("info", OUT).stdout)
@@ -342,7 +311,7 @@ def test_info_says_how_far_it_is(cli: Callable[..., Said], here: Path, interrupt
 
 
 @pytest.fixture
-def interrupted(cli: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that was stopped after its third step."""
     with stop_after(3):
         assert cli("photo.png", "style.png", *WORDS, "-o", OUT).code == 130
@@ -353,12 +322,12 @@ def refused(said: Said, *words: str, code: int = 2) -> None:
     assert all(word in said.line for word in words), said.line
 
 
-def test_nothing_to_resume(cli: Callable[..., Said]) -> None:
+def test_nothing_to_resume(cli: Cli) -> None:
     refused(cli("resume", OUT), "out.png has no unfinished run", LEFT)
 
 
 @pytest.mark.parametrize("name", ["photo", "style"])
-def test_another_input_is_refused(cli: Callable[..., Said], here: Path, interrupted: None, name: str) -> None:
+def test_another_input_is_refused(cli: Cli, here: Path, interrupted: None, name: str) -> None:
     before = (here / LEFT).read_bytes()
     (here / "another.png").replace(here / f"{name}.png")
     refused(cli("resume", OUT), f"{name} ", f"{name}.png is not what it was")
@@ -367,15 +336,13 @@ def test_another_input_is_refused(cli: Callable[..., Said], here: Path, interrup
     assert (here / LEFT).read_bytes() == before
 
 
-def test_another_version_is_refused(
-    cli: Callable[..., Said], here: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_version_is_refused(cli: Cli, here: Path, interrupted: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.records.__version__", "0.0.7")
     refused(cli("resume", OUT), "cannot be gone on with: it was made with impasto", "0.0.7")
     assert there(here) == {OUT, LEFT}
 
 
-def test_another_encoder_is_refused(cli: Callable[..., Said], interrupted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_encoder_is_refused(cli: Cli, interrupted: None, monkeypatch: pytest.MonkeyPatch) -> None:
     real = encoders.build
 
     def another(*words: Any, **options: Any) -> Any:
@@ -387,7 +354,7 @@ def test_another_encoder_is_refused(cli: Callable[..., Said], interrupted: None,
     refused(cli("resume", OUT), "the encoder's weights are not those it was made with")
 
 
-def test_another_picture_under_its_name_is_kept(cli: Callable[..., Said], here: Path, interrupted: None) -> None:
+def test_another_picture_under_its_name_is_kept(cli: Cli, here: Path, interrupted: None) -> None:
     (here / OUT).write_bytes(b"precious")
     refused(cli("resume", OUT), "out.png exists; add --overwrite")
     assert (here / OUT).read_bytes() == b"precious"
@@ -395,7 +362,7 @@ def test_another_picture_under_its_name_is_kept(cli: Callable[..., Said], here: 
     assert there(here) == {OUT}
 
 
-def test_a_new_run_does_not_lose_an_unfinished_one(cli: Callable[..., Said], here: Path, interrupted: None) -> None:
+def test_a_new_run_does_not_lose_an_unfinished_one(cli: Cli, here: Path, interrupted: None) -> None:
     words = ("photo.png", "another.png", *WORDS, "-o", OUT)
     (here / OUT).unlink()
     refused(cli(*words), "unfinished run", "`impasto resume out.png` goes on with it", "--overwrite starts anew")
@@ -404,14 +371,14 @@ def test_a_new_run_does_not_lose_an_unfinished_one(cli: Callable[..., Said], her
     assert there(here) == {OUT}
 
 
-def test_a_bug_loses_nothing(cli: Callable[..., Said], here: Path) -> None:
+def test_a_bug_loses_nothing(cli: Cli, here: Path) -> None:
     with stop_after(4, lambda: 1 / 0), pytest.raises(ZeroDivisionError):
         cli("photo.png", "style.png", *WORDS, "-o", OUT)
     assert there(here) == {LEFT}
     assert cli("resume", OUT).code == 0
 
 
-def test_what_was_to_be_replaced_may_be(cli: Callable[..., Said], here: Path, often: None) -> None:
+def test_what_was_to_be_replaced_may_be(cli: Cli, here: Path, often: None) -> None:
     """Killed before its own picture is there: the old one is still what --overwrite was said of."""
     assert cli("photo.png", "style.png", *WORDS, "-o", "whole.png").code == 0
     (here / OUT).write_bytes(b"old")
@@ -423,7 +390,7 @@ def test_what_was_to_be_replaced_may_be(cli: Callable[..., Said], here: Path, of
 
 
 @pytest.mark.parametrize("kind", ["empty", "cut", "text", "other", "flipped", "card", "folder"])
-def test_a_damaged_state_is_one_line(cli: Callable[..., Said], here: Path, interrupted: None, kind: str) -> None:
+def test_a_damaged_state_is_one_line(cli: Cli, here: Path, interrupted: None, kind: str) -> None:
     file, data = here / LEFT, (here / LEFT).read_bytes()
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 1
@@ -458,7 +425,7 @@ def test_a_state_of_a_number_changed_is_damaged(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------------ alone
 
 
-def test_two_runs_on_one_output(cli: Callable[..., Said], here: Path) -> None:
+def test_two_runs_on_one_output(cli: Cli, here: Path) -> None:
     said: list[Said] = []
 
     def second() -> None:
@@ -472,14 +439,14 @@ def test_two_runs_on_one_output(cli: Callable[..., Said], here: Path) -> None:
     assert there(here) == {OUT, "other.png"}
 
 
-def test_a_running_one_is_not_resumed(cli: Callable[..., Said], here: Path, often: None) -> None:
+def test_a_running_one_is_not_resumed(cli: Cli, here: Path, often: None) -> None:
     said: list[Said] = []
     with stop_after(2, lambda: said.append(cli("resume", OUT))):
         assert cli("photo.png", "style.png", *WORDS, "-o", OUT).code == 0
     refused(said[0], "another run is writing out.png")
 
 
-def test_a_killed_runs_lock_and_scraps_are_no_obstacle(cli: Callable[..., Said], here: Path) -> None:
+def test_a_killed_runs_lock_and_scraps_are_no_obstacle(cli: Cli, here: Path) -> None:
     with states.alone(here / OUT):
         (lock,) = there(here)
         with pytest.raises(OutputError, match="another run"), states.alone(here / "." / OUT):
@@ -493,7 +460,7 @@ def test_a_killed_runs_lock_and_scraps_are_no_obstacle(cli: Callable[..., Said],
     assert there(here) == {OUT, mine.name}
 
 
-def test_names_as_long_as_can_be(cli: Callable[..., Said], here: Path) -> None:
+def test_names_as_long_as_can_be(cli: Cli, here: Path) -> None:
     name = "é" * 120 + ".png"
     with stop_after(2):
         assert cli("photo.png", "style.png", *WORDS, "-o", name).code == 130
@@ -509,7 +476,7 @@ def no_space(*_: object) -> None:
 
 
 def test_a_full_disk_keeps_the_last_state_and_says_so_once(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch, often: None
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, often: None
 ) -> None:
     assert cli("photo.png", "style.png", *WORDS, "-o", "whole.png").code == 0
     real, kept = os.fsync, []
@@ -534,9 +501,7 @@ def test_a_full_disk_keeps_the_last_state_and_says_so_once(
     assert same(OUT, "whole.png")
 
 
-def test_a_disk_that_was_always_full(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch, often: None
-) -> None:
+def test_a_disk_that_was_always_full(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, often: None) -> None:
     monkeypatch.setattr(os, "fsync", no_space)
     said = cli("photo.png", "style.png", *WORDS, "-o", OUT)
     assert said.code == 1
@@ -553,9 +518,7 @@ def test_a_disk_that_was_always_full(
     ("number", "code", "word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by a signal"), (signal.SIGHUP, 129, "interrupted when")],
 )
-def test_signals_leave_what_to_go_on_from(
-    cli: Callable[..., Said], here: Path, number: signal.Signals, code: int, word: str
-) -> None:
+def test_signals_leave_what_to_go_on_from(cli: Cli, here: Path, number: signal.Signals, code: int, word: str) -> None:
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with stop_after(3, lambda: os.kill(os.getpid(), number)):
         said = cli("photo.png", "style.png", *WORDS, "-o", OUT)
@@ -569,7 +532,7 @@ def test_signals_leave_what_to_go_on_from(
 
 
 @posix
-def test_nohup_is_respected(cli: Callable[..., Said]) -> None:
+def test_nohup_is_respected(cli: Cli) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop_after(3, lambda: os.kill(os.getpid(), signal.SIGHUP)):
@@ -661,7 +624,7 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 
 @posix
-def test_killed_three_times_and_then_the_very_same(cli: Callable[..., Said], here: Path) -> None:
+def test_killed_three_times_and_then_the_very_same(cli: Cli, here: Path) -> None:
     words = ("photo.png", "style.png", "--size", 64, "--iterations", 30, "--device", "cpu", "-q", "-o")
     assert cli(*words, "whole.png").code == 0
     command: tuple[object, ...] = (*words, OUT)
@@ -704,9 +667,7 @@ def steps_in(file: Path) -> int:
     return told.step
 
 
-def test_killed_between_the_picture_and_the_end(
-    cli: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch, often: None
-) -> None:
+def test_killed_between_the_picture_and_the_end(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, often: None) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(keeping.Keeper, "remove", lambda self: None if self.run.last is None else 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -16,7 +16,7 @@ from training import teachers
 
 TINY = [
     "--widths",
-    "4,4/6,6/8,8/8,8/8,8",
+    "4,4/6,6/8,8,8/8,8/8,8",
     "--batch",
     "4",
     "--crop",

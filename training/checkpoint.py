@@ -113,7 +113,7 @@ def read_student(file: Path) -> Student:
         if has != expected:
             raise WeightsFileError(f"{printable(file)} is not lite: {name} has shape {has}, expected {expected}")
     student = Student(shape)
-    student.take(tensors)
+    student.load_state_dict(tensors)
     return student.requires_grad_(False)
 
 

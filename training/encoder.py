@@ -31,6 +31,7 @@ from impasto.cli.console import INTERRUPTED, seconds
 from impasto.devices import choose
 from impasto.errors import DivergenceError, ImpastoError, OptionError, OutputError, RunError, SaveError
 from impasto.files import printable
+from impasto.weights.networks import LITE_NAME
 from training import checkpoint as checkpoints
 from training import evaluation
 from training.config import Config
@@ -96,7 +97,7 @@ def train(
     output: Path
         The checkpoint. Losses go beside it, as JSON lines and as a plot.
     start: Path
-        A checkpoint or lite.safetensors to begin with; layers of other shapes start as without this.
+        A checkpoint or lite.safetensors to begin with; layers that it has not start as without this.
     save_every: float
         Seconds between checkpoints.
     workers: int
@@ -110,10 +111,10 @@ def train(
     pictures = _gather(photos, paintings, config.held_out)
     source = _source(pictures, machine)
     teacher = _teacher(teachers, vgg19, pictures)
-    if kept and (other := kept.difference(config, pictures.digest, teacher.digest)):
-        raise OutputError(f"{printable(output)} is a checkpoint of another run: {other}; name another -o, or ask for the same")
-    tensors = checkpoints.read_student(start).state_dict() if start and not kept else None
-    trainer = Trainer(config, teacher, source, pictures.digest, machine, kept, tensors)
+    if kept and (why := kept.difference(config, pictures.digest, teacher.digest)):
+        raise OutputError(f"{printable(output)} is a checkpoint of another run: {why}; name another -o, or ask for the same")
+    other = checkpoints.read_student(start) if start and not kept else None
+    trainer = Trainer(config, teacher, source, pictures.digest, machine, kept, other)
     _introduce(trainer, pictures, resumed=bool(kept), start=start)
     return _follow(trainer, output, save_every)
 
@@ -137,8 +138,8 @@ def _resumable(output: Path, config: Config) -> checkpoints.Checkpoint | None:
         files.check(output, (output.suffix.lower(),))
         return None
     kept = checkpoints.load(output)
-    if other := config.difference(kept.config):
-        raise OutputError(f"{printable(output)} is a checkpoint of another run: {other}; name another -o, or ask for the same")
+    if why := config.difference(kept.config):
+        raise OutputError(f"{printable(output)} is a checkpoint of another run: {why}; name another -o, or ask for the same")
     return kept
 
 
@@ -189,10 +190,11 @@ def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Pa
     if resumed:
         say(f"going on after step {trainer.step}")
     elif start:
-        unfit = trainer.unfit
-        say(f"starting from {printable(start)}" + (f"; these do not fit and start anew: {', '.join(unfit)}" if unfit else ""))
+        say(f"starting from {printable(start)}")
+        if trainer.unfit:
+            say(f"these layers are not in it and start as without it: {', '.join(trainer.unfit)}")
         if trainer.revived:
-            say(f"{trainer.revived} channels were silent and start anew")
+            say(f"{trainer.revived} channels were silent, or not there, and start anew")
 
 
 def _costs(shape: Shape) -> str:
@@ -396,7 +398,7 @@ def export(
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    name: str = "impasto lite 3",
+    name: str = LITE_NAME,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write a checkpoint's moving average as fp16 safetensors, the same bytes every time.

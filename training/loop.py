@@ -17,12 +17,13 @@ from training.config import MEASURED, TAPS, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_losses, total
 from training.pool import Pool
-from training.start import balance, revive, settle
+from training.start import balance, refit, revive, settle
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
 
 UNTIMED = 5  # steps at the start that tell nothing about the pace: memory is found, kernels are chosen
 SETTLED_ON = 32  # crops that the first weights are scaled by
+REFITTED_ON = 256  # crops that give more positions than a convolution has inputs
 NO_STEP = 2**40  # a step that no run comes to
 
 
@@ -85,7 +86,7 @@ def share_of_rate(parameter: Tensor, fan_in: int) -> float:
 class Trainer:
     """A student, its teacher, its optimiser and where in the run they are.
 
-    checkpoint: to go on from; start: tensors to begin with instead of chance, as far as they fit.
+    checkpoint: to go on from; start: a network to begin with instead of chance, as far as it fits.
     """
 
     def __init__(
@@ -96,17 +97,17 @@ class Trainer:
         pictures: str,
         machine: Machine,
         checkpoint: Checkpoint | None = None,
-        start: Mapping[str, Tensor] | None = None,
+        start: Student | None = None,
     ) -> None:
         self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
         self.student = Student(Shape.of(config), config.seed)
-        self.unfit, self.revived = self.student.take(start) if start else [], 0
+        self.unfit, self.revived = list[str](), 0
         if checkpoint:
             self.student.load_state_dict(dict(checkpoint.groups["student"]))
         self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(machine.device)
         if not checkpoint:
-            self._settle(known=start is not None)
+            self._settle(start)
         self.step = checkpoint.step if checkpoint else 0
         self.total = checkpoint.total if checkpoint else config.steps
         self.parameters = dict(self.student.named_parameters())
@@ -118,18 +119,24 @@ class Trainer:
         self.fast_trunk: Any = torch.compile(self.student.trunk) if machine.compiled else self.student.trunk
         self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
 
-    def _settle(self, *, known: bool) -> None:
-        """First weights from the first crops, for all layers, or if some are known for the rest."""
-        layers = {name.partition(".")[0] for name in (self.unfit if known else self.student.state_dict())}
-        if layers:
-            settle(self.student, image := self._first_crops(), self.teacher(image), layers)
-        if known:
-            self.revived = revive(self.student, self._first_crops(), self.config.seed)
-            balance(self.student, self._first_crops())
+    def _settle(self, start: Student | None) -> None:
+        """First weights from the first crops, for all layers, or where another network is started from for the rest."""
+        image = self._first_crops(SETTLED_ON)
+        if start is None:
+            settle(self.student, image, self.teacher(image), dict(self.student.named_children()))
+            return
+        start = start.to(self.machine.device)
+        self.unfit, moved = self.student.take(start)
+        if moved:
+            refit(self.student, start, self._first_crops(REFITTED_ON), moved)
+        if self.unfit:
+            settle(self.student, image, self.teacher(image), self.unfit)
+        self.revived = revive(self.student, image, self.config.seed)
+        balance(self.student, image)
 
-    def _first_crops(self) -> Tensor:
+    def _first_crops(self, count: int) -> Tensor:
         """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""
-        first = plan(self.config.model_copy(update={"batch": SETTLED_ON}), self.source.counts, NO_STEP)
+        first = plan(self.config.model_copy(update={"batch": count}), self.source.counts, NO_STEP)
         crops, others = self.source.cut(first, self.config.crop)
         return augment(first, crops.to(self.machine.device), others.to(self.machine.device))
 

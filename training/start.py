@@ -11,6 +11,7 @@ from torch.nn import functional
 from training.student import Student
 
 RIDGE = 0.1  # of the mean energy of what a head reads
+SLIGHT = 0.01  # the same where many more positions than inputs are seen
 LEAST = 0.05  # of the mean size of a layer's channels: rarer ones are not made larger than this allows
 WHITE = 1e-2  # of the mean energy of 3x3 patches: fainter frequencies are not raised further
 
@@ -60,16 +61,34 @@ def _whiten(layer: nn.Conv2d, image: Tensor) -> None:
     layer.weight.copy_((layer.weight.flatten(1).double() @ white.T).reshape(layer.weight.shape))
 
 
-def _solve(head: nn.Conv2d, x: Tensor, T: Tensor) -> None:
-    """Set a 1x1 head to the ridge regression of T, BxKxhxw, on x, BxCxhxw."""
+def _solve(layer: nn.Conv2d, x: Tensor, T: Tensor, strength: float = RIDGE) -> None:
+    """Set a layer to the ridge regression of T, BxKxhxw, on x, BxCxhxw: what each of its responses is made of."""
     rows, wanted = (a.permute(0, 2, 3, 1).flatten(0, 2).double() for a in (x, T))
     centre, mean = rows.mean(0), wanted.mean(0)
     products = (rows - centre).T @ (rows - centre)
-    ridge = RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=products.dtype, device=products.device)
+    ridge = strength * products.diagonal().mean() * torch.eye(len(products), dtype=products.dtype, device=products.device)
     weight = torch.linalg.solve(products + ridge, (rows - centre).T @ (wanted - mean)).T
-    head.weight.copy_(weight[:, :, None, None])
-    if head.bias is not None:
-        head.bias.copy_(mean - weight @ centre)
+    layer.weight.copy_(weight.reshape(layer.weight.shape))
+    if layer.bias is not None:
+        layer.bias.copy_(mean - weight @ centre)
+
+
+@torch.no_grad()
+def refit(student: Student, other: Student, image: Tensor, layers: Sequence[str]) -> None:
+    """Solve for convolutions that read another one than in the network started from, so that they respond as they do there.
+
+    image: Bx3xHxW, 0..1; layers: "conv5_1", ..., in order. With a convolution left out, the next is the ridge regression of its old
+    responses on the patches that it sees now.
+    """
+    for name in layers:
+        layer, (x, _), (_, wanted) = student.get_submodule(name), _around(student, name, image), _around(other, name, image)
+        if isinstance(layer, nn.Conv2d):
+            patches = functional.unfold(x, 3).reshape(len(x), -1, *wanted.shape[2:])  # Bx9Cxhxw
+            known = nn.Conv2d(patches.shape[1], min(wanted.shape[1], layer.out_channels), 1).to(x.device)
+            _solve(known, patches, wanted[:, : known.out_channels], SLIGHT)
+            for part, values in known.named_parameters():
+                target = layer.get_parameter(part)[: known.out_channels]
+                target.copy_(values.reshape(target.shape))
 
 
 @torch.no_grad()
@@ -89,8 +108,8 @@ def revive(student: Student, image: Tensor, seed: int = 0) -> int:
             _scale(fresh, fresh(x))
             for part, values in fresh.named_parameters():
                 layer.get_parameter(part)[silent] = values
-            for reader, first in student.shape.readers(name):
-                student.get_submodule(reader).get_parameter("weight")[:, first + silent] = 0
+            for reader, inputs in student.shape.readers(name):
+                student.get_submodule(reader).get_parameter("weight")[:, inputs][:, silent] = 0
         found += len(silent)
     return found
 
@@ -112,8 +131,8 @@ def balance(student: Student, image: Tensor) -> None:
         for part in ("weight", "bias"):
             tensor = layer.get_parameter(part)
             tensor.div_(size.reshape(-1, *[1] * (tensor.dim() - 1)))
-        for reader, first in student.shape.readers(name):
-            student.get_submodule(reader).get_parameter("weight")[:, first : first + len(size)].mul_(size[:, None, None])
+        for reader, inputs in student.shape.readers(name):
+            student.get_submodule(reader).get_parameter("weight")[:, inputs].mul_(size[:, None, None])
 
 
 def _fresh(inputs: int, outputs: int, generator: torch.Generator) -> nn.Conv2d:

@@ -28,7 +28,7 @@ class Shape:
     """
 
     widths: tuple[tuple[int, ...], ...]
-    heads_at: tuple[int, ...] = (1, 2, 2, 2, 2)
+    heads_at: tuple[int, ...] = (1, 2, 3, 2, 2)
     dense_heads: bool = True
     residual: bool = False
 
@@ -69,13 +69,25 @@ class Shape:
             for block, (row, at, seen) in enumerate(zip(self.widths, self.heads_at, CHANNELS, strict=True), start=1)
         }
 
-    def readers(self, name: str) -> list[tuple[str, int]]:
-        """Which layers read a convolution's features, and the first of the channels of theirs that these are."""
-        names, block, number = list(self.convolutions()), int(name[len("conv")]), int(name.partition("_")[2])
-        follower, row, at = names[names.index(name) + 1 :][:1], self.widths[block - 1], self.heads_at[block - 1]
-        read = number <= at if self.dense_heads else number == at
-        head = [(f"head{block}_1", sum(row[: number - 1]) if self.dense_heads else 0)] if read else []
-        return [(other, 0) for other in follower] + head
+    def sources(self, name: str) -> dict[str, slice]:
+        """What a layer reads: the convolutions, in order, and which of its inputs each is. Empty for the first, which sees pixels."""
+        names, block = list(self.convolutions()), int(name[len("conv")])
+        if name in names:
+            read = names[: names.index(name)][-1:]
+        else:
+            at = self.heads_at[block - 1]
+            read = [f"conv{block}_{i}" for i in range(1 if self.dense_heads else at, at + 1)]
+        found, first = {}, 0
+        for source in read:
+            width = self.convolutions()[source][1]
+            found[source] = slice(first, first + width)
+            first += width
+        return found
+
+    def readers(self, name: str) -> list[tuple[str, slice]]:
+        """Which layers read a convolution's features, and which of their inputs these are."""
+        layers = [*self.convolutions(), *self.heads()]
+        return [(layer, self.sources(layer)[name]) for layer in layers if name in self.sources(layer)]
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by name: `conv1_1.weight`, ..., `head5_1.bias`."""
@@ -166,23 +178,41 @@ class Student(nn.Module):
         y: Tensor = self.get_submodule(name)(functional.pad(x, (1, 1, 1, 1), mode="replicate"))
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
-    def take(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Start from another network's tensors, as far as they fit. Returns the names of those that did not, of either.
+    @torch.no_grad()
+    def take(self, other: Student) -> tuple[list[str], list[str]]:
+        """Start from another network. Returns the layers it has not, which keep their chance weights, and those that read others there.
 
-        A head that reads more than the other's does fits: what it reads beyond that has no weight yet, so that it says the same.
+        What both have is the same: channels, and what is read of them. Channels that the other has not are 0, and so is what reads
+        them. So a network with wider convolutions or with heads that read more says the same.
         """
-        own = self.state_dict()
-        grown = {name: _with_more_inputs(tensor, own[name]) for name, tensor in tensors.items() if name in own}
-        fitting = {name: tensor for name, tensor in grown.items() if own[name].shape == tensor.shape}
-        self.load_state_dict(fitting, strict=False)
-        return sorted((own.keys() | tensors.keys()) - fitting.keys())
+        theirs = dict(other.named_children())
+        moved = []
+        for name, layer in self.named_children():
+            if name in theirs:
+                _copy(theirs[name], layer, _shared(other.shape.sources(name), self.shape.sources(name)))
+                if name in self.shape.convolutions() and [*self.shape.sources(name)] != [*other.shape.sources(name)]:
+                    moved.append(name)
+        return [name for name, _ in self.named_children() if name not in theirs], moved
 
 
-def _with_more_inputs(weight: Tensor, wanted: Tensor) -> Tensor:
-    """A 1x1 convolution's weights, KxCx1x1, with zeros for further channels, as many as `wanted` has; anything else as float32."""
-    if weight.dim() != 4 or weight.shape[2:] != (1, 1) or wanted.dim() != 4:
-        return weight.float()
-    return functional.pad(weight.float(), (0, 0, 0, 0, 0, max(0, wanted.shape[1] - weight.shape[1])))
+def _shared(theirs: Mapping[str, slice], mine: Mapping[str, slice]) -> list[tuple[slice, slice]]:
+    """Which inputs of two layers are the same convolution's; all, if both see pixels."""
+    if not mine:
+        return [(slice(None), slice(None))]
+    pairs = [(theirs[name], mine[name]) for name in mine if name in theirs]
+    widths = [min(a.stop - a.start, b.stop - b.start) for a, b in pairs]
+    return [(slice(a.start, a.start + n), slice(b.start, b.start + n)) for (a, b), n in zip(pairs, widths, strict=True)]
+
+
+def _copy(theirs: nn.Module, mine: nn.Module, shared: Sequence[tuple[slice, slice]]) -> None:
+    """The channels that both layers have, and of their inputs those that are shared; 0 for the rest."""
+    weight, bias = mine.get_parameter("weight"), mine.get_parameter("bias")
+    kept = slice(min(len(bias), len(theirs.get_parameter("bias"))))
+    weight.zero_()
+    bias.zero_()
+    bias[kept] = theirs.get_parameter("bias")[kept]
+    for a, b in shared:
+        weight[kept, b] = theirs.get_parameter("weight")[kept, a]
 
 
 def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:

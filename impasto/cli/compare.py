@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".htm")
 WIDE = 200  # characters
-COLUMNS = ("content", "style_mean", "moments", "structure", "palette", "grain", "seconds")
+COLUMNS = ("content", "style_mean", "moments", "structure", "palette", "grain", "weave", "seconds")
 
 
 def compare(

@@ -14,9 +14,11 @@ from impasto.report.metrics import (
     measure,
     moments_distance,
     palette_distance,
+    straight_share,
     structure,
     style_distances,
     to_lab,
+    weave,
 )
 from impasto.report.page import render
 
@@ -36,7 +38,9 @@ __all__ = [
     "moments_distance",
     "palette_distance",
     "render",
+    "straight_share",
     "structure",
     "style_distances",
     "to_lab",
+    "weave",
 ]

@@ -211,6 +211,14 @@ AFTER_TAPS = (
         scale="signed",
     ),
     Measure(
+        "Weave",
+        "How much more of its very finest detail runs straight up or across than in photograph and painting, like the threads of a"
+        " canvas or the grid of a network: 0 or less is good.",
+        lambda result: result.measures.weave,
+        rank=lambda value: value,
+        scale="signed",
+    ),
+    Measure(
         "Seconds",
         "How long impasto took, where the file tells: fewer is faster, but neither machine nor size need be the same.",
         lambda result: result.seconds,

@@ -131,8 +131,6 @@ def _lite(raw: Raw, asked: str | None) -> VGGWeights:
     if asked not in (None, raw.network):
         raise WeightsFileError(f"holds {title(raw.network or 'another network')}; {title(str(asked))} was expected")
     found = {name: array.shape for name, array in raw.arrays.items()}
-    if "conv5_1.bias" in found and "conv5_2.bias" not in found:
-        raise WeightsFileError("is lite 1, which older versions came with; this one reads lite 3")
     expected = lite_shapes(found)
     for name, shape in expected.items():
         if found.get(name) != shape:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from impasto.errors import UsageError, WeightsFileError
 from impasto.weights.canonical import CAFFE, Convention, Raw, canonical
-from impasto.weights.networks import LITE, LITE_ARCHITECTURE, VGGWeights
+from impasto.weights.networks import LITE, LITE_ARCHITECTURE, LITE_NAME, OLDER_LITES, VGGWeights
 
 if TYPE_CHECKING:
     import h5py
@@ -301,7 +301,9 @@ def _read_safetensors(file: Path) -> Raw:
 
 
 def _check_architecture(metadata: Mapping[str, str]) -> None:
-    """Raise WeightsFileError for a lite trained with other heads, which its tensors alone might not show."""
+    """Raise WeightsFileError for an older lite, and for one with other heads, which its tensors alone might not show."""
+    if (name := metadata.get("name")) in OLDER_LITES:
+        raise WeightsFileError(f"is {name}, which older versions came with; this one reads {LITE_NAME}")
     try:
         stated = json.loads(metadata.get("architecture", "{}"))
         other = {key: stated[key] for key, ours in LITE_ARCHITECTURE.items() if stated.get(key, ours) != ours}

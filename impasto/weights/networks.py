@@ -21,10 +21,16 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-LITE_DEPTHS = (2, 2, 4, 4, 2)
+LITE_NAME = "impasto lite 4"
+"""What its file is called in its metadata. Whatever begins as this does without its number is read as lite's."""
+
+OLDER_LITES = ("impasto lite 1", "impasto lite 2", "impasto lite 3")
+"""What older versions came with; their taps are not the same."""
+
+LITE_DEPTHS = (2, 2, 3, 3, 2)
 """Convolutions in each of its five blocks."""
 
-LITE_HEADS = (1, 2, 2, 2, 2)
+LITE_HEADS = (1, 2, 3, 2, 2)
 """After how many convolutions of a block its head is; it reads what all of them give."""
 
 LITE_ARCHITECTURE = {"heads_at": list(LITE_HEADS), "dense_heads": True, "residual": False}

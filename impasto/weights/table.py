@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from impasto.errors import UnknownNameError
-from impasto.weights.networks import title
+from impasto.weights.networks import LITE_NAME, title
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _OXFORD = "VGG-{layers}, Simonyan & Zisserman (arXiv:1409.1556), Visual Geometry Group, University of Oxford; Keras conversion"
@@ -63,10 +63,10 @@ _ENTRIES = (
         network="lite",
         file="lite.safetensors",
         url=None,
-        digest="sha256:104d02f1f12f8e527b3ada4004aa84438d186ebdfdee1b76b9746ee4f6e7c9b9",
-        bytes=3950960,
+        digest="sha256:478f549913d6a30b8c1f0cd57e70c2793d1661eb8f9503d5a95c2f1fb3a7156b",
+        bytes=3545224,
         licence="Apache-2.0",
-        origin="impasto lite 3, learned from VGG-19 (Oxford VGG) and Collaborative Distillation (Wang et al., CVPR 2020)",
+        origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG) and Collaborative Distillation (Wang et al., CVPR 2020)",
         terms="Use and share freely, keeping the licence and the notices.",
     ),
     _keras("vgg16", "6d6bbae143d832006294945121d1f1fc", 58889256),

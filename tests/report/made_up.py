@@ -48,7 +48,7 @@ def result(
     **measures: float,
 ) -> Result:
     """A result; what is not given of its measures is drawn with `seed`."""
-    drawn = np.random.default_rng(seed).uniform(0.01, 1, 12).tolist()
+    drawn = np.random.default_rng(seed).uniform(0.01, 1, 13).tolist()
     found = Measures(
         judge="lite",
         content=drawn[0],
@@ -58,6 +58,7 @@ def result(
         structure=drawn[8],
         palette=drawn[9],
         grain=drawn[10] - 0.5,
+        weave=drawn[11] - 0.5,
     )
     height, width = pixels.shape[-2:]
     candidate = Candidate(name, pixels, part or photo, part is None, (height, width), settings, notes)

@@ -35,9 +35,11 @@ from impasto.report import (
     measure,
     moments_distance,
     palette_distance,
+    straight_share,
     structure,
     style_distances,
     to_lab,
+    weave,
 )
 from impasto.report.metrics import luma
 
@@ -122,7 +124,7 @@ def test_a_picture_beside_itself(judge: Encoder) -> None:
     found = measure(PHOTO, PHOTO, PHOTO, judge, content_tap="relu4_1", style_taps=TAPS)
     assert found.judge == "lite"
     assert found.style == dict.fromkeys(TAPS, 0.0)
-    assert (found.content, found.style_mean, found.moments, found.palette, found.grain) == (0, 0, 0, 0, 0)
+    assert (found.content, found.style_mean, found.moments, found.palette, found.grain, found.weave) == (0,) * 6
     assert found.structure == pytest.approx(1, abs=1e-12)
 
 
@@ -343,6 +345,54 @@ def test_fine_share_of_plain_checkered_and_smooth() -> None:
     assert grain(checkered, wave) == -grain(wave, checkered)
 
 
+# ------------------------------------------------------------------------------------------------------------------- weave
+
+
+def waves(degrees: float, cycles: float, size: tuple[int, int] = (96, 120)) -> Tensor:
+    """So many cycles a pixel; at 0 degrees they are upright."""
+    down, right = np.indices(size)
+    phase = 2 * np.pi * cycles * (right * np.cos(np.radians(degrees)) + down * np.sin(np.radians(degrees)))
+    return torch.from_numpy(0.5 + 0.4 * np.cos(phase)).float().expand(1, 3, *size)
+
+
+@pytest.mark.parametrize(("degrees", "share"), [(0, 1), (5, 1), (20, 0), (45, 0), (70, 0), (86, 1), (90, 1), (93, 1), (135, 0)])
+def test_straight_share_is_by_direction(degrees: float, share: float) -> None:
+    assert straight_share(waves(degrees, 1 / 3)) == pytest.approx(share, abs=0.02)
+
+
+def test_straight_share_looks_at_the_finest_detail_only() -> None:
+    both = 0.5 * waves(0, 1 / 12) + 0.5 * waves(45, 1 / 3)
+    assert straight_share(both) == pytest.approx(0, abs=0.02)
+    assert straight_share(random(200, 200, 0)) == pytest.approx(2 / 9, abs=0.02)
+    for smooth in (plain(31, 8, 0.3), plain(1, 1), waves(0, 1 / 30)):
+        assert straight_share(smooth) == pytest.approx(2 / 9, abs=0.05)
+
+
+def test_straight_share_against_slow_numpy() -> None:
+    picture = tensor(CAT[:24, :31])
+    x = luma(picture)[0, 0].numpy()
+    x = (x - x.mean()) * np.outer(np.hanning(26)[1:-1], np.hanning(33)[1:-1])
+    near = fine = 0.0
+    for j in range(-12, 12):
+        for i in range(-15, 16):
+            wave = np.exp(-2j * np.pi * (j * np.arange(24)[:, None] / 24 + i * np.arange(31) / 31))
+            energy, radius, angle = (
+                abs((x * wave).sum()) ** 2,
+                math.hypot(j / 24, i / 31),
+                math.degrees(math.atan2(j / 24, i / 31)),
+            )
+            if 0.25 <= radius <= 0.5:
+                fine += energy
+                near += energy * (abs((angle + 45) % 90 - 45) <= 10)
+    assert straight_share(picture) == pytest.approx(near / fine, rel=0.01)
+
+
+def test_weave_is_beyond_both_pictures() -> None:
+    lines, slanted = waves(0, 1 / 3), waves(45, 1 / 3)
+    assert weave(lines, slanted, slanted) > 0.9 > 0.02 > abs(weave(lines, lines, slanted))
+    assert weave(slanted, slanted, lines) < -0.9
+
+
 # ------------------------------------------------------------------------------------------------------------------ measure
 
 
@@ -358,6 +408,7 @@ def test_measure_is_its_parts_at_the_results_size(judge: Encoder) -> None:
     assert found.structure == structure(result, photo)
     assert found.palette == palette_distance(result, painting)
     assert found.grain == grain(result, painting)
+    assert found.weave == weave(result, photo, painting)
 
 
 def test_measure_twice_in_any_order_is_the_same_and_changes_nothing(judge: Encoder) -> None:

@@ -231,9 +231,8 @@ def test_every_number_is_there_in_full_and_in_short() -> None:
         assert [value for value in numbers(settings) if str(value) not in page.texts["dd"]] == []
         assert [value for value in numbers(one_result) if value not in shown] == []
     assert "at {}\xa0×\xa0{} pixels".format(*found["size"]) in page.text
-    assert page.texts["data"] == [
-        digits(value, signed=value in {one.measures.grain for one in compared.results}) for value in shown
-    ]
+    signed = {value for one in compared.results for value in (one.measures.grain, one.measures.weave)}
+    assert page.texts["data"] == [digits(value, signed=value in signed) for value in shown]
 
 
 def rows(compared: Comparison) -> dict[str, list[bool]]:
@@ -248,7 +247,7 @@ def rows(compared: Comparison) -> dict[str, list[bool]]:
 
 def measured(name: str, value: float, *, structure: float, grain: float, seconds: float | None = None) -> Result:
     base = result(name, ramp(), settings=None if seconds is None else {"seconds": seconds})
-    found = Measures("lite", value, {f"relu{n}_1": value for n in range(1, 6)}, value, value, structure, value, grain)
+    found = Measures("lite", value, {f"relu{n}_1": value for n in range(1, 6)}, value, value, structure, value, grain, value)
     return Result(base.candidate, found, same_network=False)
 
 
@@ -257,7 +256,7 @@ def test_the_best_of_each_row_is_marked() -> None:
     high = measured("high", 0.9, structure=0.8, grain=0.1)
     middle = measured("middle", 0.5, structure=0.5, grain=0.2, seconds=4)
     marks = rows(comparison(low, high, middle))
-    for title in ("Content", "Style", "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1", "Moments", "Palette"):
+    for title in ("Content", "Style", "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1", "Moments", "Palette", "Weave"):
         assert marks.pop(title) == [True, False, False], title
     assert marks == {"Structure": [False, True, False], "Grain": [False, True, False], "Seconds": [False, False, True]}
 
@@ -274,8 +273,8 @@ def test_no_mark_where_there_is_nothing_to_choose() -> None:
 def test_numbers_that_are_none_win_nothing() -> None:
     broken = measured("a", float("nan"), structure=float("nan"), grain=float("nan"))
     page = render(comparison(broken, measured("b", 0.2, structure=0.1, grain=0.4), measured("c", 0.3, structure=0, grain=0.5)))
-    assert page.count("not a number") == 11
-    assert page.count('<b class="mark">') == 12  # and the word of explanation
+    assert page.count("not a number") == 12
+    assert page.count('<b class="mark">') == 13  # and the word of explanation
 
 
 @pytest.mark.parametrize(
@@ -307,8 +306,8 @@ def test_bars_are_as_long_as_their_numbers_say() -> None:
         [float(side) for side in re.findall(r"[\d.]+", bar)[:2]] for bar in re.findall(r'<rect x="[\d.]+" width="[\d.]+"', page)
     ]
     assert bars[:2] == [[0, 25], [0, 100]]  # content
-    assert bars[-6:-4] == [[0, 25], [0, 0]]  # structure, on its own scale
-    assert bars[-2:] == [[0, 50], [50, 25]]  # grain, from the middle
+    assert bars[-8:-6] == [[0, 25], [0, 0]]  # structure, on its own scale
+    assert bars[-4:-2] == [[0, 50], [50, 25]]  # grain, from the middle
 
 
 def test_captions_tell_who_made_what() -> None:

@@ -20,7 +20,9 @@ from training_world import TINY, World, jpeg, write_tar
 
 from training import checkpoint as checkpoints
 from training import encoder, teachers
+from training.data import Picture
 from training.encoder import main
+from training.evaluation import prepared
 from training.loop import Trainer
 from training.student import Student
 
@@ -126,7 +128,7 @@ def test_minutes_become_steps_that_are_kept(world: World, tmp_path: Path, monkey
 
 
 def test_every_option_of_the_architecture_and_the_loss_trains(world: World, tmp_path: Path) -> None:
-    more = ["--residual", "--dense-heads", "--heads-at", "2", "1", "2", "2", "1", "--per-channel", "--precision", "fp32"]
+    more = ["--residual", "--dense-heads", "--heads-at", "2", "1", "2", "2", "2", "--per-channel", "--precision", "fp32"]
     rates = ["--gradient-matching", "--gradient-rate", "1", "--mix-rate", "0.4", "--noise-rate", "0.3", "--blank-rate", "0.3"]
     tensors = trained(world, output := tmp_path / "run.ckpt", "--steps", "3", "--workers", "0", *more, *rates)
     assert tensors["student/head3_1.weight"].shape == (256, 16, 1, 1)
@@ -134,23 +136,22 @@ def test_every_option_of_the_architecture_and_the_loss_trains(world: World, tmp_
     assert main(["export", str(output), "-o", str(tmp_path / "net.safetensors")]) == 0
     read = checkpoints.read_student(tmp_path / "net.safetensors")
     assert read.shape.dense_heads
-    assert read.shape.heads_at == (2, 1, 2, 2, 1)
+    assert read.shape.heads_at == (2, 1, 2, 2, 2)
 
 
 def test_start_takes_what_fits(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "run.ckpt"
     assert main([*words(world, output, "--steps", "1", "--rate", "1e-9"), "--start", str(whole)]) == 0
-    before, image = checkpoints.read_student(whole), torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before, image = checkpoints.read_student(whole), prepared(Picture("x", jpeg(0, (32, 32))))
     after = Student(before.shape)
     tensors = load_file(output)
     after.load_state_dict({name: tensors[f"student/{name}"] for name in after.state_dict()})
-    for mine, theirs in zip(
-        after(image), before(image), strict=True
-    ):  # silent channels begun anew, scales balanced: it says the same
+    # channels that are silent in pictures begun anew, scales balanced: it says the same
+    for mine, theirs in zip(after(image), before(image), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
-    wider = ["--widths", "4,4/6,6/8,8/8,8/8,9", "--steps", "1"]
+    wider = ["--widths", "4,4/6,6/8,8,8/8,8/8,8,8", "--heads-at", "1", "2", "3", "2", "3", "--steps", "1"]
     assert main([*words(world, tmp_path / "wider.ckpt", *wider), "--start", str(whole)]) == 0
-    assert "do not fit and start anew: conv5_2.bias, conv5_2.weight" in capfd.readouterr().err
+    assert "these layers are not in it and start as without it: conv5_3" in capfd.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------- bad input
@@ -228,7 +229,7 @@ def test_checkpoint_of_another_run(world: World, whole: Path, tmp_path: Path, ca
     said = refused(capfd, words(world, whole, "--steps", "30", "--clip", "3"), 2)
     assert said.startswith(f"{whole} is a checkpoint of another run: --clip is 5.0 there and 3.0 here")
     assert "--steps is 30 there and 31 here" in refused(capfd, words(world, whole, "--steps", "31"), 2)
-    assert "--widths is 4,4/6,6/8,8/8,8/8,8 there" in refused(capfd, [*world.sources, "-o", str(whole)], 2)
+    assert "--widths is 4,4/6,6/8,8,8/8,8/8,8 there" in refused(capfd, [*world.sources, "-o", str(whole)], 2)
     (tmp_path / "photos").mkdir()
     for i in range(5):
         (tmp_path / "photos" / f"{i}.jpg").write_bytes(jpeg(i))
@@ -252,8 +253,9 @@ def test_output_that_is_no_checkpoint(
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
+        (["--heads-at", "1", "2", "3", "2", "1"], "heads_at 1 leaves the last block's convolutions behind that without a use"),
         (["--widths", "4,4"], "widths must be five blocks such as .*, not '4,4'"),
-        (["--heads-at", "1", "1", "9", "1", "1"], "heads_at 9 is not one of the 2 convolutions of block 3"),
+        (["--heads-at", "1", "1", "9", "1", "1"], "heads_at 9 is not one of the 3 convolutions of block 3"),
         (["--steps", "3", "--minutes", "1"], "use one of them"),
         (["--crop", "20"], "crop must be a multiple of 16, not 20"),
         (["--noise-rate", "0.9", "--mix-rate", "0.9"], "must not be more than 1 together"),

@@ -29,6 +29,7 @@ from weights.vgg_files import (
 
 from impasto import weights
 from impasto.errors import OptionError, UnknownNameError, UsageError, WeightsFileError
+from impasto.weights.networks import LITE_NAME, OLDER_LITES
 
 # Oxford's conv1_1 as published: eight biases, and (0, 1) and (1, 0) of the first kernel's blue, green and red.
 OXFORD = {
@@ -341,27 +342,27 @@ def test_our_own_files_are_checked_too(tmp_path):
 def test_a_lite_that_is_not_whole_is_refused(tmp_path):
     stored = weights.load("lite").tensors
     file = tmp_path / "lite.safetensors"
-    save_file({key: value for key, value in stored.items() if key != "head4_1.weight"}, file, {"name": "impasto lite 3"})
+    save_file({key: value for key, value in stored.items() if key != "head4_1.weight"}, file, {"name": LITE_NAME})
     refused(file, "is not lite: head4_1.weight has shape nothing, expected (512, 320, 1, 1)")
-    save_file(stored | {"conv2_1.weight": torch.zeros(48, 16, 3, 3)}, file, {"name": "impasto lite 3"})
+    save_file(stored | {"conv2_1.weight": torch.zeros(48, 16, 3, 3)}, file, {"name": LITE_NAME})
     refused(file, "is not lite: conv2_1.weight has shape (48, 16, 3, 3), expected (48, 32, 3, 3)")
 
 
 def test_a_lite_of_another_architecture_is_refused(tmp_path):
     stored, file = weights.load("lite").tensors, tmp_path / "lite.safetensors"
-    first = {name: tensor for name, tensor in stored.items() if not name.startswith("conv5_2")}
-    save_file(first, file, {"name": "impasto lite 1"})
-    refused(file, "is lite 1, which older versions came with; this one reads lite 3")
+    for name in OLDER_LITES:
+        save_file(stored, file, {"name": name})
+        refused(file, f"is {name}, which older versions came with; this one reads {LITE_NAME}")
     for architecture, said in (
         (
             '{"heads_at": [1, 1, 1, 1, 1]}',
-            "is lite of another architecture: heads_at is [1, 1, 1, 1, 1], expected [1, 2, 2, 2, 2]",
+            "is lite of another architecture: heads_at is [1, 1, 1, 1, 1], expected [1, 2, 3, 2, 2]",
         ),
         ('{"residual": true}', "is lite of another architecture: residual is True, expected False"),
         ("{", "damaged"),
         ("[]", "damaged"),
     ):
-        save_file(stored, file, {"name": "impasto lite 3", "architecture": architecture})
+        save_file(stored, file, {"name": LITE_NAME, "architecture": architecture})
         refused(file, said)
 
 
