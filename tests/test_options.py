@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from impasto.cli import main
+from impasto.cli.commands import app
 from impasto.errors import ImpastoError, OptionError
 from impasto.options import DEFAULTS, Options, Output, defaults, explain
 
@@ -353,7 +355,7 @@ def test_the_first_mistake_of_several_is_named() -> None:
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run the command line; returns what it printed."""
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(app, "console", Console(width=400))  # the app keeps its first one, as wide as that was
 
     def run(*words: str) -> str:
         main(words)
