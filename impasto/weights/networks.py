@@ -22,7 +22,7 @@ LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
 LITE_NAME = "impasto lite 4"
-"""What its file is called in its metadata. Whatever begins as this does without its number is read as lite's."""
+"""What its file is called in its metadata; a name that begins with "impasto lite" is read as a lite's."""
 
 OLDER_LITES = ("impasto lite 1", "impasto lite 2", "impasto lite 3")
 """What older versions came with; their taps are not the same."""
