@@ -5,6 +5,10 @@ blocks are seen with a margin of the encoder's reach, cut off where the picture 
 block's features only its own count. A first pass adds up the sums; their totals give the losses and the slope of the total to every
 sum; a second pass computes the features again and carries these slopes back to the pixels. What comes out is the whole picture's loss
 and gradient, to rounding: there are no seams because nothing is blended.
+
+Deep features reach far and would ask for wide margins. So an encoder is looked through in two stretches: what its second block hands
+on is kept for the whole picture, and what lies beyond has blocks of its own, of the maps that were kept. In the first stretch margins
+are 8 pixels wide and not 80; in the second there are 16 times fewer positions, and blocks can be larger.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from impasto.losses import Part, Summed, Sums, Term, grouped
 Size = tuple[int, int]  # (height, width) in pixels
 Way = Callable[[Tensor], tuple[dict[str, float], Tensor]]  # picture -> (losses by name, gradient of their sum)
 
+PARTED = 2  # the block behind which an encoder is parted: what it hands on is small, and what it sees is near
 LARGEST = 1024  # pixels: the side of the blocks that take the place of a whole picture
 SMALLEST = 64  # pixels: with smaller blocks nearly all would be margin
 
@@ -44,15 +49,16 @@ def as_it_is(picture: Tensor, rows: slice = slice(None), columns: slice = slice(
 
 @dataclass(frozen=True)
 class Block(Part):
-    """A part of a picture, and the pixels that have to be seen for it. strides: of every tap."""
+    """A part of a picture, and the pixels that have to be seen for it. strides: of every tap; begin: of what the encoder is given."""
 
     strides: dict[str, int]
     seen_rows: slice
     seen_columns: slice
+    begin: int = 1
 
-    def see(self, picture: Tensor) -> Tensor:
-        """The block with its margin, a view. picture: 1xCxHxW, whole."""
-        return picture[..., self.seen_rows, self.seen_columns]
+    def see(self, source: Tensor) -> Tensor:
+        """The block with its margin, a view. source: 1xCxHxW, the whole picture, or of maps of stride `begin` all."""
+        return source[..., _shrunk(self.seen_rows, self.begin), _shrunk(self.seen_columns, self.begin)]
 
     @property
     def within(self) -> dict[str, tuple[slice, slice]]:
@@ -80,11 +86,11 @@ def block(encoder: Encoder, whole: Size, rows: slice, columns: slice) -> Block:
     strides = {tap: encoder.stride(tap) for tap in encoder.taps}
     margin, step = max(map(encoder.reach, encoder.taps)), max(strides.values())
     maps = {tap: (_shrunk(rows, stride), _shrunk(columns, stride)) for tap, stride in strides.items()}
-    seen = (
+    seen_rows, seen_columns = (
         slice(max(0, own.start - margin) // step * step, min(length, own.stop + margin))
         for own, length in zip((rows, columns), whole, strict=True)
     )
-    return Block(whole, rows, columns, maps, strides, *seen)
+    return Block(whole, rows, columns, maps, strides, seen_rows, seen_columns, encoder.begin_stride)
 
 
 def _shrunk(pixels: slice, stride: int) -> slice:
@@ -137,12 +143,50 @@ def _added(old: list[Sums], new: Sequence[Sums]) -> list[Sums]:
     return [tuple(a + b.detach() for a, b in zip(*sums, strict=True)) for sums in zip(old, new, strict=True)]
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A part of an encoder. wider: how many times longer the sides of its blocks may be, for as much memory as the first part's.
+
+    handed: the tap of what it hands on to the next; "" for the last.
+    """
+
+    encoder: Encoder
+    wider: float = 1.0
+    handed: str = ""
+
+    def grid(self, whole: Size, side: int) -> Iterator[Block]:
+        """Its blocks of a picture of (height, width) `whole`. side: the most pixels of those of the first part."""
+        return grid(self.encoder, whole, round(side * self.wider))
+
+    def is_for(self, loss: Summed) -> bool:
+        """Whether a loss looks at one of its taps, or at the picture itself and it is the first."""
+        return loss.tap in self.encoder.taps or not (loss.tap or self.encoder.begin)
+
+    def see(self, source: Tensor, part: Block, show: Show) -> tuple[Tensor, dict[str, Tensor]]:
+        """A block's own pixels (of a part that is given a picture; see `Block.pixels`), and its own features.
+
+        source: what `Block.see` gives. show: what is seen of a picture.
+        """
+        if self.encoder.begin:
+            return source, self.encoder(source, part.within)
+        return _seen(self.encoder, source, part, show)
+
+
+def stretches(encoder: Encoder) -> list[Stretch]:
+    """The parts that an encoder is looked through in: two, or one where no tap lies beyond the first."""
+    first, second = encoder.parted(PARTED)
+    if second is None:
+        return [Stretch(first)]
+    wider = max(1.0, math.sqrt(first.computed / second.computed))
+    return [Stretch(first, handed=encoder.pooled(PARTED)), Stretch(second, wider)]
+
+
 class Blockwise:
     """An objective that is evaluated block by block: a whole picture's terms, its losses and its gradient, to rounding.
 
     encoder: that of the picture; terms: what is minimised; side: the most pixels of a block's side, its margin not counted. show:
     what the encoder sees of a picture. Terms that are no sums (the palette) see the whole picture at once. rest: is called behind
-    every block of the second pass.
+    every block of the second pass. folder: what is handed on from stretch to stretch is kept in files there; None for in memory.
     """
 
     def __init__(
@@ -152,10 +196,13 @@ class Blockwise:
         side: int,
         show: Show = as_it_is,
         rest: Callable[[], object] = lambda: None,
+        folder: Path | None = None,
     ) -> None:
-        self.encoder, self.terms, self.side, self.show, self.rest = encoder, terms, side, show, rest
+        self.terms, self.side, self.show, self.rest, self.folder = terms, side, show, rest, folder
         self.others = [term for term in terms if not isinstance(term.loss, Summed)]
         self.summed = [(term.weight, term.loss) for term in terms if isinstance(term.loss, Summed)]
+        self.stretches = stretches(encoder)
+        self.handed: list[tuple[Tensor, Tensor]] = []  # from stretch to stretch: maps of the whole picture, and their gradient
 
     def evaluate(self, picture: Tensor) -> tuple[dict[str, float], Tensor]:
         """The losses by name, and the gradient of their sum to the picture. picture: 1x3xHxW, not changed; so is the gradient."""
@@ -179,26 +226,78 @@ class Blockwise:
             (gradient,) = torch.autograd.grad(torch.stack(values).sum(), variable)
         return (value.detach() for value in values), gradient.contiguous()
 
+    @torch.no_grad()
     def _look(self, picture: Tensor) -> list[Sums]:
         """The first pass: the sums over the whole picture of the terms whose slope depends on them, of the others none."""
-        curved = [loss for _, loss in self.summed if not loss.linear]
-        known = iter(totals(self.encoder, picture, curved, self.side, self.show) if curved else ())
-        return [() if loss.linear else next(known) for _, loss in self.summed]
+        known: list[Sums] = [()] * len(self.summed)
+        source = picture
+        for number, stretch in enumerate(self.stretches):
+            curved = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss) and not loss.linear]
+            found: list[Sums] = []
+            for part in stretch.grid(_size(picture), self.side) if curved or stretch.handed else ():
+                image, features = stretch.see(part.see(source), part, self.show)
+                found = _added(found, [self.summed[i][1].sums(image, features, part) for i in curved])
+                if stretch.handed:
+                    maps, _ = self._room(number, features[stretch.handed], _size(picture))
+                    part.of(maps, stretch.handed).copy_(features[stretch.handed])
+                self._put_down()
+            for i, sums in zip(curved, found, strict=True):
+                known[i] = sums
+            source = self.handed[number][0] if stretch.handed else source
+        return known
+
+    def _room(self, number: int, like: Tensor, whole: Size) -> tuple[Tensor, Tensor]:
+        """Maps of the whole picture for what a stretch hands on, and for the gradient to it. like: a block's."""
+        if number == len(self.handed):
+            stretch = self.stretches[number]
+            shape = torch.Size((1, like.shape[1], *stretch.encoder.size_at(stretch.handed, whole)))
+            self.handed.append((_maps(shape, like, self.folder), _maps(shape, like, self.folder)))
+        return self.handed[number]
 
     def _carry_back(self, picture: Tensor, slopes: list[Sums], gradient: Tensor) -> list[Sums]:
         """The second pass: add the gradient of the terms that are sums to `gradient`. Returns the sums that the first has not."""
-        found: list[Sums] = []
-        for part in grid(self.encoder, _size(picture), self.side):
-            variable = part.see(picture).detach().requires_grad_()
-            with torch.enable_grad():
-                image, features = _seen(self.encoder, variable, part, self.show)
-                terms = zip(self.summed, slopes, strict=True)
-                pulls, sums = zip(*(loss.along(slope, image, features, part) for (_, loss), slope in terms), strict=True)
-                (piece,) = torch.autograd.grad(torch.stack(pulls).sum(), variable)
-            part.see(gradient).add_(piece)
-            found = _added(found, sums)
-            self.rest()
+        found: list[Sums] = [()] * len(self.summed)
+        sources, gradients = [picture], [gradient]
+        for maps, back in self.handed:
+            sources.append(maps)
+            gradients.append(back.zero_())
+        for number, stretch in reversed(list(enumerate(self.stretches))):
+            mine = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss)]
+            added: list[Sums] = []
+            for part in stretch.grid(_size(picture), self.side):
+                beyond = part.of(gradients[number + 1], stretch.handed) if stretch.handed else None
+                variable = part.see(sources[number]).detach().requires_grad_()
+                piece, sums = self._pulled(stretch, part, variable, [(i, slopes[i]) for i in mine], beyond)
+                part.see(gradients[number]).add_(piece)
+                added = _added(added, sums)
+                self._put_down()
+            for i, sums_ in zip(mine, added, strict=True):
+                found[i] = sums_
         return found
+
+    def _pulled(
+        self, stretch: Stretch, part: Block, variable: Tensor, slopes: list[tuple[int, Sums]], beyond: Tensor | None
+    ) -> tuple[Tensor, list[Sums]]:
+        """The gradient to what a stretch sees of a block, and the sums that come with it.
+
+        slopes: of the terms that are for it, by number. beyond: the gradient to what the block hands on.
+        """
+        with torch.enable_grad():
+            image, features = stretch.see(variable, part, self.show)
+            pulls = [self.summed[i][1].along(slope, image, features, part) for i, slope in slopes]
+            ends = [torch.stack([pull for pull, _ in pulls]).sum()] if pulls else []
+        starts: list[Tensor | None] = [None] * len(ends)
+        if beyond is not None:
+            ends, starts = [*ends, features[stretch.handed]], [*starts, beyond]
+        (piece,) = torch.autograd.grad(ends, variable, starts)
+        return piece, [sums for _, sums in pulls]
+
+    def _put_down(self) -> None:
+        """Let go of the memory of what is in files."""
+        for maps in self.handed:
+            for one in maps:
+                put_down(one)
+        self.rest()
 
 
 class Sturdy:

@@ -56,17 +56,43 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Appetite:
-    """What an encoder takes. trunk, heads: values it computes per pixel, for all it sees and for what is wanted of it.
+class Stretch:
+    """What a part of an encoder takes (`blocks.stretches`).
 
-    widest: the most of them that one layer computes. content: values per pixel that are kept of the photograph.
-    margin, step: of blocks, in pixels. bytes_each: of a value. regions: how many masks there are.
+    trunk, heads: values it computes per pixel, for all it sees and for what is wanted of it. margin: of its blocks, in pixels.
+    wider: how many times longer the sides of its blocks are than those of the first part's. share: of an evaluation's time.
+    handed: values per pixel that it hands on to the next.
     """
 
     trunk: float
     heads: float
     margin: int
-    step: int
+    wider: float = 1.0
+    share: float = 1.0
+    handed: float = 0.0
+
+    def side(self, side: int) -> int:
+        """Of its blocks where those of the first part have `side`."""
+        return round(side * self.wider)
+
+    def seen(self, length: int, side: int) -> int:
+        """Pixels along a side of one of its blocks with its margins, of a picture of that length."""
+        return min(length, self.side(side) + 2 * self.margin)
+
+    def all_seen(self, length: int, side: int) -> int:
+        """The sum of that over the blocks along a side of the picture: two margins wherever two blocks meet."""
+        return length + 2 * self.margin * (math.ceil(length / self.side(side)) - 1)
+
+
+@dataclass(frozen=True)
+class Appetite:
+    """What an encoder takes, by its parts.
+
+    widest: the most values per pixel that one layer computes. content: values per pixel that are kept of the photograph.
+    bytes_each: of a value. regions: how many masks there are.
+    """
+
+    stretches: tuple[Stretch, ...]
     widest: float = 64
     content: float = 0
     bytes_each: int = 4
@@ -82,35 +108,31 @@ def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
 
 
 def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind) -> Plan:
-    height, width = size
-    pixels = height * width
-    own = pixels if side is None else min(side, height) * min(side, width)
-    seen = pixels if side is None else _seen(height, side, appetite) * _seen(width, side, appetite)
-    space = (VALUE if side is None else VALUE_IN_BLOCKS) * appetite.bytes_each * (appetite.trunk * seen + appetite.heads * own)
+    pixels = math.prod(size)
+    space = VALUE * appetite.bytes_each * pixels * sum(one.trunk + one.heads for one in appetite.stretches)
+    if side is not None:
+        space = VALUE_IN_BLOCKS * appetite.bytes_each * max(_values(size, one, side) for one in appetite.stretches)
     evaluating, moving = PICTURE * pixels * EVALUATING, PICTURE * pixels * MOVING
     # the memory of blocks is kept apart from that of pictures
     pictures = max(evaluating + space, moving) if side is None else moving + space + BESIDE_BLOCKS
-    kept = 0 if side and history == "disk" else appetite.bytes_each * appetite.content
+    handed = 0 if side is None else 2 * sum(one.handed for one in appetite.stretches)  # and the gradient to it
+    kept = 0 if side and history == "disk" else appetite.bytes_each * (appetite.content + handed)
     peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions + kept)
     return Plan(side, history, round(peak), work(size, side, appetite))
 
 
+def _values(size: Size, stretch: Stretch, side: int) -> float:
+    """How many values a block has in a stretch."""
+    seen = math.prod(stretch.seen(length, side) for length in size)
+    return stretch.trunk * seen + stretch.heads * math.prod(min(stretch.side(side), length) for length in size)
+
+
 def work(size: Size, side: int | None, appetite: Appetite) -> float:
     """Pixels whose time it takes to compute losses and gradient of a picture of (height, width), in blocks of a side or at once."""
-    height, width = size
     if side is None:
-        return height * width
-    return (1 + FORWARD) * _all_seen(height, side, appetite) * _all_seen(width, side, appetite)
-
-
-def _seen(length: int, side: int, appetite: Appetite) -> int:
-    """Pixels along a side of a block with its margin, of a picture of that length."""
-    return min(length, side + 2 * appetite.margin)
-
-
-def _all_seen(length: int, side: int, appetite: Appetite) -> int:
-    """The sum of that over the blocks along a side of the picture: two margins wherever two blocks meet."""
-    return length + 2 * appetite.margin * (math.ceil(length / side) - 1)
+        return math.prod(size)
+    parts = (one.share * math.prod(one.all_seen(length, side) for length in size) for one in appetite.stretches)
+    return (1 + FORWARD) * sum(parts)
 
 
 def limit_of(device: torch.device) -> int:
@@ -148,7 +170,7 @@ def memory_kept() -> Iterator[None]:
 
 def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
     """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest."""
-    seen = math.prod(_seen(length, side, appetite) for length in size)
+    seen = math.prod(appetite.stretches[0].seen(length, side) for length in size)
     _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)))
 
 

@@ -335,10 +335,12 @@ class Part:
 class Summed(nn.Module):
     """A loss that is a function of sums over the positions of a picture.
 
-    linear: whether the value is in proportion to the sums, so that its slope is known before they are.
+    linear: whether the value is in proportion to the sums, so that its slope is known before they are. tap: the one whose features it
+    looks at; "" for the picture's own pixels.
     """
 
     linear: ClassVar[bool] = False
+    tap: str = ""
 
     def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
         """What adds up over blocks. image: 1x3xHxW; features: the picture's.

@@ -208,15 +208,11 @@ class Run:
     @cached_property
     def appetite(self) -> Appetite:
         """What computing takes with this encoder and these regions."""
-        encoder = self.encoder
         return Appetite(
-            trunk=encoder.values("conv"),
-            heads=encoder.values("head"),
-            margin=max(map(encoder.reach, encoder.taps)),
-            step=max(map(encoder.stride, encoder.taps)),
-            widest=encoder.widest,
-            content=encoder.density(self.options.content_taps),
-            bytes_each=encoder.dtype.itemsize,
+            tuple(_taken(one, self.encoder) for one in blocks.stretches(self.encoder)),
+            widest=self.encoder.widest,
+            content=self.encoder.density(self.options.content_taps),
+            bytes_each=self.encoder.dtype.itemsize,
             regions=sum(region.weight is not None for region in self.layout.regions),
         )
 
@@ -325,7 +321,12 @@ class Run:
 
     def history(self, kind: HistoryKind) -> History:
         """Where L-BFGS keeps its pairs."""
-        return History() if kind == "memory" else Compact(Path(tempfile.gettempdir()) if kind == "disk" else None)
+        return History() if kind == "memory" else Compact(self._folder(kind))
+
+    @staticmethod
+    def _folder(kind: HistoryKind) -> Path | None:
+        """Where to keep in files what memory has no room for; None where it has."""
+        return Path(tempfile.gettempdir()) if kind == "disk" else None
 
     def _objective(self, size: Size) -> Objective:
         return blocks.Sturdy(lambda side: self.way(size, side), max(size), self.plan(size).side)
@@ -341,7 +342,10 @@ class Run:
         show = self._shower(size)
         if side is not None:
             devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
-            return blocks.Blockwise(self.encoder, terms, side, show, lambda: list(map(put_down, photo.values()))).evaluate
+            folder = self._folder(self.plan(size).history)
+            return blocks.Blockwise(
+                self.encoder, terms, side, show, lambda: list(map(put_down, photo.values())), folder
+            ).evaluate
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
@@ -366,8 +370,7 @@ class Run:
         if side is None:
             features: dict[str, Tensor] = self.encoder.only(taps)(photo)
             return features
-        folder = Path(tempfile.gettempdir()) if self.plan(size).history == "disk" else None
-        return blocks.features_of(self.encoder, photo, taps, side, folder)
+        return blocks.features_of(self.encoder, photo, taps, side, self._folder(self.plan(size).history))
 
     @torch.no_grad()
     def _content_terms(self, photo: Mapping[str, Tensor]) -> Iterator[Term]:
@@ -406,3 +409,17 @@ class Run:
         """
         t = self.options.strength * (1.2 - 0.4 * self.options.strength)
         return 4 * ((1 - t) if content else t) ** 2
+
+
+def _taken(stretch: blocks.Stretch, whole: encoders.Encoder) -> devices.Stretch:
+    """What a part of an encoder takes."""
+    encoder = stretch.encoder
+    return devices.Stretch(
+        trunk=encoder.values("conv"),
+        heads=encoder.values("head"),
+        margin=max(map(encoder.reach, encoder.taps)),
+        wider=stretch.wider,
+        # layers of many values and few filters take as long for their memory as others for their products
+        share=(encoder.arithmetic / whole.arithmetic + encoder.computed / whole.computed) / 2,
+        handed=encoder.density([stretch.handed]) if stretch.handed else 0.0,
+    )

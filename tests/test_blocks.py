@@ -14,7 +14,7 @@ from torch import Tensor
 
 import impasto
 from impasto import losses, optimize, pictures, weights
-from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid
+from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid, stretches
 from impasto.devices import Plan
 from impasto.encoders import VGG, Encoder, Lite, Padding, Pooling
 from impasto.encoders.vgg import operations
@@ -110,6 +110,33 @@ def test_blocks_are_of_about_the_same_size() -> None:
     lengths = [core.stop - core.start for core in cores(1100, 1024, 16)]
     assert lengths == [544, 556]
     assert cores(21, 16, 16) == [slice(0, 21)]
+
+
+@pytest.mark.parametrize("network", ["lite", "vgg16"])
+@pytest.mark.parametrize("block", [1, 2, 3, 4])
+def test_an_encoder_in_two_is_the_encoder(network: str, block: int, small_vgg: dict[str, Tensor]) -> None:
+    whole = lite(Lite.known) if network == "lite" else vgg(small_vgg, VGG_TAPS, "average", "zero")
+    image = picture((101, 75), 1)
+    first, second = whole.parted(block)
+    assert second is not None
+    begun = first(image)
+    maps = {tap: F for tap, F in begun.items() if tap in whole.taps} | second(begun[whole.pooled(block)])
+    assert maps.keys() == whole.taps
+    assert all(torch.equal(F, maps[tap]) for tap, F in whole(image).items())
+    assert first.arithmetic + second.arithmetic == pytest.approx(whole.arithmetic)
+    assert first.computed + second.computed == pytest.approx(whole.computed)
+
+
+def test_what_lies_before_the_parting_is_not_parted() -> None:
+    shallow = lite(["relu1_1", "relu2_1"])
+    assert shallow.parted(2) == (shallow, None)
+    assert len(stretches(shallow)) == 1
+    near, far = stretches(lite(STYLE))
+    assert near.encoder.taps == {"relu1_1", "relu2_1", near.handed}
+    # its margin is 6 pixels on either side, which begins at a multiple of 4; 16 and 68 of what lies beyond
+    (top, left, *_) = (part for part in near.grid((96, 96), 32) if part.rows.start and part.columns.start)
+    assert (top.seen_rows, left.seen_columns) == (slice(24, 70), slice(56, 96))
+    assert max(map(far.encoder.reach, far.encoder.taps)) == max(map(lite(STYLE).reach, STYLE)) - 6
 
 
 # ------------------------------------------------------------------------------------------------------- every single term

@@ -12,11 +12,13 @@ import torch
 import impasto
 from impasto import Options, devices, optimize
 from impasto.cli import main
-from impasto.devices import BESIDE_BLOCKS, RESTING, SIDES, Appetite, plan
+from impasto.devices import BESIDE_BLOCKS, FORWARD, RESTING, SIDES, Appetite, Stretch, plan, work
 from impasto.errors import MemoryLimitError, OptionError
 from impasto.forecast import NEW, SETUP, forecast
 
-LITE = Appetite(trunk=110.6, heads=122, margin=70, step=16)
+NEAR = Stretch(trunk=80, heads=96, margin=6, share=0.6, handed=5)
+FAR = Stretch(trunk=29, heads=26, margin=68, wider=2, share=0.4)
+LITE = Appetite((NEAR, FAR))
 GIB = 2**30
 
 
@@ -52,6 +54,14 @@ def test_blocks_are_never_larger_than_the_picture() -> None:
     assert plan((60, 60), LITE, 1).side is None
 
 
+def test_blocks_take_two_passes_and_the_time_of_their_margins() -> None:
+    assert work((96, 128), None, LITE) == 96 * 128
+    assert work((96, 128), 128, LITE) == pytest.approx((1 + FORWARD) * 96 * 128)
+    # four blocks of 64 in a row and three beneath: six margins of 6 and four; of 128 two and one: two of 68 and none
+    near, far = (256 + 6 * 6) * (160 + 4 * 6), (256 + 2 * 68) * (160 + 2 * 68)
+    assert work((160, 256), 64, LITE) == pytest.approx((1 + FORWARD) * (0.6 * near + 0.4 * far))
+
+
 @pytest.mark.parametrize(
     ("words", "size"),
     [("2GB", 2_000_000_000), ("800MB", 800_000_000), ("1.5 GiB", 3 * 2**29), ("64kb", 64_000), ("1TiB", 2**40)],
@@ -68,7 +78,7 @@ def test_what_is_no_size_is_refused(words: str) -> None:
 
 
 def test_a_run_obeys_max_memory(photo: Path, painting: Path) -> None:
-    limit = f"{(RESTING + BESIDE_BLOCKS + 330_000_000) // 1_000_000}MB"
+    limit = f"{(RESTING + BESIDE_BLOCKS + 220_000_000) // 1_000_000}MB"
     tight = impasto.Stylizer(size=512, iterations=1, precision="fp32", max_memory=limit).run(photo, painting)
     assert tight.plan(tight.size).side == 128
     free = impasto.Stylizer(size=512, iterations=1, precision="fp32").run(photo, painting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -26,11 +26,13 @@ class Encoder(nn.Module):
 
     taps: names of the features `forward` returns. pooling, padding: see the options of the same name.
     Subclasses set `known`, every tap name from shallow to deep. Parameters are frozen: only the picture is optimised.
+    begin: the block whose pooled features `forward` is given in place of a picture; 0 for a picture (see `parted`).
     digest: of the weights, where they came from `impasto.weights`; a stored style is for one encoder and says by this which.
     """
 
     name: str
     digest: str = ""
+    begin: int = 0
     known: Sequence[str]
 
     def __init__(self, taps: Iterable[str], pooling: Pooling, padding: Padding) -> None:
@@ -75,6 +77,15 @@ class Encoder(nn.Module):
         """What lies between a picture and a tap, in order: "conv" for every 3x3 convolution, "pool" for every pooling."""
         raise NotImplementedError
 
+    def pooled(self, block: int) -> str:
+        """The tap of what a block hands on to the next."""
+        raise NotImplementedError
+
+    @property
+    def begin_stride(self) -> int:
+        """Pixels from one position of what `forward` is given to the next: 1 for a picture."""
+        return 1 << self.begin
+
     def stride(self, tap: str) -> int:
         """Pixels from one position of a tap's maps to the next."""
         return 1 << self.path(tap).count("pool")
@@ -82,23 +93,44 @@ class Encoder(nn.Module):
     def reach(self, tap: str) -> int:
         """How many pixels beyond its own stride x stride a position of a tap sees, at most, on each side.
 
-        Counted from the tap back to the picture: a convolution sees one more, and a pooling makes two of each.
+        Counted from the tap back to what `forward` is given: a convolution sees one more, and a pooling makes two of each.
         """
-        reach = 0
+        reach, pools = 0, self.path(tap).count("pool")
         for step in reversed(self.path(tap)):
-            reach = reach + 1 if step == "conv" else 2 * reach
-        return reach
+            if step == "pool" and pools == self.begin:
+                break
+            reach, pools = (reach + 1, pools) if step == "conv" else (2 * reach, pools - 1)
+        return reach * self.begin_stride
 
     @property
     def widest(self) -> float:
         """The most values that one layer computes for each pixel of a picture."""
-        weights = [(name, filters) for name, filters in self.filters.items() if filters.dim() == 4]
-        return float(max(filters.shape[0] / 4 ** (block_of(name) - 1) for name, filters in weights))
+        used = (*self._used("conv"), *self._used("head"))
+        return float(max(filters.shape[0] / 4 ** (block - 1) for block, filters in used))
 
     def values(self, kind: Literal["conv", "head"]) -> float:
         """How many values the 3x3 convolutions ("conv"), or the 1x1 heads on them, compute for each pixel of a picture."""
-        weights = [(name, filters) for name, filters in self.filters.items() if name.startswith(kind) and filters.dim() == 4]
-        return float(sum(filters.shape[0] / 4 ** (block_of(name) - 1) for name, filters in weights))
+        return float(sum(filters.shape[0] / 4 ** (block - 1) for block, filters in self._used(kind)))
+
+    @property
+    def computed(self) -> float:
+        """How many values all of them compute for each pixel of a picture."""
+        return self.values("conv") + self.values("head")
+
+    @property
+    def arithmetic(self) -> float:
+        """How many multiply-adds the convolutions take for each pixel of a picture."""
+        return float(
+            sum(filters.numel() / 4 ** (block - 1) for kind in ("conv", "head") for block, filters in self._used(kind))
+        )
+
+    def _used(self, kind: str) -> Iterator[tuple[int, Tensor]]:
+        """The filters of that kind in the blocks from what `forward` is given to the deepest tap, each with its block."""
+        last = max(block_of(tap) - ("pool" in tap) for tap in self.taps)
+        for name, filters in self.filters.items():
+            block = block_of(name)
+            if name.startswith(kind) and filters.dim() == 4 and self.begin < block <= last:
+                yield block, filters
 
     def density(self, taps: Iterable[str]) -> float:
         """How many values the maps at these taps have for each pixel of a picture."""
@@ -112,6 +144,19 @@ class Encoder(nn.Module):
         shallow = copy.copy(self)
         shallow.taps = frozenset(taps)
         return shallow
+
+    def parted(self, block: int) -> tuple[Self, Self | None]:
+        """The same encoder in two: up to what `block` hands on, and from there to the taps beyond it; whole where there are none.
+
+        The second is given the first one's tap `pooled(block)`. Both share the filters, and sizes and strides count a picture's pixels.
+        """
+        edge = self.known.index(self.pooled(block))
+        beyond = {tap for tap in self.taps if self.known.index(tap) > edge}
+        if not beyond:
+            return self, None
+        first, second = self.only({*self.taps - beyond, self.pooled(block)}), self.only(beyond)
+        second.begin = block
+        return first, second
 
     def check_size(self, height: int, width: int, what: str = "picture") -> None:
         """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
@@ -132,9 +177,11 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, within: Mapping[str, Within] = EVERYWHERE) -> dict[str, Tensor]:
         """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for.
 
-        within: the rows and columns of a tap's maps that are wanted; all of them where it says nothing.
+        image: or the features it begins with (`parted`). within: the rows and columns of a tap's maps that are wanted; all of them
+        where it says nothing.
         """
-        self.check_size(*image.shape[-2:])
+        height, width = image.shape[-2:]
+        self.check_size(height * self.begin_stride, width * self.begin_stride)
         return self.see(image.contiguous(memory_format=torch.channels_last), within)
 
     def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
@@ -148,6 +195,6 @@ def cut(features: Tensor, within: Within | None) -> Tensor:
 
 
 def block_of(tap: str) -> int:
-    """The block number in a tap's name: 4 for "relu4_1" and for "pool4" (whose maps are those of block 5) it is 5."""
+    """The block number in a tap's name: 4 for "relu4_1"; for "pool4", whose maps are those of block 5, it is 5."""
     digits = "".join(c for c in tap.partition("_")[0] if c.isdigit())
-    return int(digits) + tap.startswith("pool")
+    return int(digits) + ("pool" in tap)

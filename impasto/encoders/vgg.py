@@ -53,8 +53,13 @@ class VGG(Encoder):
 
     @property
     def operations(self) -> list[tuple[str, str]]:
-        """(kind, tap name) of the operations up to the deepest tap."""
-        return list(operations(self.name))[: 1 + max(map(self.known.index, self.taps))]
+        """(kind, tap name) of the operations from where it begins up to the deepest tap."""
+        first = 1 + self.known.index(self.pooled(self.begin)) if self.begin else 0
+        return list(operations(self.name))[first : 1 + max(map(self.known.index, self.taps))]
+
+    def pooled(self, block: int) -> str:
+        """See `Encoder.pooled`."""
+        return f"pool{block}"
 
     def path(self, tap: str) -> list[str]:
         """See `Encoder.path`."""
@@ -70,7 +75,7 @@ class VGG(Encoder):
 
     def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
         """See `Encoder.forward`."""
-        x = (image * INPUT_RANGE - self.mean).to(self.dtype)
+        x = (image if self.begin else image * INPUT_RANGE - self.mean).to(self.dtype)
         features, rectified = {}, False
         for kind, tap in self.operations:
             if kind == "conv":
