@@ -244,6 +244,7 @@ class Blockwise:
             for i, sums in zip(curved, found, strict=True):
                 known[i] = sums
             source = self.handed[number][0] if stretch.handed else source
+            devices.give_back()
         return known
 
     def _room(self, number: int, like: Tensor, whole: Size) -> tuple[Tensor, Tensor]:
@@ -261,6 +262,7 @@ class Blockwise:
         for maps, back in self.handed:
             sources.append(maps)
             gradients.append(back.zero_())
+        self._put_down()
         for number, stretch in reversed(list(enumerate(self.stretches))):
             mine = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss)]
             added: list[Sums] = []
@@ -273,6 +275,7 @@ class Blockwise:
                 self._put_down()
             for i, sums_ in zip(mine, added, strict=True):
                 found[i] = sums_
+            devices.give_back()
         return found
 
     def _pulled(

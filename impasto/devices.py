@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,14 +30,14 @@ PICTURE = 12  # bytes of a pixel in float32
 EVALUATING = 6  # pictures there are while losses are computed: picture, best, gradient, L-BFGS's last place and gradient there
 MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
 VALUE = 3.2  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
-VALUE_IN_BLOCKS = 4  # blocks have several sizes, and what is kept of one does not always fit the next
+VALUE_IN_BLOCKS = 6  # blocks have several sizes, and what is kept of one does not always fit the next
 BESIDE_BLOCKS = 250_000_000  # bytes that are kept with blocks of any size
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
 FORWARD = 0.4  # of a step's time that the first of two passes takes
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_ANY, _LARGE = 2**31 - 1, 4 << 20  # bytes
+_ANY, _LARGE, _NEVER = 2**31 - 1, 4 << 20, -1  # bytes; the last is what the C library calls it
 BESIDE = 1.05  # a tensor's memory is a little more than its values
 ROOM = 1.1  # what is planned times this must fit: the model is right to a tenth
 SHARE = 0.9  # of the memory there is that a run may take
@@ -161,7 +162,7 @@ def memory_kept() -> Iterator[None]:
     Else every large tensor's pages are the system's again, which clears them for the next: a third of a step's time at 1024 pixels. The
     settings are glibc's and hold for the process; elsewhere this does nothing.
     """
-    _allocate_apart(_ANY)
+    _allocate_apart(_ANY, _NEVER)
     try:
         yield
     finally:
@@ -171,17 +172,35 @@ def memory_kept() -> Iterator[None]:
 def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
     """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest."""
     seen = math.prod(appetite.stretches[0].seen(length, side) for length in size)
-    _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)))
+    _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)), _NEVER)
 
 
-def _allocate_apart(least: int) -> None:
-    """Give tensors of at least so many bytes memory of their own, and what is kept and free now back to the system."""
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError):
-            library = ctypes.CDLL(None)
-            library.mallopt(_M_MMAP_THRESHOLD, least)
-            library.mallopt(_M_TRIM_THRESHOLD, least)
-            library.malloc_trim(0)
+def _allocate_apart(least: int, kept: int | None = None) -> None:
+    """Give tensors of at least so many bytes memory of their own, and what is kept and free now back to the system.
+
+    kept: how many free bytes may be kept from now on; as many where it says nothing.
+    """
+    library = _c_library()
+    if library is not None:
+        library.mallopt(_M_MMAP_THRESHOLD, least)
+        library.mallopt(_M_TRIM_THRESHOLD, least if kept is None else kept)
+    give_back()
+
+
+def give_back() -> None:
+    """Give memory that is kept and free back to the system: between works whose tensors are of other sizes, where those would nest."""
+    library = _c_library()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _c_library() -> ctypes.CDLL | None:
+    """The C library where it is glibc, or has its settings."""
+    with contextlib.suppress(OSError):
+        library = ctypes.CDLL(None) if sys.platform == "linux" else None
+        return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+    return None
 
 
 def choose(name: str) -> torch.device:

@@ -120,5 +120,4 @@ def put_down(kept: Tensor) -> None:
     """Let go of the memory that shows the file of a tensor, if it has one; it is read again when asked for."""
     room = getattr(kept, "room", None)
     if room is not None and hasattr(room, "madvise"):
-        room.flush()
         room.madvise(mmap.MADV_DONTNEED)

@@ -124,7 +124,8 @@ class Options(BaseModel):
     Raises OptionError, through `Options.create`, for a value out of its range.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    # built when the first is made: `--help` makes none
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
 
     method: Annotated[Method, _flag(METHOD)] = Field(
         default="impasto",
@@ -323,7 +324,7 @@ class Options(BaseModel):
 class Saying(BaseModel):
     """What is said on the way and whether files are replaced: the command line's own options, for every command that writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = None
     overwrite: Annotated[bool, _flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")

@@ -54,7 +54,7 @@ _Count = Annotated[int, Field(ge=1)]
 class Progress(BaseModel):
     """How far the engine is: `State` without its tensors. first: of L-BFGS; None in a state without its memory. pairs: how many."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     scale: _Count
     step: _Count
@@ -73,7 +73,7 @@ class Card(BaseModel):
     replace; whole: of the finished picture, once it is about to be written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format: Literal[2] = 2
     settings: dict[str, Any]

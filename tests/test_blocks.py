@@ -173,6 +173,21 @@ def test_every_tap_and_measure(
         assert apart(Blockwise(one, terms, side).evaluate(image), expected) < 1e-10, tap
 
 
+def test_what_is_handed_on_may_lie_in_files(tmp_path: Path) -> None:
+    encoder, image, photo = lite(STYLE), picture((101, 150), 1), picture((101, 150), 2)
+    learnt = encoder(picture((60, 60), 3))
+    terms = [Term("style", 1.0, StyleLoss(tap, losses.gram(F) / losses.positions(F))) for tap, F in learnt.items()]
+    terms.append(Term("content", 1.0, ContentLoss("relu4_1", encoder(photo)["relu4_1"])))
+    filed, kept = (Blockwise(encoder, terms, 48, folder=folder) for folder in (tmp_path, None))
+    for shown in (image, photo, image):  # what one evaluation leaves there is nothing to the next
+        found, expected = filed.evaluate(shown), kept.evaluate(shown)
+        assert found[0] == expected[0]
+        assert torch.equal(found[1], expected[1])
+    assert len(filed.handed) == 1
+    assert all(hasattr(maps, "room") for maps in filed.handed[0])
+    assert list(tmp_path.iterdir()) == []
+
+
 def objective(encoder: Encoder, terms: Sequence[Term]) -> Callable[[Tensor], dict[str, Tensor]]:
     return lambda image: weighted(terms, image, encoder(image))
 
