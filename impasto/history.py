@@ -56,9 +56,10 @@ class Compact(History):
             kept = torch.empty(count, dtype=torch.bfloat16, device=x.device)
         else:
             kept = filed(torch.Size((count,)), torch.bfloat16, self.folder)
-        for to, piece, minus in zip(*(torch.split(one.reshape(-1), PIECE) for one in (kept, x, less)), strict=True):
+        split = zip(*(torch.split(one.reshape(-1), PIECE) for one in (kept, x, less)), strict=True)
+        for number, (to, piece, minus) in enumerate(split):
             to.copy_((piece - minus).div_(over))
-        put_down(kept)
+            _put_down_piece(kept, number)
         return kept
 
     def whole(self, kept: Tensor) -> Tensor:
@@ -69,9 +70,7 @@ class Compact(History):
 
     def dot(self, kept: Tensor, x: Tensor) -> Tensor:
         """The product of what is kept and x, a scalar. x: float32, or kept as well."""
-        found = torch.stack([torch.dot(piece, part) for piece, part in _pieces(kept, x)]).sum()
-        put_down(x)
-        return found
+        return torch.stack([torch.dot(piece, part) for piece, part in _pieces(kept, x)]).sum()
 
     def add(self, x: Tensor, kept: Tensor, factor: Tensor) -> None:
         """Add factor times what is kept to x, in place."""
@@ -81,9 +80,10 @@ class Compact(History):
 
 def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Pieces of what is kept, in float32 on x's device, beside the same pieces of x, which are views if x is float32."""
-    for piece, part in zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True):
+    for number, (piece, part) in enumerate(zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True)):
         yield piece.to(x.device).float(), part.float()
-    put_down(kept)
+        for one in (kept, x):
+            _put_down_piece(one, number)
 
 
 def filed(shape: torch.Size, dtype: torch.dtype, folder: Path) -> Tensor:
@@ -121,3 +121,12 @@ def put_down(kept: Tensor) -> None:
     room = getattr(kept, "room", None)
     if room is not None and hasattr(room, "madvise"):
         room.madvise(mmap.MADV_DONTNEED)
+
+
+def _put_down_piece(kept: Tensor, number: int) -> None:
+    """`put_down` of one piece of PIECE values."""
+    room = getattr(kept, "room", None)
+    if room is not None and hasattr(room, "madvise"):
+        start, stop = number * PIECE * kept.itemsize, (number + 1) * PIECE * kept.itemsize
+        start -= start % mmap.PAGESIZE
+        room.madvise(mmap.MADV_DONTNEED, start, min(stop, len(room)) - start)

@@ -86,7 +86,7 @@ def lite(weights: Weights, picture: Array, pooling: str = "max", padding: str = 
     x, features = picture.astype(np.float64), {}
     for block, (depth, at) in enumerate(((2, 1), (2, 2), (3, 3), (3, 2), (2, 2)), start=1):
         if block > 1:
-            x = pool(x, pooling)
+            x = features[f"trunkpool{block - 1}"] = pool(x, pooling)
         seen = []
         for i in range(1, depth + 1):
             x = relu(convolve(x, weights[f"conv{block}_{i}.weight"], weights[f"conv{block}_{i}.bias"], padding))

@@ -62,7 +62,7 @@ def test_every_tap_is_the_reference(
     weights: dict[str, np.ndarray], face: np.ndarray, pooling: encoders.Pooling, padding: encoders.Padding
 ) -> None:
     expected = reference.lite(weights, face, pooling, padding)
-    assert len(expected) == 12 + 5 + 5
+    assert len(expected) == 12 + 4 + 5 + 5
     encoder = build(list(expected), pooling, padding)
     single = encoder(batch(face))
     double = encoder.prepare(CPU, torch.float64)(torch.from_numpy(face)[None])
