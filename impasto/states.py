@@ -36,6 +36,7 @@ from torch import Tensor
 
 from impasto import files
 from impasto.errors import OutputError, StateFileError
+from impasto.history import put_down
 from impasto.optimize import Ahead, Memory, State
 
 SUFFIX = ".unfinished"
@@ -226,6 +227,7 @@ def _parts(header: bytes, tensors: Mapping[str, Tensor]) -> Iterator[files.Bytes
         part = _bytes_of(tensor)
         sums.append(zlib.crc32(part))
         yield part
+        put_down(tensor)
     yield struct.pack(f"<{len(sums)}q", *sums)
 
 
