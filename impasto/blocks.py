@@ -49,16 +49,16 @@ def as_it_is(picture: Tensor, rows: slice = slice(None), columns: slice = slice(
 
 @dataclass(frozen=True)
 class Block(Part):
-    """A part of a picture, and the pixels that have to be seen for it. strides: of every tap; begin: of what the encoder is given."""
+    """A part of a picture, and the pixels that have to be seen for it. strides: of every tap, and of what is seen."""
 
     strides: dict[str, int]
     seen_rows: slice
     seen_columns: slice
-    begin: int = 1
+    seen_stride: int = 1
 
     def see(self, source: Tensor) -> Tensor:
-        """The block with its margin, a view. source: 1xCxHxW, the whole picture, or of maps of stride `begin` all."""
-        return source[..., _shrunk(self.seen_rows, self.begin), _shrunk(self.seen_columns, self.begin)]
+        """The block with its margin, a view. source: 1xCxHxW, all of a picture, or of maps of `seen_stride`."""
+        return source[..., _shrunk(self.seen_rows, self.seen_stride), _shrunk(self.seen_columns, self.seen_stride)]
 
     @property
     def within(self) -> dict[str, tuple[slice, slice]]:
@@ -186,7 +186,7 @@ class Blockwise:
 
     encoder: that of the picture; terms: what is minimised; side: the most pixels of a block's side, its margin not counted. show:
     what the encoder sees of a picture. Terms that are no sums (the palette) see the whole picture at once. rest: is called behind
-    every block of the second pass. folder: what is handed on from stretch to stretch is kept in files there; None for in memory.
+    every block. folder: what is handed on from stretch to stretch is kept in files there; None for in memory.
     """
 
     def __init__(

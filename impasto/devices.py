@@ -57,7 +57,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Demand:
     """What a part of an encoder takes (`blocks.stretches`).
 
     trunk, heads: values it computes per pixel, for all it sees and for what is wanted of it. margin: of its blocks, in pixels.
@@ -93,7 +93,7 @@ class Appetite:
     bytes_each: of a value. regions: how many masks there are.
     """
 
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[Demand, ...]
     widest: float = 64
     content: float = 0
     bytes_each: int = 4
@@ -122,7 +122,7 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
     return Plan(side, history, round(peak), work(size, side, appetite))
 
 
-def _values(size: Size, stretch: Stretch, side: int) -> float:
+def _values(size: Size, stretch: Demand, side: int) -> float:
     """How many values a block has in a stretch."""
     seen = math.prod(stretch.seen(length, side) for length in size)
     return stretch.trunk * seen + stretch.heads * math.prod(min(stretch.side(side), length) for length in size)
@@ -170,7 +170,10 @@ def memory_kept() -> Iterator[None]:
 
 
 def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
-    """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest."""
+    """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest.
+
+    The first stretch says which are larger: some of the second's few blocks may have memory of their own.
+    """
     seen = math.prod(appetite.stretches[0].seen(length, side) for length in size)
     _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)), _NEVER)
 

@@ -59,7 +59,7 @@ class Compact(History):
         split = zip(*(torch.split(one.reshape(-1), PIECE) for one in (kept, x, less)), strict=True)
         for number, (to, piece, minus) in enumerate(split):
             to.copy_((piece - minus).div_(over))
-            _put_down_piece(kept, number)
+            put_down(kept, number)
         return kept
 
     def whole(self, kept: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _pieces(kept: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     for number, (piece, part) in enumerate(zip(torch.split(kept, PIECE), torch.split(x, PIECE), strict=True)):
         yield piece.to(x.device).float(), part.float()
         for one in (kept, x):
-            _put_down_piece(one, number)
+            put_down(one, number)
 
 
 def filed(shape: torch.Size, dtype: torch.dtype, folder: Path) -> Tensor:
@@ -116,17 +116,17 @@ def make_room(file: int, size: int) -> None:
         os.truncate(file, size)
 
 
-def put_down(kept: Tensor) -> None:
-    """Let go of the memory that shows the file of a tensor, if it has one; it is read again when asked for."""
-    room = getattr(kept, "room", None)
-    if room is not None and hasattr(room, "madvise"):
-        room.madvise(mmap.MADV_DONTNEED)
+def put_down(kept: Tensor, number: int | None = None) -> None:
+    """Let go of the memory that shows the file of a tensor, if it has one; it is read again when asked for.
 
-
-def _put_down_piece(kept: Tensor, number: int) -> None:
-    """`put_down` of one piece of PIECE values."""
+    What was written stays: the system keeps it until it is in the file. number: of a piece of PIECE values, None for all of it.
+    """
     room = getattr(kept, "room", None)
-    if room is not None and hasattr(room, "madvise"):
-        start, stop = number * PIECE * kept.itemsize, (number + 1) * PIECE * kept.itemsize
+    if room is None or not hasattr(room, "madvise"):
+        return
+    start, stop = 0, len(room)
+    if number is not None:
+        piece = PIECE * kept.itemsize
+        start, stop = number * piece, min((number + 1) * piece, stop)
         start -= start % mmap.PAGESIZE
-        room.madvise(mmap.MADV_DONTNEED, start, min(stop, len(room)) - start)
+    room.madvise(mmap.MADV_DONTNEED, start, stop - start)

@@ -37,7 +37,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 class Input(BaseModel):
     """A file a picture was made from: its name, and its SHA-256."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True)
 
     name: str
     sha256: str
@@ -60,7 +60,7 @@ class Made(BaseModel):
     format. done: share of the work, less than 1 where it was interrupted. keep_exif: whether the photograph's EXIF was kept.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     impasto: str = ""
     torch: str = ""

@@ -55,7 +55,7 @@ _Count = Annotated[int, Field(ge=1)]
 class Progress(BaseModel):
     """How far the engine is: `State` without its tensors. first: of L-BFGS; None in a state without its memory. pairs: how many."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True)
 
     scale: _Count
     step: _Count
@@ -74,7 +74,7 @@ class Card(BaseModel):
     replace; whole: of the finished picture, once it is about to be written.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[2] = 2
     settings: dict[str, Any]

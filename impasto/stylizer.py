@@ -411,10 +411,10 @@ class Run:
         return 4 * ((1 - t) if content else t) ** 2
 
 
-def _taken(stretch: blocks.Stretch, whole: encoders.Encoder) -> devices.Stretch:
+def _taken(stretch: blocks.Stretch, whole: encoders.Encoder) -> devices.Demand:
     """What a part of an encoder takes."""
     encoder = stretch.encoder
-    return devices.Stretch(
+    return devices.Demand(
         trunk=encoder.values("conv"),
         heads=encoder.values("head"),
         margin=max(map(encoder.reach, encoder.taps)),

@@ -12,12 +12,12 @@ import torch
 import impasto
 from impasto import Options, devices, optimize
 from impasto.cli import main
-from impasto.devices import BESIDE_BLOCKS, FORWARD, RESTING, SIDES, Appetite, Stretch, plan, work
+from impasto.devices import BESIDE_BLOCKS, FORWARD, RESTING, SIDES, Appetite, Demand, plan, work
 from impasto.errors import MemoryLimitError, OptionError
 from impasto.forecast import NEW, SETUP, forecast
 
-NEAR = Stretch(trunk=80, heads=96, margin=6, share=0.6, handed=5)
-FAR = Stretch(trunk=29, heads=26, margin=68, wider=2, share=0.4)
+NEAR = Demand(trunk=80, heads=96, margin=6, share=0.6, handed=5)
+FAR = Demand(trunk=29, heads=26, margin=68, wider=2, share=0.4)
 LITE = Appetite((NEAR, FAR))
 GIB = 2**30
 

@@ -41,7 +41,7 @@ def taps_behind(operation: str) -> list[str]:
 class Lite(Encoder):
     """A slim trunk of 3x3 convolutions with 1x1 heads into VGG-19's own channels (64, 128, 256, 512, 512).
 
-    A head reads all features of its block up to where it is: those of the first convolution, but for block 1 also of the second.
+    A head reads its block up to where it is: the features of the first two convolutions, in block 1 of one, in block 3 of three.
 
     Taps: `relu1_1` .. `relu5_1` emulate the normalised VGG-19 (mean activation about 1, Gatys et al. 2015) and `conv1_1` .. `conv5_1`
     are the same before the ReLU; `trunk1_1` .. `trunk5_2` are the trunk's own rectified features, which no VGG has, and `trunkpool1` ..
