@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -288,10 +289,28 @@ def test_previews_and_a_folder_of_frames_go_on(cli: Cli, here: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", [".gif", ".mp4"])
+def test_a_film_goes_on(cli: Cli, here: Path, kind: str) -> None:
+    if kind == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    words = ("photo.png", "style.png", *WORDS, "--frames")
+    assert cli(*words, f"whole{kind}", "-o", "whole.png").code == 0
+    (here / f"film{kind}.unfinished").mkdir()
+    (here / f"film{kind}.unfinished" / "0009.png").touch()  # of a run that was given up
+    with stop_after(5):
+        cli(*words, f"film{kind}", "-o", OUT)
+    part = (here / f"film{kind}").read_bytes()
+    assert len(list((here / f"film{kind}.unfinished").iterdir())) == 5
+    assert cli("resume", OUT).code == 0
+    assert (here / f"film{kind}").read_bytes() == (here / f"whole{kind}").read_bytes() != part
+    assert there(here) == {OUT, f"film{kind}", "whole.png", f"whole{kind}"}
+
+
 def test_a_film_is_not_begun_in_its_middle(cli: Cli, here: Path) -> None:
     with stop_after(5):
         cli("photo.png", "style.png", *WORDS, "--frames", "film.gif", "-o", OUT)
     film = (here / "film.gif").read_bytes()
+    shutil.rmtree(here / "film.gif.unfinished")
     said = cli("resume", OUT)
     assert said.code == 0
     assert said.line == f"{here / 'film.gif'} is not made: what it was to show of the beginning is lost"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from impasto import files, pictures
+from impasto import files, pictures, states
 from impasto.errors import OutputError, SaveError, UsageError
 from impasto.optimize import share_done
 from impasto.options import Output
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 MOST_FRAMES = 120  # of a making-of: 10 seconds at FRAMES_A_SECOND, and a GIF that can still be passed on
 FRAMES_A_SECOND = 12
 REST = 2.0  # seconds the finished picture stays
-LONGEST_GIF = 480  # pixels; larger GIFs take tens of megabytes
+LONGEST = {".gif": 480, ".mp4": 1920}  # pixels; larger GIFs take tens of megabytes, and larger films do not play everywhere
 
 
 @contextlib.contextmanager
 def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step], None]]:
     """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done.
 
-    A run that goes on from a state goes on with its previews and its folder of frames.
+    A run that goes on from a state goes on with its previews and its frames.
     """
     watching: list[Callable[[Step], None]] = []
     overwrite = output.overwrite or run.state is not None
     if output.preview:
         watching.append(Preview(run, target, output.preview, overwrite=overwrite))
-    frames = Frames(run, output.frames, overwrite=overwrite) if output.frames else None
+    frames = Frames(run, target, output.frames, overwrite=overwrite) if output.frames else None
     if frames:
         watching.append(frames)
 
@@ -94,18 +94,23 @@ class Preview:
 
 
 class Frames:
-    """Keeps at most MOST_FRAMES pictures, evenly over the work, and writes them to a folder, a GIF or an MP4."""
+    """Keeps at most MOST_FRAMES pictures, evenly over the work, in a folder, and makes them a GIF or an MP4 if asked.
 
-    def __init__(self, run: Run, place: Path, *, overwrite: bool) -> None:
-        self.run, self.place, self.overwrite = run, place, overwrite
+    For those the folder is beside them (`being_made`); it is kept as long as the run has a state that can be gone on with.
+    """
+
+    def __init__(self, run: Run, target: Path, place: Path, *, overwrite: bool) -> None:
+        self.run, self.target, self.place, self.overwrite = run, target, place, overwrite
         self.kind = self.place.suffix.lower()
-        self.images: list[Image.Image] = []
+        self.folder = being_made(place) if self.kind else place
         self.count, self.next = 0, 0.0
         self.new = False  # whether the folder is
         if self.kind == ".mp4":
             _ffmpeg()
-        if self.kind in (".gif", ".mp4"):
+        if self.kind in LONGEST:
             files.check(self.place, (self.kind,), overwrite=self.overwrite)
+            if run.state is None:  # what a run that was given up has left
+                _clear(self.folder)
         elif self.kind:
             raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(self.place)}")
         else:
@@ -137,43 +142,75 @@ class Frames:
 
     def _keep(self, image: Image.Image) -> None:
         self.count += 1
-        if self.kind:
-            self.images.append(_opaque(image, LONGEST_GIF if self.kind == ".gif" else None))
-        else:
-            pictures.save(image, self.place / f"{self.count:04}.png", overwrite=True)
+        file = self.folder / f"{self.count:04}.png"
+        if not self.kind:
+            pictures.save(image, file, overwrite=True)
+            return
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SaveError(f"{files.printable(self.folder)} could not be made for frames: {files.reason(error)}") from error
+        files.write(file, _png(_opaque(image, LONGEST[self.kind])), (".png",), overwrite=True)
 
     def write(self) -> None:
         """Write a GIF or MP4; a folder is written already. At strength 0 the one frame is the picture. Raises SaveError."""
         if not self.run.scales:
             self._keep(self.run.image())
-        if self.kind and self.images:
-            data = _gif(self.images) if self.kind == ".gif" else _mp4(self.images)
+        if self.kind and self.count:
+            data = _gif(self.folder) if self.kind == ".gif" else _mp4(self.folder)
             files.write(self.place, data, (self.kind,), overwrite=self.overwrite)
 
     def tidy(self) -> None:
-        """Remove a folder that was made for frames and got none."""
-        if self.new and not (self.kind or self.count):
+        """Remove a folder that was made for frames and got none, and that of a film whose run is over."""
+        if self.kind and not states.place(self.target).exists():
+            _clear(self.folder)
+        elif self.new and not (self.kind or self.count):
             with contextlib.suppress(OSError):
                 self.place.rmdir()
 
 
-def _opaque(image: Image.Image, longest: int | None) -> Image.Image:
+def being_made(film: Path) -> Path:
+    """Where the frames of a GIF or an MP4 are until it is whole: beside it, as the state is beside the picture."""
+    return states.place(film)
+
+
+def _clear(folder: Path) -> None:
+    """Remove frames and their folder; what else may be in it stays."""
+    with contextlib.suppress(OSError):
+        for file in folder.glob("[0-9][0-9][0-9][0-9].png"):
+            file.unlink()
+        folder.rmdir()
+
+
+def _png(image: Image.Image) -> bytes:
+    """Quickly, for a while."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _opaque(image: Image.Image, longest: int) -> Image.Image:
     """In RGB over white, at most `longest` pixels a side."""
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image)
         image = white
     image = image.convert("RGB")
-    if longest:
-        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return image
 
 
-def _gif(images: list[Image.Image]) -> bytes:
+def _gif(folder: Path) -> bytes:
     buffer = io.BytesIO()
-    times = [round(1000 / FRAMES_A_SECOND)] * (len(images) - 1) + [round(1000 * REST)]
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=times, loop=0)
+    first, *others = sorted(folder.glob("*.png"))
+    times = [round(1000 / FRAMES_A_SECOND)] * len(others) + [round(1000 * REST)]
+    _read(first).save(buffer, "GIF", save_all=True, append_images=map(_read, others), duration=times, loop=0)
     return buffer.getvalue()
+
+
+def _read(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        return image.copy()
 
 
 def _ffmpeg() -> str:
@@ -185,17 +222,15 @@ def _ffmpeg() -> str:
     return str(get_ffmpeg_exe())
 
 
-def _mp4(images: list[Image.Image]) -> bytes:
+def _mp4(folder: Path) -> bytes:
     """H.264 that plays everywhere: even sides, 4:2:0, ready to stream."""
-    width, height = (side - side % 2 for side in images[0].size)
-    frames = images + [images[-1]] * round(REST * FRAMES_A_SECOND)
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(FRAMES_A_SECOND), "-i", "-"]
+    seen = ["-framerate", str(FRAMES_A_SECOND), "-i", "%04d.png"]  # in its own folder, whose name may have a % as well
+    shape = ["-vf", f"crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0,tpad=stop_mode=clone:stop_duration={REST}"]
     film = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "frames.mp4"
-        data = b"".join(image.crop((0, 0, width, height)).tobytes() for image in frames)
+    with tempfile.TemporaryDirectory() as made:
+        file = Path(made) / "frames.mp4"
         done = subprocess.run(  # noqa: S603 (our own words, and no shell)
-            [_ffmpeg(), "-loglevel", "error", *raw, *film, str(file)], input=data, capture_output=True, check=False
+            [_ffmpeg(), "-loglevel", "error", *seen, *shape, *film, str(file)], cwd=folder, capture_output=True, check=False
         )
         if done.returncode:
             reason = files.one_line(done.stderr.decode(errors="replace")) or f"ffmpeg ended with {done.returncode}"

@@ -87,11 +87,13 @@ def _record(target: Path, card: Card) -> Earlier:
 
 def _output(card: Card, target: Path, *, quiet: bool) -> Output:
     """The command line's own options of the run. Raises StateFileError."""
+    from impasto.cli.making import being_made
+
     try:
         output = Output.model_validate({**card.output, "output": target})
     except ValidationError as error:
         raise StateFileError(f"the state of {printable(target)} is damaged: {one_line(explain(error))}") from error
-    if output.frames and output.frames.suffix:
+    if output.frames and output.frames.suffix and not being_made(output.frames).is_dir():
         note(f"{printable(output.frames)} is not made: what it was to show of the beginning is lost", quiet=quiet)
         return output.model_copy(update={"frames": None})
     return output
