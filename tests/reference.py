@@ -82,11 +82,14 @@ def vgg(
 
 
 def lite(weights: Weights, picture: Array, pooling: str = "max", padding: str = "replicate") -> dict[str, Array]:
-    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, and 1x1 heads on the first few of each block."""
+    """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, 1x1 heads on its blocks, the first on pixels."""
     x, features = picture.astype(np.float64), {}
-    for block, (depth, at) in enumerate(((2, 1), (2, 2), (3, 3), (3, 2), (2, 2)), start=1):
+    for block, (depth, at) in enumerate(((2, 0), (2, 2), (3, 3), (3, 2), (2, 2)), start=1):
         if block > 1:
             x = features[f"trunkpool{block - 1}"] = pool(x, pooling)
+        else:
+            features["conv1_1"] = convolve(x, weights["head1_1.weight"], weights["head1_1.bias"], padding)
+            features["relu1_1"] = relu(features["conv1_1"])
         seen = []
         for i in range(1, depth + 1):
             x = relu(convolve(x, weights[f"conv{block}_{i}.weight"], weights[f"conv{block}_{i}.bias"], padding))

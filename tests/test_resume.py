@@ -26,8 +26,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from impasto import devices, encoders, files, pictures, states
-from impasto.cli import console, keeping, main
-from impasto.errors import OutputError, StateFileError
+from impasto.cli import console, keeping, main, making
+from impasto.errors import OutputError, SaveError, StateFileError
 from impasto.optimize import State
 from impasto.stylizer import Run, Stylizer
 
@@ -306,11 +306,39 @@ def test_a_film_goes_on(cli: Cli, here: Path, kind: str) -> None:
     assert there(here) == {OUT, f"film{kind}", "whole.png", f"whole{kind}"}
 
 
-def test_a_film_is_not_begun_in_its_middle(cli: Cli, here: Path) -> None:
+def test_a_film_that_cannot_be_written_is_made_later(
+    cli: Cli, here: Path, often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bytes:
+        raise SaveError("the disk is full")
+
+    words = ("photo.png", "style.png", *WORDS, "--frames")
+    assert cli(*words, "whole.gif", "-o", "whole.png").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "_gif", full)
+        said = cli(*words, "film.gif", "-o", OUT)
+    assert said.code == 1
+    assert said.line == "the disk is full; `impasto resume out.png` goes on from there"
+    assert same(OUT, "whole.png")
+    assert cli("resume", OUT) == Said(0, "out.png was finished already\n", "")
+    assert (here / "film.gif").read_bytes() == (here / "whole.gif").read_bytes()
+    assert there(here) == {OUT, "film.gif", "whole.png", "whole.gif"}
+
+
+def test_two_runs_on_one_film(cli: Cli, here: Path) -> None:
+    with states.alone(here / "film.gif"):
+        said = cli("photo.png", "style.png", *WORDS, "--frames", "film.gif", "-o", OUT)
+    assert said.code == 2
+    assert said.line == "another run is writing film.gif; wait for it, or choose another name"
+    assert there(here) == set()
+
+
+@pytest.mark.parametrize("lost", ["film.gif.unfinished", "film.gif.unfinished/0002.png"])
+def test_a_film_is_not_begun_in_its_middle(cli: Cli, here: Path, lost: str) -> None:
     with stop_after(5):
         cli("photo.png", "style.png", *WORDS, "--frames", "film.gif", "-o", OUT)
     film = (here / "film.gif").read_bytes()
-    shutil.rmtree(here / "film.gif.unfinished")
+    shutil.rmtree(here / lost) if (here / lost).is_dir() else (here / lost).unlink()
     said = cli("resume", OUT)
     assert said.code == 0
     assert said.line == f"{here / 'film.gif'} is not made: what it was to show of the beginning is lost"

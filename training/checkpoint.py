@@ -25,6 +25,8 @@ FORMAT = "impasto training 2"
 WEIGHTS = ("student", "ema", "adam_mean", "adam_square")  # groups of tensors under the student's names
 POOL = "pool"  # the group of what `Pool.state` gives, if there is a pool
 LICENCE = "Apache-2.0; learned from VGG-19 (Oxford VGG, CC BY 4.0) and Collaborative Distillation (MIT)"
+HEADS = "reluK_1 of the normalised VGG-19 (64, 128, 256, 512, 512 channels), from 1x1 convolutions with ReLU"
+OWN = {"head1_1": "; head1_1 is VGG-19's conv1_1 itself, of the pixels, rescaled"}
 DTYPES = {torch.float16: "F16", torch.float32: "F32"}
 
 Tensors = dict[str, Tensor]
@@ -147,12 +149,13 @@ def export(checkpoint: Checkpoint, name: str) -> Exported:
     for key, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise WeightsFileError(f"{key} has values that fp16 cannot hold")
+    own = "".join(OWN[name] for name in shape.own)
     metadata = {
         "name": name,
-        "licence": LICENCE,
+        "licence": LICENCE + own,
         "input": "RGB, 0..1, replicate padding",
         "pooling": "2x2 max (as trained; average works as well in optimisation)",
-        "heads": "reluK_1 of the normalised VGG-19 (64, 128, 256, 512, 512 channels), from 1x1 convolutions with ReLU",
+        "heads": HEADS + own,
         "dtype": "fp16 storage, compute in fp32 or bf16",
         "architecture": shape.written(),
         "training": json.dumps(

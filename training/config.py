@@ -18,8 +18,8 @@ Weights = tuple[float, float, float, float, float]
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = (64, 128, 256, 512, 512)  # VGG-19's own, at these taps
 PRESETS = {
-    "lite": "16,32/48,80/112,112,96/160,160,160/160,128",
-    "nano": "8,16/24,40/56,56,48/80,80,80/80,64",
+    "lite": "16,32/48,80/112,112,96/160,160,144/160,128",
+    "nano": "8,16/24,40/56,56,48/80,80,72/80,64",
 }
 DEFAULT_STEPS = 10_000
 MEASURED = 50  # steps after which --minutes becomes a number of steps
@@ -46,7 +46,9 @@ class Config(BaseModel):
         default="", description="Channels of every 3x3 convolution, blocks parted by /: 16,32/48,64/... [default: the preset's]"
     )
     heads_at: Annotated[Five, _flag(NETWORK)] = Field(
-        default=(1, 2, 3, 2, 2), description="After which convolution of its block each head is taken, five numbers from 1."
+        default=(0, 2, 3, 2, 2),
+        description="After which convolution of its block each head is taken, five numbers from 1. The first may be 0: relu1_1 is then "
+        "the teacher's own 3x3 convolution of the pixels, which is not trained.",
     )
     dense_heads: Annotated[bool, Parameter(group=NETWORK)] = Field(
         default=True, description="Heads read all features of their block up to there, not the last alone."
@@ -162,7 +164,7 @@ class Config(BaseModel):
         if min(self.strides) < 1:
             raise ValueError("strides must be at least 1")
         for block, (head, row) in enumerate(zip(self.heads_at, self.blocks, strict=True), start=1):
-            if not 1 <= head <= len(row):
+            if not (block > 1) <= head <= len(row):
                 raise ValueError(f"heads_at {head} is not one of the {len(row)} convolutions of block {block}")
         if self.heads_at[-1] < len(self.blocks[-1]):
             raise ValueError(f"heads_at {self.heads_at[-1]} leaves the last block's convolutions behind that without a use")

@@ -194,7 +194,8 @@ def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Pa
         if trainer.unfit:
             say(f"these layers are not in it and start as without it: {', '.join(trainer.unfit)}")
         if trainer.revived:
-            say(f"{trainer.revived} channels were silent, or not there, and start anew")
+            count, layers = sum(trainer.revived.values()), ", ".join(f"{n} of {name}" for name, n in trainer.revived.items())
+            say(f"{count} channels counted for next to nothing, or were not there, and start anew: {layers}")
 
 
 def _costs(shape: Shape) -> str:

@@ -17,13 +17,13 @@ from training.config import MEASURED, TAPS, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_losses, total
 from training.pool import Pool
-from training.start import balance, refit, revive, settle
+from training.start import balance, rank, refit, revive, settle
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
 
 UNTIMED = 5  # steps at the start that tell nothing about the pace: memory is found, kernels are chosen
 SETTLED_ON = 32  # crops that the first weights are scaled by
-REFITTED_ON = 256  # crops that give more positions than a convolution has inputs
+REFITTED_ON = 128  # crops that give more positions than a convolution has inputs
 NO_STEP = 2**40  # a step that no run comes to
 
 
@@ -101,7 +101,7 @@ class Trainer:
     ) -> None:
         self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
         self.student = Student(Shape.of(config), config.seed)
-        self.unfit, self.revived = list[str](), 0
+        self.unfit, self.revived = list[str](), dict[str, int]()
         if checkpoint:
             self.student.load_state_dict(dict(checkpoint.groups["student"]))
         self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,17 +122,19 @@ class Trainer:
     def _settle(self, start: Student | None) -> None:
         """First weights from the first crops, for all layers, or where another network is started from for the rest."""
         image = self._first_crops(SETTLED_ON)
+        self.student.adopt(*self.teacher.first())
         if start is None:
-            settle(self.student, image, self.teacher(image), dict(self.student.named_children()))
+            settle(self.student, image, self.teacher(image), self.student.learned())
             return
-        start = start.to(self.machine.device)
+        start, many = start.to(self.machine.device), self._first_crops(REFITTED_ON)
+        rank(start, many)
         self.unfit, moved = self.student.take(start)
         if moved:
-            refit(self.student, start, self._first_crops(REFITTED_ON), moved)
+            refit(self.student, start, many, moved)
         if self.unfit:
             settle(self.student, image, self.teacher(image), self.unfit)
-        self.revived = revive(self.student, image, self.config.seed)
-        balance(self.student, image)
+        self.revived = revive(self.student, many, self.teacher(many), self.config.seed)
+        balance(self.student, many)
 
     def _first_crops(self, count: int) -> Tensor:
         """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""

@@ -10,6 +10,7 @@ from training.config import TAPS
 
 WIDTH, HEIGHT, MARGIN = 860, 460, 60  # pixels
 COLORS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by the colour-blind too
+LEAST = 1e-4  # errors: what is exact, as relu1_1 is where it is seen in the pixels, would be endlessly far down
 POINTS = 200  # a curve has at most so many, each the mean of the steps around it
 
 
@@ -50,4 +51,4 @@ def svg(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return max(sum(values) / len(values), 1e-6)
+    return max(sum(values) / len(values), LEAST)

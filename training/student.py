@@ -23,12 +23,13 @@ Offsets = Sequence[tuple[int, int]]
 class Shape:
     """The architecture: channels of every convolution by block, where heads are taken, and how.
 
-    heads_at: after which convolution of its block each head reads, from 1. dense_heads: it reads all of the block's features up to
-    there. residual: a convolution's input is added to its output, before the ReLU, where the widths agree.
+    heads_at: after which convolution of its block each head reads, from 1; the first may be 0, and is then a 3x3 convolution of the
+    pixels, the teacher's own. dense_heads: a head reads all of the block's features up to there. residual: a convolution's input is
+    added to its output, before the ReLU, where the widths agree.
     """
 
     widths: tuple[tuple[int, ...], ...]
-    heads_at: tuple[int, ...] = (1, 2, 3, 2, 2)
+    heads_at: tuple[int, ...] = (0, 2, 3, 2, 2)
     dense_heads: bool = True
     residual: bool = False
 
@@ -63,20 +64,30 @@ class Shape:
         return found
 
     def heads(self) -> dict[str, tuple[int, int]]:
-        """(channels in, channels out) of every 1x1 head by name."""
+        """(channels in, channels out) of every head by name."""
         return {
-            f"head{block}_1": (sum(row[:at]) if self.dense_heads else row[at - 1], seen)
+            f"head{block}_1": (sum(row[:at] if self.dense_heads else row[at - 1 : at]) or 3, seen)
             for block, (row, at, seen) in enumerate(zip(self.widths, self.heads_at, CHANNELS, strict=True), start=1)
         }
 
+    @property
+    def own(self) -> set[str]:
+        """The head that is the teacher's own first convolution, if there is one."""
+        return {"head1_1"} if not self.heads_at[0] else set()
+
+    def layers(self) -> dict[str, tuple[int, int, int]]:
+        """(channels in, channels out, side of its filters) of every layer by name."""
+        trunk = {name: (*size, 3) for name, size in self.convolutions().items()}
+        return trunk | {name: (*size, 3 if name in self.own else 1) for name, size in self.heads().items()}
+
     def sources(self, name: str) -> dict[str, slice]:
-        """What a layer reads: the convolutions, in order, and which of its inputs each is. Empty for the first, which sees pixels."""
+        """What a layer reads: the convolutions, in order, and which of its inputs each is. Empty for one that sees pixels."""
         names, block = list(self.convolutions()), int(name[len("conv")])
         if name in names:
             read = names[: names.index(name)][-1:]
         else:
             at = self.heads_at[block - 1]
-            read = [f"conv{block}_{i}" for i in range(1 if self.dense_heads else at, at + 1)]
+            read = [f"conv{block}_{i}" for i in range(1 if self.dense_heads else max(at, 1), at + 1)]
         found, first = {}, 0
         for source in read:
             width = self.convolutions()[source][1]
@@ -92,18 +103,17 @@ class Shape:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by name: `conv1_1.weight`, ..., `head5_1.bias`."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for layers, side in ((self.convolutions(), 3), (self.heads(), 1)):
-            for name, (inputs, outputs) in layers.items():
-                shapes |= {f"{name}.weight": (outputs, inputs, side, side), f"{name}.bias": (outputs,)}
+        for name, (inputs, outputs, side) in self.layers().items():
+            shapes |= {f"{name}.weight": (outputs, inputs, side, side), f"{name}.bias": (outputs,)}
         return shapes
 
     def cost(self) -> tuple[float, float]:
         """Multiply-adds per pixel of the picture: of the trunk as far as the deepest head needs it, and of the heads."""
         last = f"conv{len(self.widths)}_{self.heads_at[-1]}"
         names = list(self.convolutions())
-        trunk = {name: 9 * a * b for name, (a, b) in self.convolutions().items() if names.index(name) <= names.index(last)}
-        heads = {name: a * b for name, (a, b) in self.heads().items()}
-        return _per_pixel(trunk), _per_pixel(heads)
+        costs = {name: a * b * side**2 for name, (a, b, side) in self.layers().items()}
+        trunk = {name: cost for name, cost in costs.items() if name in names[: 1 + names.index(last)]}
+        return _per_pixel(trunk), _per_pixel({name: costs[name] for name in self.heads()})
 
 
 def _widths_found(tensors: Mapping[str, Tensor], block: int) -> list[int]:
@@ -127,16 +137,27 @@ def vgg19_cost() -> float:
 class Student(nn.Module):
     """A trunk of 3x3 convolutions with ReLU, replicate padding and 2x2 max pooling, and 1x1 heads with ReLU into VGG-19's channels.
 
+    Where relu1_1 is seen in the pixels, its 3x3 filters have no gradient; they are to be given (`adopt`).
     The state dict's names are those of impasto/assets/lite.safetensors.
     """
 
     def __init__(self, shape: Shape, seed: int = 0) -> None:
         super().__init__()
         self.shape = shape
-        for layers, side in ((shape.convolutions(), 3), (shape.heads(), 1)):
-            for name, (inputs, outputs) in layers.items():
-                self.add_module(name, nn.Conv2d(inputs, outputs, side))
+        for name, sizes in shape.layers().items():
+            self.add_module(name, nn.Conv2d(*sizes).requires_grad_(name not in shape.own))
         self._start(torch.Generator().manual_seed(seed))
+
+    def learned(self) -> dict[str, nn.Module]:
+        """The layers that are trained, by name."""
+        return {name: layer for name, layer in self.named_children() if name not in self.shape.own}
+
+    @torch.no_grad()
+    def adopt(self, weight: Tensor, bias: Tensor) -> None:
+        """Take the teacher's first convolution of the pixels, 64x3x3x3 and 64, where relu1_1 is seen in them."""
+        for name in self.shape.own:
+            self.get_submodule(name).get_parameter("weight").copy_(weight)
+            self.get_submodule(name).get_parameter("bias").copy_(bias)
 
     def _start(self, generator: torch.Generator) -> None:
         """He et al. (2015), the same for the same seed."""
@@ -153,7 +174,10 @@ class Student(nn.Module):
         return self.heads(self.trunk(image), strides, offsets)
 
     def trunk(self, image: Tensor) -> list[list[Tensor]]:
-        """image: Bx3xHxW. Returns what each block's head reads: its convolution's features, or all up to there if heads are dense."""
+        """image: Bx3xHxW. Returns what each block's head reads: its convolution's features, or all up to there if heads are dense.
+
+        Where the first head is at 0, it reads the padded picture.
+        """
         read: list[list[Tensor]] = []
         x = image
         for block, (row, at) in enumerate(zip(self.shape.widths, self.shape.heads_at, strict=True), start=1):
@@ -161,21 +185,29 @@ class Student(nn.Module):
             for i in range(1, (at if block == len(self.shape.widths) else len(row)) + 1):
                 x = self._convolve(f"conv{block}_{i}", functional.max_pool2d(x, 2) if i == 1 < block else x)
                 seen.append(x)
-            read.append(seen[:at] if self.shape.dense_heads else [seen[at - 1]])
-        return read
+            read.append(seen[:at] if self.shape.dense_heads else seen[at - 1 : at])
+        return read if self.shape.heads_at[0] else [[_padded(image)], *read[1:]]
 
     def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets) -> list[Tensor]:
         """The taps from what `trunk` returns, see `forward`."""
         taps = []
         for block, (features, stride, offset) in enumerate(zip(read, strides, offsets, strict=True), start=1):
+            name = f"head{block}_1"
+            if name in self.shape.own:
+                taps.append(self._own_head(name, features[0], stride, offset))
+                continue
             thin = [thinned(F, stride, offset) for F in features]
-            taps.append(
-                functional.relu(self.get_submodule(f"head{block}_1")(thin[0] if len(thin) == 1 else torch.cat(thin, 1)))
-            )
+            taps.append(functional.relu(self.get_submodule(name)(thin[0] if len(thin) == 1 else torch.cat(thin, 1))))
         return taps
 
+    def _own_head(self, name: str, padded: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:
+        down, right = offset
+        layer = self.get_submodule(name)
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        return functional.relu(functional.conv2d(padded[..., down:, right:], weight, bias, stride=stride))
+
     def _convolve(self, name: str, x: Tensor) -> Tensor:
-        y: Tensor = self.get_submodule(name)(functional.pad(x, (1, 1, 1, 1), mode="replicate"))
+        y: Tensor = self.get_submodule(name)(_padded(x))
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
     @torch.no_grad()
@@ -185,14 +217,14 @@ class Student(nn.Module):
         What both have is the same: channels, and what is read of them. Channels that the other has not are 0, and so is what reads
         them. So a network with wider convolutions or with heads that read more says the same.
         """
-        theirs = dict(other.named_children())
+        theirs = other.learned()
         moved = []
-        for name, layer in self.named_children():
+        for name, layer in self.learned().items():
             if name in theirs:
                 _copy(theirs[name], layer, _shared(other.shape.sources(name), self.shape.sources(name)))
                 if name in self.shape.convolutions() and [*self.shape.sources(name)] != [*other.shape.sources(name)]:
                     moved.append(name)
-        return [name for name, _ in self.named_children() if name not in theirs], moved
+        return [name for name in self.learned() if name not in theirs], moved
 
 
 def _shared(theirs: Mapping[str, slice], mine: Mapping[str, slice]) -> list[tuple[slice, slice]]:
@@ -213,6 +245,10 @@ def _copy(theirs: nn.Module, mine: nn.Module, shared: Sequence[tuple[slice, slic
     bias[kept] = theirs.get_parameter("bias")[kept]
     for a, b in shared:
         weight[kept, b] = theirs.get_parameter("weight")[kept, a]
+
+
+def _padded(x: Tensor) -> Tensor:
+    return functional.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
 def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:

@@ -56,6 +56,12 @@ class Trunk(nn.Module):
             found |= self._tapped(name, x)
         return found
 
+    def first(self) -> tuple[Tensor, Tensor]:
+        """The filters, 64x3x3x3, and biases of conv1_1 on pixels in 0..1 as they are, without `mean` being taken off."""
+        weight, bias = (tensor.double() for tensor in self._filters("conv1_1"))
+        offset = torch.einsum("oihw,i->o", weight, self.get_buffer("mean").double().flatten())
+        return weight.float(), (bias - offset).float()
+
     def _convolve(self, name: str, x: Tensor) -> Tensor:
         padded = functional.pad(x, (1, 1, 1, 1), mode=self.padding)
         return functional.relu(functional.conv2d(padded, *self._filters(name)))
@@ -78,6 +84,11 @@ class Teacher(nn.Module):
         self.trunks = nn.ModuleList(trunks)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
+
+    def first(self) -> tuple[Tensor, Tensor]:
+        """See `Trunk.first`; relu1_1 is the first trunk's."""
+        first: tuple[Tensor, Tensor] = next(iter(self.trunks)).first()  # type: ignore[operator]
+        return first
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each."""

@@ -7,13 +7,15 @@ import io
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from impasto import files, pictures, states
+from impasto.cli.console import note
 from impasto.errors import OutputError, SaveError, UsageError
 from impasto.optimize import share_done
 from impasto.options import Output
@@ -29,30 +31,48 @@ LONGEST = {".gif": 480, ".mp4": 1920}  # pixels; larger GIFs take tens of megaby
 
 
 @contextlib.contextmanager
-def watchers(run: Run, target: Path, output: Output) -> Iterator[Callable[[Step], None]]:
-    """What to call after every step; when the block ends, frames are written. Raises OutputError before anything is done.
+def making(run: Run, target: Path, output: Output) -> Iterator[Making]:
+    """What is kept of a run's making. Raises OutputError before anything is done.
 
     A run that goes on from a state goes on with its previews and its frames.
     """
-    watching: list[Callable[[Step], None]] = []
     overwrite = output.overwrite or run.state is not None
-    if output.preview:
-        watching.append(Preview(run, target, output.preview, overwrite=overwrite))
-    frames = Frames(run, target, output.frames, overwrite=overwrite) if output.frames else None
-    if frames:
-        watching.append(frames)
+    kept = Making()
+    with contextlib.ExitStack() as stack:
+        if output.preview:
+            kept.watching.append(Preview(run, target, output.preview, overwrite=overwrite))
+        if output.frames:
+            if output.frames.suffix:
+                stack.enter_context(states.alone(output.frames))
+            frames = Frames(run, target, output.frames, overwrite=overwrite)
+            if frames.lost:
+                note(
+                    f"{files.printable(frames.place)} is not made: what it was to show of the beginning is lost",
+                    quiet=output.quiet,
+                )
+            else:
+                kept.watching.append(frames)
+                kept.frames = frames
+                stack.callback(frames.tidy)
+        yield kept
 
-    def watch(step: Step) -> None:
-        for one in watching:
+
+@dataclass
+class Making:
+    """Sees every step, and at the end makes the film, while there still is a state to go on with if that cannot be done."""
+
+    watching: list[Preview | Frames] = field(default_factory=list)
+    frames: Frames | None = None
+
+    def __call__(self, step: Step) -> None:
+        """To be called after every step."""
+        for one in self.watching:
             one(step)
 
-    try:
-        yield watch
-        if frames:
-            frames.write()
-    finally:
-        if frames:
-            frames.tidy()
+    def finish(self) -> None:
+        """Write a GIF or MP4 of what there is. Raises SaveError."""
+        if self.frames:
+            self.frames.write()
 
 
 def _before(run: Run) -> list[float]:
@@ -69,7 +89,7 @@ def replaces(output: Output, target: Path, file: Path) -> bool:
     file = file.resolve()
     if output.frames:
         frames = output.frames.resolve()
-        if file == frames or (file.parent == frames and re.fullmatch(r"\d{4,}\.png", file.name)):
+        if file == frames or (file.parent in (frames, being_made(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
             return True
     preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
     return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
@@ -109,14 +129,20 @@ class Frames:
             _ffmpeg()
         if self.kind in LONGEST:
             files.check(self.place, (self.kind,), overwrite=self.overwrite)
-            if run.state is None:  # what a run that was given up has left
-                _clear(self.folder)
         elif self.kind:
             raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(self.place)}")
         else:
             self._check_folder()
         for done in _before(run):
             self.count += self._due(done)
+
+    @property
+    def lost(self) -> bool:
+        """Whether frames are gone that an earlier run has kept for a GIF or an MP4, of which this one is the rest."""
+        return bool(self.kind) and not all(self._file(number).exists() for number in range(1, self.count + 1))
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:04}.png"
 
     def _check_folder(self) -> None:
         name = files.printable(self.place)
@@ -142,11 +168,13 @@ class Frames:
 
     def _keep(self, image: Image.Image) -> None:
         self.count += 1
-        file = self.folder / f"{self.count:04}.png"
+        file = self._file(self.count)
         if not self.kind:
             pictures.save(image, file, overwrite=True)
             return
         try:
+            if self.count == 1:
+                _clear(self.folder)  # of what a run that was given up has left
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise SaveError(f"{files.printable(self.folder)} could not be made for frames: {files.reason(error)}") from error
@@ -157,8 +185,7 @@ class Frames:
         if not self.run.scales:
             self._keep(self.run.image())
         if self.kind and self.count:
-            data = _gif(self.folder) if self.kind == ".gif" else _mp4(self.folder)
-            files.write(self.place, data, (self.kind,), overwrite=self.overwrite)
+            film(self.place, overwrite=self.overwrite)
 
     def tidy(self) -> None:
         """Remove a folder that was made for frames and got none, and that of a film whose run is over."""
@@ -174,10 +201,25 @@ def being_made(film: Path) -> Path:
     return states.place(film)
 
 
+def film(place: Path, *, overwrite: bool) -> None:
+    """Make a GIF or an MP4 of the frames that were kept for it. Raises SaveError, OutputError."""
+    folder, kind = being_made(place), place.suffix.lower()
+    if not any(folder.glob("*.png")):
+        raise SaveError(f"{files.printable(place)} is not made: its frames are gone from {files.printable(folder)}")
+    files.write(place, _gif(folder) if kind == ".gif" else _mp4(folder), (kind,), overwrite=overwrite)
+
+
+def finish_film(place: Path) -> None:
+    """Make the film of a run whose picture is finished, as far as its frames are there, and remove them. Raises SaveError."""
+    if any(being_made(place).glob("*.png")):
+        film(place, overwrite=True)
+        _clear(being_made(place))
+
+
 def _clear(folder: Path) -> None:
     """Remove frames and their folder; what else may be in it stays."""
     with contextlib.suppress(OSError):
-        for file in folder.glob("[0-9][0-9][0-9][0-9].png"):
+        for file in (*folder.glob("[0-9][0-9][0-9][0-9].png"), *folder.glob(".impasto-*.tmp")):
             file.unlink()
         folder.rmdir()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.cli.keeping import Keeper
+    from impasto.cli.making import Making
     from impasto.metadata import Kept
     from impasto.optimize import Step
     from impasto.records import Earlier, Made
@@ -177,13 +178,13 @@ class _Job:
         """Paint, save and say what became of it. photo: for its EXIF; spent: seconds so far. Returns the exit code."""
         from impasto import records
         from impasto.cli.keeping import Keeper, unhurried
-        from impasto.cli.making import watchers
+        from impasto.cli.making import making
 
         run, output, earlier = self.run, self.output, self.earlier
         exif = self._exif(photo)
         card = self.card.model_copy(update={"seconds": self.card.seconds + spent})
         keeper = Keeper(run, self.target, card, quiet=output.quiet)
-        with watchers(run, self.target, output) as watch:
+        with making(run, self.target, output) as watch:
             for word in (*run.notes, *(earlier.differences(self.made) if earlier else ())):
                 note(word, quiet=output.quiet)
 
@@ -201,9 +202,17 @@ class _Job:
                 compared = earlier.compared(image, made) if earlier and not problem else ""
                 stored = run.settings() | (earlier.settled(made) if earlier else made).stored()
                 target = self._save(image, None if output.no_metadata else stored, exif, keeper, whole=not problem)
+                self._film(watch, keeper)
                 if not problem or problem.hopeless:
                     keeper.remove()
         return _report(run, target, took, problem, output, compared, keeper.how)
+
+    def _film(self, making: Making, keeper: Keeper) -> None:
+        """Make the film, if one was asked for. Raises SaveError, which says how to try again."""
+        try:
+            making.finish()
+        except SaveError as error:
+            raise SaveError(f"{error}; {keeper.how}" if keeper.there else str(error)) from error
 
     def _exif(self, photo: Path) -> Kept:
         """What is kept of the photograph's EXIF."""

@@ -51,12 +51,10 @@ def resume(
         why = "it is finished, or never was begun, or for less time than after which a run is first saved"
         raise UsageError(f"{printable(target)} has no unfinished run ({printable(states.place(target))} is not there): {why}")
     card = states.read(states.place(target))
+    output = _output(card, target).model_copy(update={"overwrite": overwrite, "quiet": quiet, "json_line": json_line})
     if card.whole and states.digest(target) == card.whole:
-        return _finished(target, quiet=quiet)
+        return _finished(target, output)
     record = _record(target, card)
-    output = _output(card, target, quiet=quiet).model_copy(
-        update={"overwrite": overwrite, "quiet": quiet, "json_line": json_line}
-    )
     asked, search = record.options({}), _Known(record, card)
     options = asked.changed(**search.of_options(asked, {}))
     photo, *styles = (search.file(role, "") for role in ("photo", *search.styles()))
@@ -64,13 +62,16 @@ def resume(
     return paint_picture(photo, tuple(styles), target, output, options, unfinished=Unfinished(card, record))
 
 
-def _finished(target: Path, *, quiet: bool) -> int:
-    """What was killed after its picture was in place, and before its state was gone."""
+def _finished(target: Path, output: Output) -> int:
+    """What was killed after its picture was in place, and before its film was made or its state was gone."""
     from impasto import states
+    from impasto.cli.making import finish_film
 
     with states.alone(target):
+        if output.frames and output.frames.suffix:
+            finish_film(output.frames)
         states.place(target).unlink(missing_ok=True)
-    if not quiet:
+    if not output.quiet:
         tell(f"{printable(target)} was finished already")
     return 0
 
@@ -85,18 +86,12 @@ def _record(target: Path, card: Card) -> Earlier:
         raise StateFileError(f"the state of {printable(target)} is damaged: {one_line(explain(error))}") from error
 
 
-def _output(card: Card, target: Path, *, quiet: bool) -> Output:
+def _output(card: Card, target: Path) -> Output:
     """The command line's own options of the run. Raises StateFileError."""
-    from impasto.cli.making import being_made
-
     try:
-        output = Output.model_validate({**card.output, "output": target})
+        return Output.model_validate({**card.output, "output": target})
     except ValidationError as error:
         raise StateFileError(f"the state of {printable(target)} is damaged: {one_line(explain(error))}") from error
-    if output.frames and output.frames.suffix and not being_made(output.frames).is_dir():
-        note(f"{printable(output.frames)} is not made: what it was to show of the beginning is lost", quiet=quiet)
-        return output.model_copy(update={"frames": None})
-    return output
 
 
 class _Known(Search):

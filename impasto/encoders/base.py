@@ -126,10 +126,10 @@ class Encoder(nn.Module):
 
     def _used(self, kind: str) -> Iterator[tuple[int, Tensor]]:
         """The filters of that kind in the blocks from what `forward` is given to the deepest tap, each with its block."""
-        last = max(block_of(tap) - ("pool" in tap) for tap in self.taps)
+        last, side = max(block_of(tap) - ("pool" in tap) for tap in self.taps), {"conv": 3, "head": 1}[kind]
         for name, filters in self.filters.items():
             block = block_of(name)
-            if name.startswith(kind) and filters.dim() == 4 and self.begin < block <= last:
+            if filters.dim() == 4 and filters.shape[-1] == side and self.begin < block <= last:
                 yield block, filters
 
     def density(self, taps: Iterable[str]) -> float:

@@ -15,6 +15,8 @@ from torch.nn import functional
 
 Padding = Literal["zero", "replicate"]
 
+FEW = 4  # channels, see `_spread`
+
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding = "zero", *, rectify: bool = False) -> Tensor:
     """A convolution that keeps height and width, and if asked the ReLU behind it; only x has a gradient.
@@ -46,14 +48,33 @@ class _Convolution(torch.autograd.Function):
         weight, *rectified = ctx.saved_tensors
         if ctx.rectify:
             gradient = torch.ops.aten.threshold_backward(gradient, rectified[0], 0)
-        if not ctx.replicated:
+        few = weight.shape[-1] == 3 and weight.shape[1] <= FEW and gradient.device.type == "cpu"
+        if not (few or ctx.replicated):
             return functional.conv_transpose2d(gradient, weight, padding=weight.shape[-1] // 2), None, None, None, None
-        wide = functional.conv_transpose2d(gradient, weight)
-        for axis in (-2, -1):
+        wide = _spread(gradient, weight) if few else functional.conv_transpose2d(gradient, weight)
+        for axis in (-2, -1) if ctx.replicated else ():
             last = wide.shape[axis] - 1
             wide.narrow(axis, 1, 1).add_(wide.narrow(axis, 0, 1))
             wide.narrow(axis, last - 1, 1).add_(wide.narrow(axis, last, 1))
         return wide[..., 1:-1, 1:-1], None, None, None, None
+
+
+def _spread(gradient: Tensor, weight: Tensor) -> Tensor:
+    """The transposed convolution into few channels. gradient: BxKxHxW; weight: KxCx3x3. Returns BxCx(H+2)x(W+2), at least float32.
+
+    On a CPU libraries reckon with 16 channels where a picture has three. Here one matrix product finds what every position gives to
+    each of its nine neighbours, and nine sums collect it.
+    """
+    channels, (batch, _, height, width) = weight.shape[1], gradient.shape
+    filters = weight.permute(2, 3, 1, 0).flatten(0, 2)  # 9CxK
+    given = (filters @ gradient.flatten(2)).view(batch, 3, 3, channels, height, width)
+    wide = gradient.new_zeros(
+        (batch, channels, height + 2, width + 2), dtype=torch.promote_types(gradient.dtype, torch.float32)
+    )
+    for down in range(3):
+        for right in range(3):
+            wide[..., down : down + height, right : right + width] += given[:, down, right]
+    return wide
 
 
 def max_pool(x: Tensor) -> Tensor:

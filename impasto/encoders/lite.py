@@ -27,9 +27,12 @@ OPERATIONS = list(operations())
 
 
 def origin(tap: str) -> str:
-    """The operation of the trunk behind which a tap is taken: "trunk4_2" for "relu4_1", by its head."""
+    """The operation of the trunk behind which a tap is taken: "trunk4_2" for "relu4_1", by its head.
+
+    For "relu1_1", whose head reads the pixels, it is "trunk1_1", which reads no more of them.
+    """
     block = block_of(tap)
-    return tap if tap.startswith("trunk") else f"trunk{block}_{LITE_HEADS[block - 1]}"
+    return tap if tap.startswith("trunk") else f"trunk{block}_{max(1, LITE_HEADS[block - 1])}"
 
 
 def taps_behind(operation: str) -> list[str]:
@@ -41,7 +44,8 @@ def taps_behind(operation: str) -> list[str]:
 class Lite(Encoder):
     """A slim trunk of 3x3 convolutions with 1x1 heads into VGG-19's own channels (64, 128, 256, 512, 512).
 
-    A head reads its block up to where it is: the features of the first two convolutions, in block 1 of one, in block 3 of three.
+    A head reads its block up to where it is: the features of the first two convolutions, in block 3 of three. relu1_1 is seen in the
+    pixels, by VGG-19's own 3x3 convolution.
 
     Taps: `relu1_1` .. `relu5_1` emulate the normalised VGG-19 (mean activation about 1, Gatys et al. 2015) and `conv1_1` .. `conv5_1`
     are the same before the ReLU; `trunk1_1` .. `trunk5_2` are the trunk's own rectified features, which no VGG has, and `trunkpool1` ..
@@ -78,7 +82,8 @@ class Lite(Encoder):
 
     def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
         """See `Encoder.forward`."""
-        x, block, features = image.to(self.dtype), list[Tensor](), dict[str, Tensor]()
+        pixels, block, features = image.to(self.dtype), list[Tensor](), dict[str, Tensor]()
+        x = pixels
         for operation in self.operations:
             if operation.startswith(POOLED):
                 x, block = self.pool(x), []
@@ -87,21 +92,24 @@ class Lite(Encoder):
                 block.append(x)
             if operation in self.taps:
                 features[operation] = cut(x, within.get(operation))
-            features |= self._headed(operation, block, within)
+            features |= self._headed(operation, block if LITE_HEADS[block_of(operation) - 1] else [pixels], within)
         return features
 
     def _filters(self, kind: str, place: str) -> tuple[Tensor, Tensor]:
         return self.filters[f"{kind}{place}_weight"], self.filters[f"{kind}{place}_bias"]
 
-    def _headed(self, operation: str, block: Sequence[Tensor], within: Mapping[str, Within]) -> dict[str, Tensor]:
-        """The taps behind the head at an operation, if it has one. block: the features of its block up to there."""
+    def _headed(self, operation: str, read: Sequence[Tensor], within: Mapping[str, Within]) -> dict[str, Tensor]:
+        """The taps behind the head at an operation, if it has one. read: the features of its block up to there, or the pixels."""
         behind = self.taps.intersection(taps_behind(operation)[1:])
         if not behind:
             return {}
         conv, relu = taps_behind(operation)[1:]
-        # a head has many more channels than what it sees, so it looks at no more than is wanted
-        seen = [cut(x, within.get(relu, within.get(conv))) for x in block]
         rectified = conv not in self.taps
-        head = self.convolve(torch.cat(seen, 1), *self._filters("head", conv.removeprefix("conv")), rectify=rectified)
+        weight, bias = self._filters("head", conv.removeprefix("conv"))
+        wanted = within.get(relu, within.get(conv))
+        if weight.shape[-1] == 1:  # it has many more channels than what it sees, so it looks at no more than is wanted
+            head = self.convolve(torch.cat([cut(x, wanted) for x in read], 1), weight, bias, rectify=rectified)
+        else:
+            head = cut(self.convolve(read[0], weight, bias, rectify=rectified), wanted)
         found = {relu: head} if rectified else {conv: head, relu: functional.relu(head)}
         return {tap: found[tap] for tap in behind}

@@ -21,17 +21,20 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-LITE_NAME = "impasto lite 5"
+LITE_NAME = "impasto lite 6"
 """What its file is called in its metadata; a name that begins with "impasto lite" is read as a lite's."""
 
-OLDER_LITES = ("impasto lite 1", "impasto lite 2", "impasto lite 3", "impasto lite 4")
+OLDER_LITES = ("impasto lite 1", "impasto lite 2", "impasto lite 3", "impasto lite 4", "impasto lite 5")
 """What older versions came with; their taps are not the same."""
 
 LITE_DEPTHS = (2, 2, 3, 3, 2)
 """Convolutions in each of its five blocks."""
 
-LITE_HEADS = (1, 2, 3, 2, 2)
-"""After how many convolutions of a block its head is; it reads what all of them give."""
+LITE_HEADS = (0, 2, 3, 2, 2)
+"""After how many convolutions of a block its head is; it reads what all of them give, by a 1x1 convolution.
+
+The first head comes before them all: it is a 3x3 convolution of the pixels, VGG-19's own.
+"""
 
 LITE_ARCHITECTURE = {"heads_at": list(LITE_HEADS), "dense_heads": True, "residual": False}
 """What lite's file says of itself, as far as the shapes of its tensors do not say it."""
@@ -114,7 +117,8 @@ def lite_shapes(found: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ..
             inputs = outputs
     for block, (seen, read) in enumerate(zip(CHANNELS, LITE_HEADS, strict=True), start=1):
         inputs = sum(width(f"conv{block}_{i}") for i in range(1, read + 1))
-        shapes |= {f"head{block}_1.weight": (seen, inputs, 1, 1), f"head{block}_1.bias": (seen,)}
+        filters = (inputs, 1, 1) if read else (3, 3, 3)
+        shapes |= {f"head{block}_1.weight": (seen, *filters), f"head{block}_1.bias": (seen,)}
     return shapes
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.encoders.layers import Padding, convolve, max_pool
+from impasto.encoders.layers import FEW, Padding, convolve, max_pool
 
 SIZES = [(1, 1), (1, 4), (2, 3), (7, 6)]
 
@@ -22,7 +22,7 @@ def gradient(layer: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tens
     """What a layer makes of x, and the gradient of a weighted sum of that."""
     x = x.clone().requires_grad_()
     y = layer(x)
-    (found,) = torch.autograd.grad(y, x, maps(*y.shape, seed=9))
+    (found,) = torch.autograd.grad(y, x, maps(*y.shape, seed=9).to(y.dtype))
     return y.detach(), found
 
 
@@ -35,13 +35,24 @@ def plainly(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding, *, rectif
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("channels", [3, FEW + 1])
 @pytest.mark.parametrize("padding", ["zero", "replicate"])
 @pytest.mark.parametrize("rectify", [False, True])
-def test_convolution(size: tuple[int, int], kernel: int, padding: Padding, *, rectify: bool) -> None:
-    x, weight, bias = maps(2, 3, *size, seed=1), maps(5, 3, kernel, kernel, seed=2), maps(5, seed=3)
+def test_convolution(size: tuple[int, int], kernel: int, channels: int, padding: Padding, *, rectify: bool) -> None:
+    x, weight, bias = maps(2, channels, *size, seed=1), maps(5, channels, kernel, kernel, seed=2), maps(5, seed=3)
     y, found = gradient(lambda x: convolve(x, weight, bias, padding, rectify=rectify), x)
     expected = gradient(lambda x: plainly(x, weight, bias, padding, rectify=rectify), x)
     torch.testing.assert_close((y, found), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_gradient_of_a_picture_in_the_layout_and_precision_of_the_product(dtype: torch.dtype, bound: float) -> None:
+    x, weight, bias = maps(2, 3, 9, 12, seed=1), maps(16, 3, 3, 3, seed=2), maps(16, seed=3)
+    _, expected = gradient(lambda x: plainly(x, weight, bias, "replicate", rectify=False), x)
+    as_used = [tensor.to(dtype, memory_format=torch.channels_last) for tensor in (x, weight)]
+    _, found = gradient(lambda x: convolve(x, as_used[1], bias.to(dtype), "replicate"), as_used[0])
+    assert found.dtype == dtype
+    assert (found.double() - expected).norm() < bound * expected.norm()
 
 
 @pytest.mark.parametrize("size", [(2, 2), (5, 8), (7, 7)])

@@ -356,7 +356,7 @@ def test_a_lite_of_another_architecture_is_refused(tmp_path):
     for architecture, said in (
         (
             '{"heads_at": [1, 1, 1, 1, 1]}',
-            "is lite of another architecture: heads_at is [1, 1, 1, 1, 1], expected [1, 2, 3, 2, 2]",
+            "is lite of another architecture: heads_at is [1, 1, 1, 1, 1], expected [0, 2, 3, 2, 2]",
         ),
         ('{"residual": true}', "is lite of another architecture: residual is True, expected False"),
         ("{", "damaged"),
