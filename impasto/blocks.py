@@ -4,7 +4,8 @@ Every loss is a function of sums over positions (`losses.Summed`), and a positio
 blocks are seen with a margin of the encoder's reach, cut off where the picture ends (only there may the encoder pad), and of each
 block's features only its own count. A first pass adds up the sums; their totals give the losses and the slope of the total to every
 sum; a second pass computes the features again and carries these slopes back to the pixels. What comes out is the whole picture's loss
-and gradient, to rounding: there are no seams because nothing is blended.
+and gradient, to rounding: there are no seams because nothing is blended. Where rounding decides whether a ReLU is on, the gradient may
+differ around that one place, in float32 by less than a thousandth of the whole's.
 
 Deep features reach far and would ask for wide margins. So an encoder is looked through in two stretches: what its second block hands
 on is kept for the whole picture, and what lies beyond has blocks of its own, of the maps that were kept. In the first stretch margins
