@@ -81,14 +81,11 @@ class Teacher(nn.Module):
 
     def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
         super().__init__()
+        trunks = tuple(trunks)
+        self.first = trunks[0].first  # whose relu1_1 is
         self.trunks = nn.ModuleList(trunks)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
-
-    def first(self) -> tuple[Tensor, Tensor]:
-        """See `Trunk.first`; relu1_1 is the first trunk's."""
-        first: tuple[Tensor, Tensor] = next(iter(self.trunks)).first()  # type: ignore[operator]
-        return first
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each."""
