@@ -96,6 +96,12 @@ class Config(BaseModel):
     gram_weight: Annotated[float, _flag(LOSS)] = Field(
         default=0.5, ge=0, description="Weight of the relative squared error of Gram matrices beside that of features."
     )
+    drift_weight: Annotated[float, _flag(LOSS)] = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the relative squared error of what Gram matrices differ in between pictures of the pool and their "
+        "paintings, which then are in the batch too.",
+    )
     strides: Annotated[Five, _flag(LOSS)] = Field(
         default=(4, 2, 1, 1, 1), description="Taps are compared at every n-th position, at a random offset; five numbers."
     )
@@ -133,8 +139,9 @@ class Config(BaseModel):
     pool: Annotated[int, _flag(DATA)] = Field(
         default=32,
         ge=0,
-        description="Pictures kept that are optimised through the student; one a step is learned from. 0: none.",
+        description="Pictures kept that are optimised through the student; some of them are learned from in a step. 0: none.",
     )
+    pool_batch: Annotated[int, _flag(DATA)] = Field(default=1, ge=1, description="How many of them a step learns from.")
     pool_visits: Annotated[int, _flag(DATA)] = Field(default=60, ge=1, description="Visits until such a picture is replaced.")
     pool_step: Annotated[float, _flag(DATA)] = Field(
         default=0.04, gt=0, le=1, description="Root mean square change by a visit, less and less towards the last."
@@ -159,6 +166,11 @@ class Config(BaseModel):
             raise ValueError("steps and minutes are two ways to say how long; use one of them")
         if self.noise_rate + self.mix_rate + self.blank_rate > 1:
             raise ValueError("noise_rate, mix_rate and blank_rate must not be more than 1 together")
+        if self.pool and self.pool_batch > min(self.pool, self.batch // (1 + self.paired)):
+            raise ValueError(
+                f"pool_batch {self.pool_batch} is more than the pool or the batch has room for"
+                + (", their paintings being in the batch too" if self.paired else "")
+            )
         if self.crop % 16:
             raise ValueError(f"crop must be a multiple of 16, not {self.crop}")
         if min(self.strides) < 1:
@@ -174,6 +186,11 @@ class Config(BaseModel):
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """`widths` as numbers: ((16, 32), (48, 64), ...). Raises ValueError for anything but five blocks of whole numbers."""
         return read_widths(self.widths)
+
+    @property
+    def paired(self) -> bool:
+        """Whether the paintings of the pool's pictures are in the batch."""
+        return bool(self.pool and self.drift_weight)
 
     @classmethod
     def create(cls, **given: Any) -> Self:

@@ -30,6 +30,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 Bytes = NDArray[np.uint8]
 Reals = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Plan:
     index: in photographs and paintings, one after the other. at: left and top of the window as shares of the room it has.
     """
 
-    index: NDArray[np.int64]
+    index: Indices
     zoom: Reals
     at: Reals  # 2xBx2
     mirrored: NDArray[np.bool_]
@@ -146,7 +147,7 @@ class Plan:
     tint: Reals  # Bx3
     saturation: Reals
     amount: Reals  # of noise or of the other picture, 0..1
-    coarseness: NDArray[np.int64]  # pixels of a grain, also of the blur that parts low from high frequencies
+    coarseness: Indices  # pixels of a grain, also of the blur that parts low from high frequencies
     offsets: tuple[tuple[int, int], ...]  # of the sub-grids the taps are compared on
     match_gradients: bool
     noise_seed: int
@@ -259,65 +260,86 @@ def _square(picture: Picture) -> Bytes:
     return np.array(image.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BICUBIC, box))
 
 
-def cuts(source: Source, plans: Iterable[Plan], size: int, workers: int) -> Iterator[tuple[Plan, Tensor, Tensor]]:
-    """Every plan with its crops, cut ahead by threads: Pillow decodes without Python's lock. workers: 0 cuts in this thread."""
+def cuts(source: Source, plans: Iterable[Plan], size: int, device: torch.device, workers: int) -> Iterator[tuple[Plan, Tensor]]:
+    """Every plan with its batch (`augment`), made ahead by threads: Pillow decodes without Python's lock. workers: 0 has none."""
+
+    def batch(plan: Plan) -> tuple[Plan, Tensor]:
+        crops, others = source.cut(plan, size)
+        return plan, augment(plan, crops.to(device), others.to(device))
+
     if not workers:
-        for plan in plans:
-            yield plan, *source.cut(plan, size)
+        yield from map(batch, plans)
         return
-    waiting: deque[tuple[Plan, Future[tuple[Tensor, Tensor]]]] = deque()
+    waiting: deque[Future[tuple[Plan, Tensor]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for plan in plans:
-                waiting.append((plan, pool.submit(source.cut, plan, size)))
+                waiting.append(pool.submit(batch, plan))
                 if len(waiting) >= AHEAD + workers:
-                    yield _done(waiting)
+                    yield waiting.popleft().result()
             while waiting:
-                yield _done(waiting)
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _done(waiting: deque[tuple[Plan, Future[tuple[Tensor, Tensor]]]]) -> tuple[Plan, Tensor, Tensor]:
-    plan, future = waiting.popleft()
-    return plan, *future.result()
-
-
 def augment(plan: Plan, crops: Tensor, others: Tensor) -> Tensor:
-    """The batch that networks see. crops, others: Bx3xSxS uint8, on the device. Returns Bx3xSxS float32, RGB, 0..1, channels_last."""
+    """The batch that networks see. crops, others: Bx3xSxS uint8, on the device. Returns Bx3xSxS float32, RGB, 0..1, channels_last.
+
+    Noise is the device's own: the same for the same plan on the same kind of device.
+    """
     x = crops.float() / 255
-    generator = torch.Generator().manual_seed(plan.noise_seed)  # on the CPU: the same noise on every device
-    rows = [
-        x[b] if kind == "plain" else _special(plan, b, kind, x[b], others[b].float() / 255, generator)
-        for b, kind in enumerate(plan.kind)
-    ]
-    return _colored(plan, torch.stack(rows)).contiguous(memory_format=torch.channels_last)
+    generator = torch.Generator(x.device).manual_seed(plan.noise_seed)
+    for kind, make in (("noise", _with_noise), ("mix", _mixed), ("blank", _blank)):
+        rows = np.array([b for b, its in enumerate(plan.kind) if its == kind], dtype=np.int64)
+        if len(rows):
+            at = torch.from_numpy(rows).to(x.device)
+            x[at] = make(plan, rows, x[at], others[at].float() / 255, generator)
+    return _colored(plan, x).contiguous(memory_format=torch.channels_last)
 
 
-def _special(plan: Plan, b: int, kind: str, x: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:
-    amount, coarseness = float(plan.amount[b]), int(plan.coarseness[b])
-    if kind == "mix":
-        if b % 2:
-            return (1 - amount) * x + amount * other
-        low = 4 * coarseness  # large forms of one, strokes of the other
-        return (_blurred(x, low) + other - _blurred(other, low)).clamp(0, 1)
-    noise = _noise(x.shape, coarseness, generator).to(x.device)
-    if kind == "noise":
-        return (1 - amount) * x + amount * noise
-    grey = torch.rand((3, 1, 1), generator=generator).to(x.device)
-    return noise if b % 2 else (1 - amount) * grey + amount * noise
+def _with_noise(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.lerp(x, _noise(plan.coarseness[rows], x, generator), _amounts(plan, rows, x))
 
 
-def _noise(shape: torch.Size, coarseness: int, generator: torch.Generator) -> Tensor:
-    """3xSxS uniform noise with square grains."""
-    small = torch.rand((1, 3, -(-shape[1] // coarseness), -(-shape[2] // coarseness)), generator=generator)
-    return functional.interpolate(small, scale_factor=float(coarseness))[0, :, : shape[1], : shape[2]]
+def _mixed(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+    """A photograph and a painting, one over the other, or the large forms of one and the strokes of the other."""
+    found = torch.lerp(x, others, _amounts(plan, rows, x))
+    for grain in np.unique(plan.coarseness[rows]):
+        there = torch.from_numpy(np.flatnonzero((plan.coarseness[rows] == grain) & (rows % 2 == 0))).to(x.device)
+        if len(there):
+            low, high, reach = x[there], others[there], 4 * int(grain)
+            found[there] = (_blurred(low, reach) + high - _blurred(high, reach)).clamp(0, 1)
+    return found
+
+
+def _blank(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
+    """Nothing but noise, or one colour and noise."""
+    noise = _noise(plan.coarseness[rows], x, generator)
+    colour = torch.rand((len(rows), 3, 1, 1), generator=generator, device=x.device)
+    alone = torch.from_numpy(rows % 2 == 1).to(x.device).reshape(-1, 1, 1, 1)
+    return torch.where(alone, noise, torch.lerp(colour, noise, _amounts(plan, rows, x)))
+
+
+def _amounts(plan: Plan, rows: Indices, x: Tensor) -> Tensor:
+    return torch.from_numpy(plan.amount[rows]).float().to(x.device).reshape(-1, 1, 1, 1)
+
+
+def _noise(coarseness: Indices, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform noise with square grains of so many pixels a side. like: Bx3xSxS."""
+    noise, size = torch.empty_like(like), like.shape[-1]
+    for grain in np.unique(coarseness):
+        there = torch.from_numpy(np.flatnonzero(coarseness == grain)).to(like.device)
+        small = torch.rand((len(there), 3, *[-(-size // grain)] * 2), generator=generator, device=like.device)
+        large = small.repeat_interleave(int(grain), -1).repeat_interleave(int(grain), -2)
+        noise[there] = large[..., :size, :size]
+    return noise
 
 
 def _blurred(x: Tensor, reach: int) -> Tensor:
-    """3xSxS without what is smaller than `reach` pixels."""
-    small = functional.avg_pool2d(x[None], reach, ceil_mode=True)
-    return functional.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)[0]
+    """Bx3xSxS without what is smaller than `reach` pixels."""
+    small = functional.avg_pool2d(x, reach, ceil_mode=True)
+    return functional.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _colored(plan: Plan, x: Tensor) -> Tensor:

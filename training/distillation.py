@@ -16,10 +16,14 @@ Network = Callable[[Tensor], list[Tensor]]
 
 @dataclass(frozen=True)
 class TapLoss:
-    """One tap's two errors, scalars: features (1 - R2 of the batch) and Gram matrices (relative, squared)."""
+    """One tap's errors, scalars: features (1 - R2 of the batch) and Gram matrices (relative, squared).
+
+    drift: the error of what Gram matrices differ in between pictures of the pool and their paintings (relative, squared); 0 without.
+    """
 
     features: Tensor
     gram: Tensor
+    drift: Tensor
 
 
 def feature_error(F: Tensor, T: Tensor, *, per_channel: bool = False) -> Tensor:
@@ -32,10 +36,9 @@ def feature_error(F: Tensor, T: Tensor, *, per_channel: bool = False) -> Tensor:
     return ((F - T).square().mean((0, 2, 3)) / (variance + floor)).mean()
 
 
-def gram_error(F: Tensor, T: Tensor) -> Tensor:
-    """|G - A|^2 / |A|^2 of the Gram matrices of each crop, averaged. F, T: BxCxhxw."""
-    G, A = grams(F), grams(T)
-    return ((G - A).square().sum((1, 2)) / A.square().sum((1, 2)).clamp_min(1e-12)).mean()
+def relative(difference: Tensor, A: Tensor) -> Tensor:
+    """|difference|^2 / |A|^2 of BxCxC matrices. Returns B."""
+    return difference.square().sum((1, 2)) / A.square().sum((1, 2)).clamp_min(1e-12)
 
 
 def grams(F: Tensor) -> Tensor:
@@ -44,18 +47,26 @@ def grams(F: Tensor) -> Tensor:
     return torch.bmm(rows.mT, rows).float() / rows.shape[1]
 
 
-def tap_losses(student: Sequence[Tensor], teacher: Sequence[Tensor], config: Config) -> list[TapLoss]:
-    """The errors of every tap, on features already thinned."""
-    return [
-        TapLoss(feature_error(F, T, per_channel=config.per_channel), gram_error(F, T.to(F.dtype)))
-        for F, T in zip(student, teacher, strict=True)
-    ]
+def tap_loss(F: Tensor, T: Tensor, pairs: int = 0, *, per_channel: bool = False) -> TapLoss:
+    """The errors of a student's tap F against the teacher's T, BxCxhxw both.
+
+    pairs: the first so many of the batch are pictures on their way to the paintings that the next so many are. What a style transfer
+    descends along is by how much their Gram matrices differ, and errors that a picture and its painting share do not matter to it.
+    """
+    G, A = grams(F), grams(T.to(F.dtype))
+    gram = relative(G - A, A).mean()
+    if not pairs:
+        return TapLoss(feature_error(F, T, per_channel=per_channel), gram, torch.zeros_like(gram))
+    errors = (G - A)[: 2 * pairs]
+    drift = relative(errors[:pairs] - errors[pairs:], A[pairs : 2 * pairs]).mean()
+    return TapLoss(feature_error(F, T, per_channel=per_channel), gram, drift)
 
 
 def total(losses: Sequence[TapLoss], config: Config) -> Tensor:
     """The weighted sum: a scalar."""
     weighted = [
-        w * (loss.features + config.gram_weight * loss.gram) for w, loss in zip(config.tap_weights, losses, strict=True)
+        w * (loss.features + config.gram_weight * loss.gram + config.drift_weight * loss.drift)
+        for w, loss in zip(config.tap_weights, losses, strict=True)
     ]
     return torch.stack(weighted).sum()
 
@@ -76,8 +87,4 @@ def gradient_error(image: Tensor, student: Network, teacher: Network) -> Tensor:
 
 def _style(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Relative squared distance of Gram matrices, summed over taps and batch."""
-    rows = [
-        ((grams(F) - A).square().sum((1, 2)) / A.square().sum((1, 2)).clamp_min(1e-12))
-        for F, A in zip(features, targets, strict=True)
-    ]
-    return torch.stack(rows).sum()
+    return torch.stack([relative(grams(F) - A, A) for F, A in zip(features, targets, strict=True)]).sum()

@@ -293,7 +293,7 @@ class _Speaker:
     def __init__(self) -> None:
         self.first: tuple[float, int] | None = None
         self.said = time.monotonic()
-        self.errors: dict[str, tuple[float, float]] = {}
+        self.errors: dict[str, tuple[float, ...]] = {}
 
     def hear(self, step: Step, batch: int) -> None:
         """Take note of a step; a line every ten seconds."""
@@ -301,7 +301,7 @@ class _Speaker:
         self.first = self.first or (now, step.step)
         for tap, new in step.taps.items():
             old = self.errors.get(tap, new)
-            self.errors[tap] = SMOOTH * old[0] + (1 - SMOOTH) * new[0], SMOOTH * old[1] + (1 - SMOOTH) * new[1]
+            self.errors[tap] = tuple(SMOOTH * a + (1 - SMOOTH) * b for a, b in zip(old, new, strict=True))
         if now - self.said >= SAID_EVERY or step.step == step.total:
             self.said = now
             say(self._line(step, now, batch))
@@ -310,9 +310,13 @@ class _Speaker:
         began, first = self.first or (now, step.step)
         pace = (now - began) / max(1, step.step - first)
         left = f"{seconds(pace * (step.total - step.step))} left" if step.total else "measuring the pace"
-        errors = " ".join(f"{tap.removeprefix('relu')} {1 - a:.3f}/{b**0.5:.3f}" for tap, (a, b) in self.errors.items())
+        errors = " ".join(f"{tap.removeprefix('relu')} {_shown(*parts)}" for tap, parts in self.errors.items())
         speed = f"{batch / pace:.1f} crops/s" if pace else ""
-        return f"step {step.step}/{step.total or '?'}, {left}, {speed}; R2/Gram {errors}"
+        return f"step {step.step}/{step.total or '?'}, {left}, {speed}; R2/Gram/drift {errors}"
+
+
+def _shown(features: float, gram: float, drift: float) -> str:
+    return f"{1 - features:.3f}/{gram**0.5:.3f}" + (f"/{drift**0.5:.3f}" if drift else "")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from impasto.errors import DivergenceError
 from training.checkpoint import POOL, Checkpoint
 from training.config import MEASURED, TAPS, Config
 from training.data import Plan, Source, augment, cuts, plan
-from training.distillation import TapLoss, gradient_error, tap_losses, total
+from training.distillation import TapLoss, gradient_error, tap_loss, total
 from training.pool import Pool
 from training.start import balance, rank, refit, revive, settle
 from training.student import Shape, Student, thinned
@@ -40,19 +40,22 @@ class Machine:
 class Step:
     """What is known after a step. step: how many are done. total: of how many, None while the pace is measured.
 
-    taps: (feature error, Gram error) of the batch by tap. gradient: 1 - cosine where gradients were compared.
+    taps: (feature error, Gram error, drift) of the batch by tap. gradient: 1 - cosine where gradients were compared.
     """
 
     step: int
     total: int | None
     rate: float
     loss: float
-    taps: dict[str, tuple[float, float]]
+    taps: dict[str, tuple[float, float, float]]
     gradient: float | None
 
     def entry(self, seconds: float) -> dict[str, object]:
         """A line of the log. seconds: since the run, or its resumption, began."""
-        taps = {tap: {"features": round(a, 5), "gram": round(b, 5)} for tap, (a, b) in self.taps.items()}
+        taps = {
+            tap: {name: round(error, 5) for name, error in zip(("features", "gram", "drift"), errors, strict=True)}
+            for tap, errors in self.taps.items()
+        }
         entry: dict[str, object] = {"step": self.step, "loss": round(self.loss, 5), "rate": self.rate, **taps}
         return (
             entry
@@ -169,14 +172,11 @@ class Trainer:
     def run(self) -> Iterator[Step]:
         """Train to the end, step by step. Raises DivergenceError, with the weights as they were before the step that diverged."""
         clock = _Clock(self.config.minutes)
-        for plan_, crops, others in cuts(self.source, self._plans(), self.config.crop, self.machine.workers):
+        for plan_, image in cuts(self.source, self._plans(), self.config.crop, self.machine.device, self.machine.workers):
             if self.finished:
                 return
-            device = self.machine.device
-            image = augment(plan_, crops.to(device), others.to(device))
             if self.config.pool:
-                with self._autocast():
-                    image[0] = self.pool.visit(self.step, self.student)
+                self._join(image)
             rate = learning_rate(self.config, self.step, self.total)
             taps, gradient = self._losses(image, plan_)
             loss = total(taps, self.config)
@@ -189,8 +189,17 @@ class Trainer:
             if self.total is None:
                 self.total = clock.total(self.step)
             yield Step(
-                self.step, self.total, rate, numbers[0], dict(zip(TAPS, _pairs(numbers[2:12]), strict=True)), _last(numbers)
+                self.step, self.total, rate, numbers[0], dict(zip(TAPS, _threes(numbers[2:17]), strict=True)), _last(numbers)
             )
+
+    def _join(self, image: Tensor) -> None:
+        """Put pictures of the pool, and their paintings if these are wanted, in the place of the first crops of a batch."""
+        with self._autocast():
+            pictures, paintings = self.pool.visit(self.step, self.student)
+        count = self.config.pool_batch
+        image[:count] = pictures
+        if self.config.paired:
+            image[count : 2 * count] = paintings
 
     def _plans(self) -> Iterator[Plan]:
         step = self.step
@@ -208,13 +217,14 @@ class Trainer:
                 strides = zip(self.config.strides, plan_.offsets, strict=True)
                 seen = [thinned(T, *where) for T, where in zip(self.fast_teacher(image), strides, strict=True)]
             mine = self.student.heads(self.fast_trunk(image), self.config.strides, plan_.offsets)
-            taps = tap_losses(mine, seen, self.config)
+            pairs, per_channel = self.config.pool_batch if self.config.paired else 0, self.config.per_channel
+            taps = [tap_loss(F, T, pairs, per_channel=per_channel) for F, T in zip(mine, seen, strict=True)]
             gradient = gradient_error(image, self.student, self.teacher) if plan_.match_gradients else None
         return taps, gradient
 
     def _numbers(self, loss: Tensor, norm: Tensor, taps: list[TapLoss], gradient: Tensor | None) -> list[float]:
-        """[loss, norm, two per tap, gradient if there is one], fetched at once. Raises DivergenceError."""
-        parts = [loss, norm, *(part for tap in taps for part in (tap.features, tap.gram))]
+        """[loss, norm, three per tap, gradient if there is one], fetched at once. Raises DivergenceError."""
+        parts = [loss, norm, *(part for tap in taps for part in (tap.features, tap.gram, tap.drift))]
         parts += [] if gradient is None else [gradient]
         numbers: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
         if not all(map(math.isfinite, numbers)):
@@ -247,12 +257,12 @@ class Trainer:
         return Checkpoint(self.config, self.step, self.total, self.pictures, self.teacher.digest, groups)
 
 
-def _pairs(numbers: list[float]) -> list[tuple[float, float]]:
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
+def _threes(numbers: list[float]) -> list[tuple[float, float, float]]:
+    return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
 
 
 def _last(numbers: list[float]) -> float | None:
-    return numbers[12] if len(numbers) > 12 else None
+    return numbers[17] if len(numbers) > 17 else None
 
 
 class _Clock:

@@ -2,20 +2,20 @@
 
 A network can be fooled where it was never looked at: a style transfer descends into just the patterns that the student takes for a
 painting and the teacher does not. So a few pictures are kept that are optimised through the student, a little at every visit, as
-`impasto` would; each visit the picture is one of the batch, and the student learns what the teacher sees in it. A pool that training
+`impasto` would; each visit such a picture is one of the batch, and the student learns what the teacher sees in it. A pool that training
 both uses and moves is the idea of Mordvintsev et al., Growing Neural Cellular Automata, 2020.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from training.config import TAPS, Config
 from training.data import Source, plan
-from training.distillation import grams
+from training.distillation import grams, relative
 from training.student import Student
 
 BIRTHS = 2**41  # plans from here on are those of pictures that begin; no step comes to them
@@ -46,15 +46,22 @@ class Pool:
         """Everything that going on needs."""
         return {name: getattr(self, name) for name in ("pictures", "photos", "paintings", "visits", "born")}
 
-    def visit(self, step: int, student: Student) -> Tensor:
-        """Move the picture whose turn it is, or begin another in its place. Returns it: 3xSxS, 0..1, on the device."""
-        slot = step % self.config.pool
-        if self.visits[slot] >= self.config.pool_visits:
-            self._begin(slot)
-        else:
-            self._move(slot, student)
-        self.visits[slot] += 1
-        return self.pictures[slot]
+    def visit(self, step: int, student: Student) -> tuple[Tensor, Tensor]:
+        """Move the pictures whose turn it is, or begin others in their place. Returns them and their paintings.
+
+        Both are Kx3xSxS, 0..1, on the device, with K = `config.pool_batch`.
+        """
+        count = self.config.pool_batch
+        slots = [(step * count + i) % self.config.pool for i in range(count)]
+        moving = [slot for slot in slots if self.visits[slot] < self.config.pool_visits]
+        for slot in slots:
+            if slot not in moving:
+                self._begin(slot)
+        if moving:
+            self._move(moving, student)
+        self.visits[slots] += 1
+        at = torch.tensor(slots, device=self.device)
+        return self.pictures[at], self.paintings[at]
 
     def _begin(self, slot: int) -> None:
         """A new photograph and a new painting; the picture starts as the photograph, or every other time as noise around grey."""
@@ -70,20 +77,23 @@ class Pool:
         self.visits[slot] = 0
         self.born += 1
 
-    def _move(self, slot: int, student: Student) -> None:
+    def _move(self, slots: Sequence[int], student: Student) -> None:
         """One step down the student's own gradient, shorter and shorter towards the end."""
+        at, count = torch.tensor(slots, device=self.device), len(slots)
         with torch.no_grad():
-            seen = student(torch.stack((self.photos[slot], self.paintings[slot])).contiguous(memory_format=torch.channels_last))
-            kept, targets = seen[CONTENT][:1], [grams(F[1:]) for F in seen]
-        picture = self.pictures[slot][None].contiguous(memory_format=torch.channels_last).requires_grad_()
-        features = student(picture)
-        style = [
-            (grams(F) - A).square().sum() / A.square().sum().clamp_min(1e-12) for F, A in zip(features, targets, strict=True)
-        ]
-        content = (features[CONTENT].float() - kept).square().mean() / kept.float().var().clamp_min(1e-6)
-        loss = torch.stack(style).sum() / len(TAPS) + CONTENT_WEIGHT * content
-        (gradient,) = torch.autograd.grad(loss, picture)
-        length = self.config.pool_step * (1 - float(self.visits[slot]) / (self.config.pool_visits + 1))
+            seen = student(_laid_out(torch.cat((self.photos[at], self.paintings[at]))))
+            kept, targets = seen[CONTENT][:count].float(), [grams(F[count:]) for F in seen]
+        pictures = _laid_out(self.pictures[at]).requires_grad_()
+        features = student(pictures)
+        style = sum(relative(grams(F) - A, A).sum() for F, A in zip(features, targets, strict=True)) / len(TAPS)
+        content = (features[CONTENT].float() - kept).square().mean((1, 2, 3)) / kept.var((1, 2, 3)).clamp_min(1e-6)
+        (gradient,) = torch.autograd.grad(style + CONTENT_WEIGHT * content.sum(), pictures)
+        length = self.config.pool_step * (1 - self.visits[slots] / (self.config.pool_visits + 1))
         with torch.no_grad():
-            move = gradient[0].float() / gradient.float().square().mean().sqrt().clamp_min(1e-12)
-            self.pictures[slot] = (self.pictures[slot] - length * move.clamp(-3, 3)).clamp(0, 1)
+            size = gradient.float().square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+            move = length.to(self.device).reshape(-1, 1, 1, 1) * (gradient.float() / size).clamp(-3, 3)
+            self.pictures[at] = (self.pictures[at] - move).clamp(0, 1)
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
+from impasto.encoders import layers
 from impasto.errors import WeightsFileError
 from impasto.weights.networks import convolution_shapes
 from training.config import CHANNELS, TAPS, Config
@@ -186,7 +187,7 @@ class Student(nn.Module):
                 x = self._convolve(f"conv{block}_{i}", functional.max_pool2d(x, 2) if i == 1 < block else x)
                 seen.append(x)
             read.append(seen[:at] if self.shape.dense_heads else seen[at - 1 : at])
-        return read if self.shape.heads_at[0] else [[_padded(image)], *read[1:]]
+        return read if self.shape.heads_at[0] else [[layers.edged(image)], *read[1:]]
 
     def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets) -> list[Tensor]:
         """The taps from what `trunk` returns, see `forward`."""
@@ -207,7 +208,7 @@ class Student(nn.Module):
         return functional.relu(functional.conv2d(padded[..., down:, right:], weight, bias, stride=stride))
 
     def _convolve(self, name: str, x: Tensor) -> Tensor:
-        y: Tensor = self.get_submodule(name)(_padded(x))
+        y: Tensor = self.get_submodule(name)(layers.edged(x))
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
     @torch.no_grad()
@@ -245,10 +246,6 @@ def _copy(theirs: nn.Module, mine: nn.Module, shared: Sequence[tuple[slice, slic
     bias[kept] = theirs.get_parameter("bias")[kept]
     for a, b in shared:
         weight[kept, b] = theirs.get_parameter("weight")[kept, a]
-
-
-def _padded(x: Tensor) -> Tensor:
-    return functional.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
 def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto import weights
+from impasto.encoders import layers
 from impasto.errors import WeightsFileError
 from impasto.files import printable
 from impasto.weights.networks import DEPTHS, convolution_shapes
@@ -63,7 +64,7 @@ class Trunk(nn.Module):
         return weight.float(), (bias - offset).float()
 
     def _convolve(self, name: str, x: Tensor) -> Tensor:
-        padded = functional.pad(x, (1, 1, 1, 1), mode=self.padding)
+        padded = layers.edged(x, 1 if self.padding == "reflect" else 0)
         return functional.relu(functional.conv2d(padded, *self._filters(name)))
 
     def _filters(self, name: str) -> tuple[Tensor, Tensor]:

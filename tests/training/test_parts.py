@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,8 +21,8 @@ from impasto import weights as weights_
 from impasto.weights.networks import LITE_NAME, convolution_shapes
 from training import checkpoint, evaluation, teachers
 from training.config import CHANNELS, PRESETS, TAPS, Config
-from training.data import Compressed, Decoded, Picture, Pictures, augment, cuts, gather, plan, readable
-from training.distillation import feature_error, gradient_error, gram_error
+from training.data import Compressed, Decoded, Picture, Pictures, cuts, gather, plan, readable
+from training.distillation import feature_error, gradient_error, tap_loss
 from training.loop import learning_rate, share_of_rate
 from training.pool import Pool
 from training.start import IDLE, _around, _replace, balance, counts, rank, refit, revive, settle
@@ -334,8 +335,8 @@ def test_the_same_seed_and_step_give_the_same_crops_whoever_cuts_them(world: Wor
     source = Compressed(gather([world.photos], [world.paintings], 2))
     config = Config.create(batch=6, crop=32, mix_rate=0.5, noise_rate=0.2, blank_rate=0.2)
     plans = [plan(config, source.counts, step) for step in range(6)]
-    ahead = [augment(*cut) for cut in cuts(source, plans, 32, workers=2)]
-    plain = [augment(*cut) for cut in cuts(source, plans[3:], 32, workers=0)]
+    ahead = [image for _, image in cuts(source, plans, 32, CPU, workers=2)]
+    plain = [image for _, image in cuts(source, plans[3:], 32, CPU, workers=0)]
     assert all(torch.equal(a, b) for a, b in zip(ahead[3:], plain, strict=True))
     assert not torch.equal(ahead[0], ahead[1])
     batch = torch.cat(ahead)
@@ -380,8 +381,8 @@ def test_losses_against_slow_numpy() -> None:
     for one, other in zip(f, t, strict=True):
         G, A = (np.einsum("chw,dhw->cd", x, x) for x in (one, other))
         errors.append(((G - A) ** 2).sum() / (A**2).sum())
-    assert float(gram_error(F, T)) == pytest.approx(np.mean(errors), rel=1e-5)
-    assert float(feature_error(T, T)) == float(gram_error(T, T)) == 0
+    assert float(tap_loss(F, T).gram) == pytest.approx(np.mean(errors), rel=1e-5)
+    assert float(feature_error(T, T)) == float(tap_loss(T, T).gram) == 0
 
 
 def test_gradients_of_the_same_network_match() -> None:
@@ -439,11 +440,29 @@ def test_layers_that_read_much_learn_slowly() -> None:
     assert share_of_rate(student.conv4_2.bias, 120) == 1
 
 
+def test_drift_is_what_gram_matrices_of_a_picture_and_its_painting_differ_in() -> None:
+    rng = np.random.default_rng(3)
+    F, T = (rng.random((5, 3, 4, 6)) for _ in range(2))
+
+    def gram(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = x.reshape(3, -1)
+        return rows @ rows.T / rows.shape[1]
+
+    errors = [
+        np.sum(((gram(F[b]) - gram(F[b + 2])) - (gram(T[b]) - gram(T[b + 2]))) ** 2) / np.sum(gram(T[b + 2]) ** 2)
+        for b in (0, 1)
+    ]
+    student, teacher = (torch.from_numpy(x).float() for x in (F, T))
+    assert float(tap_loss(student, teacher, 2).drift) == pytest.approx(np.mean(errors), rel=1e-5)
+    assert float(tap_loss(student, teacher).drift) == 0
+    assert float(tap_loss(teacher, teacher, 2).drift) == 0
+
+
 # ---------------------------------------------------------------------------------------------------------------- the pool
 
 
 def test_pool_pictures_are_optimised_through_the_student(world: World) -> None:
-    config = Config.create(pool=2, pool_visits=12, crop=32, held_out=2, noise_rate=0)
+    config = Config.create(pool=3, pool_batch=2, pool_visits=12, crop=32, held_out=2, noise_rate=0)
     pool = Pool(config, Compressed(gather([world.photos], [world.paintings], 2)), CPU)
     student = checkpoint.read_student(LITE)
 
@@ -456,18 +475,20 @@ def test_pool_pictures_are_optimised_through_the_student(world: World) -> None:
             total += ((mine - its) ** 2).sum() / (its**2).sum()
         return total
 
-    first = [pool.visit(slot, student).clone() for slot in (0, 1)]
+    first, paintings = pool.visit(0, student)
+    assert torch.equal(paintings, pool.paintings[:2])
     assert torch.equal(first[0], pool.photos[0])  # one starts as the photograph, the next as noise
     assert (first[1] - pool.photos[1]).abs().mean() > 0.1
-    for step in range(2, 24):
-        last = pool.visit(step, student)
+    for step in range(1, 18):  # 36 visits to three
+        last, paintings = pool.visit(step, student)
+        assert torch.equal(paintings, pool.paintings[[2 * step % 3, (2 * step + 1) % 3]])
         assert 0 <= float(last.min()) <= float(last.max()) <= 1
     for slot in (0, 1):
         assert distance(pool.pictures[slot], slot) < 0.7 * distance(first[slot], slot)
     old = pool.photos.clone()
-    pool.visit(24, student)
+    pool.visit(18, student)
     assert not torch.equal(pool.photos[0], old[0])  # its time was up
-    assert torch.equal(pool.photos[1], old[1])
+    assert torch.equal(pool.photos[2], old[2])
 
 
 def test_a_pool_goes_on_from_its_state(world: World) -> None:
@@ -479,4 +500,4 @@ def test_a_pool_goes_on_from_its_state(world: World) -> None:
         one.visit(step, student)
     other = Pool(config, source, CPU, {name: tensor.clone() for name, tensor in one.state().items()})
     for step in range(5, 12):
-        assert torch.equal(one.visit(step, student), other.visit(step, student))
+        assert torch.equal(one.visit(step, student)[0], other.visit(step, student)[0])
