@@ -235,20 +235,19 @@ def _has_fast_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def repeatable(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Have cuDNN choose repeatable kernels on a CUDA device, and float32 mean float32 there (it would round to TF32).
-
-    torch's own replicate padding may still add in any order there. The settings hold for the process until the run ends.
+    """Have cuDNN choose repeatable kernels on a CUDA device. In float32 that is what is computed in there; TF32 is for bfloat16's runs,
+    whose features it holds exactly, and their Gram matrices are added up in float32 even so. The settings hold until the run ends.
     """
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.allow_tf32
-    cudnn.deterministic, cudnn.allow_tf32 = True, dtype != torch.float32
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.deterministic, cudnn.allow_tf32, products.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32, products.allow_tf32 = True, dtype != torch.float32, dtype != torch.float32
     try:
         yield
     finally:
-        cudnn.deterministic, cudnn.allow_tf32 = before
+        cudnn.deterministic, cudnn.allow_tf32, products.allow_tf32 = before
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -257,7 +258,7 @@ def _sorted_colours(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Te
     height, width = image.shape[-2:]
     block = max(1, max(height, width) // PALETTE_SIDE)
     small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
-    directions = functional.normalize(torch.tensor(DIRECTIONS, dtype=image.dtype, device=image.device))
+    directions = _directions(image.dtype, image.device)
     colours = small[0].flatten(1)
     if T is None:
         values = (directions @ colours).sort(dim=1, stable=True).values
@@ -269,6 +270,12 @@ def _sorted_colours(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Te
     weights = shares[inside][order]
     ranks = (weights.cumsum(1) - weights / 2) / weights.sum(1, keepdim=True)
     return values, ranks, weights
+
+
+@cache
+def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """DIRECTIONS as 7x3 unit vectors; brought to a device once, since bringing something there waits for it."""
+    return functional.normalize(torch.tensor(DIRECTIONS, dtype=dtype, device=device))
 
 
 def _middles(count: int, like: Tensor) -> Tensor:

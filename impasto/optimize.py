@@ -229,11 +229,22 @@ def evaluate(objective: Objective, picture: Tensor) -> tuple[dict[str, float], T
     """The losses at a picture as numbers, and the gradient of their sum to it, 1x3xHxW; by its own way, if the objective has one."""
     if isinstance(objective, Differentiated):
         return objective.evaluate(picture)
+    losses, gradient = slope(objective, picture)
+    return numbers(losses), gradient
+
+
+def slope(objective: Summands, picture: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The losses at a picture, and the gradient of their sum to it, 1x3xHxW."""
     variable = picture.detach().requires_grad_()
     with torch.enable_grad():
         losses = objective(variable)
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), variable)
-    return {name: float(loss.detach()) for name, loss in losses.items()}, gradient
+    return {name: loss.detach() for name, loss in losses.items()}, gradient
+
+
+def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Scalars as numbers, fetched from the device at once: every fetch waits for it."""
+    return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
 
 class LBFGS:

@@ -17,6 +17,7 @@ from torch import Tensor
 from impasto import blocks, colors, devices, encoders, pictures, regions, weights
 from impasto.devices import Appetite, HistoryKind, Plan
 from impasto.errors import MemoryLimitError, OptionError, PictureError, UnknownNameError
+from impasto.graphs import Recorded
 from impasto.history import Compact, History, put_down
 from impasto.losses import (
     ContentLoss,
@@ -55,6 +56,7 @@ StyleLike: TypeAlias = PictureLike | Style
 
 FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that name a file
 ALL = slice(None)
+RECORDED = 1 << 21  # pixels: steps of larger pictures keep a GPU busy for longer than it takes to describe them
 NOISE_DEVIATION = 0.1  # of the white noise around mid-grey that a run may start from
 # Each method's measures at a tap: the papers' sums, or distances relative to the target (docs/method.md).
 CONTENT_MEASURE = {"gatys": halved, "impasto": relative}
@@ -351,7 +353,14 @@ class Run:
             shown = show(picture)
             return weighted(terms, shown, self.encoder(shown))
 
+        if self._repeats(size):
+            return Recorded(objective).evaluate
         return lambda picture: evaluate(objective, picture)
+
+    def _repeats(self, size: Size) -> bool:
+        """Whether a step is better recorded than told anew: on CUDA, for small pictures, without masks, which are looked into."""
+        masked = self.layout.painted is not None or any(region.weight is not None for region in self.layout.regions)
+        return self.device.type == "cuda" and math.prod(size) <= RECORDED and not masked
 
     def _shower(self, size: Size) -> blocks.Show:
         """What the encoder is shown of a picture: the photograph where nothing is painted, so that nothing there can change."""

@@ -57,9 +57,10 @@ def tap_loss(F: Tensor, T: Tensor, pairs: int = 0, *, per_channel: bool = False)
     gram = relative(G - A, A).mean()
     if not pairs:
         return TapLoss(feature_error(F, T, per_channel=per_channel), gram, torch.zeros_like(gram))
-    errors = (G - A)[: 2 * pairs]
-    drift = relative(errors[:pairs] - errors[pairs:], A[pairs : 2 * pairs]).mean()
-    return TapLoss(feature_error(F, T, per_channel=per_channel), gram, drift)
+    errors, wanted = (G - A)[: 2 * pairs], A[pairs : 2 * pairs]
+    way = (A[:pairs] - wanted).square().sum((1, 2))  # to go yet: far from the painting, in noise, much more error does no harm
+    drift = (errors[:pairs] - errors[pairs:]).square().sum((1, 2)) / (wanted.square().sum((1, 2)) + way).clamp_min(1e-12)
+    return TapLoss(feature_error(F, T, per_channel=per_channel), gram, drift.mean())
 
 
 def total(losses: Sequence[TapLoss], config: Config) -> Tensor:

@@ -123,7 +123,7 @@ def _machine(device: str, workers: int | None, *, compiled: bool) -> Machine:
     chosen = _device(device)
     if chosen.type != "cuda":
         return Machine(chosen, 1 if workers is None else max(0, workers))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
     return Machine(chosen, (os.cpu_count() or 1) if workers is None else max(1, workers), compiled)
 
 

@@ -53,12 +53,12 @@ class Pool:
         """
         count = self.config.pool_batch
         slots = [(step * count + i) % self.config.pool for i in range(count)]
-        moving = [slot for slot in slots if self.visits[slot] < self.config.pool_visits]
+        self._move(
+            slots, student
+        )  # all of them, also those that are replaced: a GPU sets itself up for every other size of batch
         for slot in slots:
-            if slot not in moving:
+            if self.visits[slot] >= self.config.pool_visits:
                 self._begin(slot)
-        if moving:
-            self._move(moving, student)
         self.visits[slots] += 1
         at = torch.tensor(slots, device=self.device)
         return self.pictures[at], self.paintings[at]
