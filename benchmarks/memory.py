@@ -12,6 +12,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +78,18 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     }
 
 
+@contextmanager
+def reported() -> Iterator[None]:
+    """End the process with one line where what was asked for cannot be done, such as a limit that no block is small enough for."""
+    from impasto.errors import ImpastoError
+
+    try:
+        yield
+    except ImpastoError as error:
+        sys.stderr.write(f"{Path(__file__).name}: {error}\n")
+        sys.exit(error.exit_code)
+
+
 def row(side: int, limit: str, found: dict[str, float | str | None]) -> str:
     """A line of the table."""
     megapixels = side * side / 1e6
@@ -112,13 +126,17 @@ def main() -> None:
     if asked.child:
         side, _, limit = asked.sizes[0].partition(":")
         limited = {"encoder": asked.encoder, "precision": asked.precision, "max_memory": limit or None}
-        print(json.dumps(measured(int(side), limited)))
+        with reported():
+            print(json.dumps(measured(int(side), limited)))
         return
     rows, megapixels, results = [], [], []
     for size in asked.sizes:
         side, _, limit = size.partition(":")
         command = [sys.executable, __file__, size, "--child", *options]
-        results.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(done.returncode)  # it has said why
+        results.append(json.loads(done.stdout))
         megapixels.append(int(side) ** 2 / 1e6)
         rows.append(row(int(side), limit, results[-1]))
         print(rows[-1], flush=True)

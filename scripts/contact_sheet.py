@@ -47,7 +47,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, metavar="DIR", help="keep every result in full there")
     arguments = parser.parse_args()
     options = dict(item.split("=", 1) for item in arguments.set)
-    rows = [row(pair, options, arguments.side, arguments.results) for pair in arguments.pairs]
+    missing = [file for pair in arguments.pairs for file in pair.split(":") if not Path(file).is_file()]
+    if missing:
+        parser.error(f"there is no file {missing[0]}")
+    try:
+        rows = [row(pair, options, arguments.side, arguments.results) for pair in arguments.pairs]
+    except impasto.ImpastoError as error:
+        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
     contact_sheet(rows).save(arguments.output, quality=88)
     print(f"wrote {arguments.output}")
 

@@ -24,6 +24,7 @@ RINGS = (
     {"styles"},
     {"regions"},
     {"optimize"},
+    {"graphs"},
     {"stylizer"},
     {"records", "forecast"},
     {"states"},

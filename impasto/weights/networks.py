@@ -21,10 +21,10 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-LITE_NAME = "impasto lite 6"
+LITE_NAME = "impasto lite 7"
 """What its file is called in its metadata; a name that begins with "impasto lite" is read as a lite's."""
 
-OLDER_LITES = ("impasto lite 1", "impasto lite 2", "impasto lite 3", "impasto lite 4", "impasto lite 5")
+OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 7))
 """What older versions came with; their taps are not the same."""
 
 LITE_DEPTHS = (2, 2, 3, 3, 2)

@@ -63,8 +63,8 @@ _ENTRIES = (
         network="lite",
         file="lite.safetensors",
         url=None,
-        digest="sha256:5763aa920a0da76dc827b3312ba1431cb9a09618f45bdbf3da2b49ab3905379d",
-        bytes=3454560,
+        digest="sha256:6d45c9292a9bdab91a847a7582ef2525054564328db00c058f2a186079f7fdc4",
+        bytes=3454568,
         licence="Apache-2.0",
         origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
         "CVPR 2020)",

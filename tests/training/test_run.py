@@ -271,6 +271,11 @@ def test_output_that_is_no_checkpoint(
         (["--heads-at", "0", "0", "1", "1", "1"], "heads_at 0 is not one of the 2 convolutions of block 2"),
         (["--heads-at", "1", "1", "9", "1", "1"], "heads_at 9 is not one of the 3 convolutions of block 3"),
         (["--steps", "3", "--minutes", "1"], "use one of them"),
+        (["--pool-batch", "4"], "pool_batch 4 is more than the pool or the batch has room for"),
+        (
+            ["--pool-batch", "3", "--drift-weight", "1"],
+            "pool_batch 3 is more than the pool .* their paintings being in the batch too",
+        ),
         (["--crop", "20"], "crop must be a multiple of 16, not 20"),
         (["--noise-rate", "0.9", "--mix-rate", "0.9"], "must not be more than 1 together"),
         (["--nonsense", "1"], "--nonsense"),
