@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from machine import processor
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "memory.md"
 PHOTO = 1024  # pixels, its side: larger results are enlarged
@@ -24,8 +26,8 @@ MANY = 1 << 22
 HEAD = """# Memory and time by size
 
 What a step takes: predicted by the plan that is made before every run (`--dry-run` prints it), and measured, in 8 steps or, of more
-than 4.2 megapixels, 2. Square pictures of a photograph of at most 1024 pixels, which is enlarged; style {style}, {threads} threads.
-Written by `python benchmarks/memory.py {words}`.
+than 4.2 megapixels, 2. Square pictures of a photograph of at most 1024 pixels, which is enlarged; style {style}; {processor},
+{threads} threads, {precision}. Written by `python benchmarks/memory.py {words}`.
 
 | size | megapixels | limit | computed | history | GB predicted | measured | off | s/MP predicted | measured | off |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -75,6 +77,7 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
         "predicted_seconds": predicted,
         "seconds": seconds,
         "threads": torch.get_num_threads(),
+        "precision": str(run.encoder.dtype).removeprefix("torch."),
     }
 
 
@@ -141,7 +144,10 @@ def main() -> None:
         rows.append(row(int(side), limit, results[-1]))
         print(rows[-1], flush=True)
     if not asked.dry:
-        head = HEAD.format(style="strokes.jpg", threads=results[0]["threads"], words=" ".join(sys.argv[1:]))
+        first, words = results[0], " ".join(sys.argv[1:])
+        head = HEAD.format(
+            style="strokes.jpg", processor=processor(), threads=first["threads"], precision=first["precision"], words=words
+        )
         PAGE.write_text(head + "\n".join(rows) + "\n" + charts(megapixels, results), encoding="utf-8")
 
 

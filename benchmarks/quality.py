@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import shlex
 import subprocess
@@ -33,6 +32,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 import torch
+from machine import processor
 from PIL import Image
 
 from impasto import __version__, files
@@ -244,16 +244,6 @@ Seconds and memory are those of the whole process.
 
 {lines}
 """
-
-
-def processor() -> str:
-    """The processor's name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def write_sheets(output: Path, pairs: Sequence[Pair], settings: Sequence[Setting], side: int) -> None:

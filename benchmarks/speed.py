@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from machine import processor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -341,15 +342,6 @@ def head() -> str:
         f"{os.cpu_count()}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"impasto {impasto.__version__}. Sample pictures; seconds are medians, and all of a table's come from one run.\n"
     )
-
-
-def processor() -> str:
-    """Its name, where the system says so."""
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 import impasto
 from impasto import Options, devices, optimize
 from impasto.cli import main
-from impasto.devices import BESIDE_BLOCKS, FORWARD, RESTING, SIDES, Appetite, Demand, plan, work
+from impasto.devices import FORWARD, RESTING, SIDES, SPARE, Appetite, Demand, plan, work
 from impasto.errors import MemoryLimitError, OptionError
 from impasto.forecast import NEW, SETUP, forecast
 
@@ -78,7 +78,7 @@ def test_what_is_no_size_is_refused(words: str) -> None:
 
 
 def test_a_run_obeys_max_memory(photo: Path, painting: Path) -> None:
-    limit = f"{(RESTING + BESIDE_BLOCKS + 260_000_000) // 1_000_000}MB"
+    limit = f"{(RESTING + SPARE + 200_000_000) // 1_000_000}MB"
     tight = impasto.Stylizer(size=512, iterations=1, precision="fp32", max_memory=limit).run(photo, painting)
     assert tight.plan(tight.size).side == 128
     free = impasto.Stylizer(size=512, iterations=1, precision="fp32").run(photo, painting)

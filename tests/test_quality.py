@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import quality
 from PIL import Image
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "quality.py"
 
-
-@pytest.fixture(scope="module")
-def quality() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quality", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_sample_is_the_same_every_time_and_even(quality: ModuleType) -> None:
+def test_the_sample_is_the_same_every_time_and_even() -> None:
     photos, paintings = ([Path(f"{kind}{number:02}.jpg") for number in range(count)] for kind, count in (("a", 12), ("b", 14)))
     pairs = quality.choose_pairs(photos, paintings, sample=24, zipped=False)
     assert pairs == quality.choose_pairs(photos, paintings, sample=24, zipped=False)
@@ -41,7 +27,7 @@ def test_the_sample_is_the_same_every_time_and_even(quality: ModuleType) -> None
     ]
 
 
-def test_a_run_goes_on_where_it_stopped(quality: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     for folder, name in (("photos", "sea"), ("paintings", "night"), ("theirs", "sea--night")):
         (tmp_path / folder).mkdir()
