@@ -4,7 +4,9 @@
 
 Every pair is painted three times with the same steps and weights: through the exact normalised VGG-19 (relu1_1, relu2_1, relu3_1),
 through lite at the same three taps, and through lite at its default taps. Then the relative squared distance of the Gram matrices,
-painting to picture, is measured in the exact VGG-19. Printed for every tap: the means, and their ratios to VGG-19's own.
+painting to picture, is measured in the exact VGG-19. Printed for every tap: the means, and their ratios to VGG-19's own; and how far
+lite's Gram matrices are from VGG-19's at its picture, at the painting, and in what the two differ by, which is what a picture is off by
+once lite sees no difference any more.
 
 --teachers: the folder with the exact first blocks (training/teachers.py). -o: keep the pictures there.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -40,15 +43,38 @@ def weights_file(exact: Trunk, file: Path) -> Path:
     return file
 
 
+Grams = dict[str, Tensor]
+
+
 @torch.no_grad()
-def distances(picture: Tensor, painting: Tensor, exact: Trunk) -> dict[str, float]:
-    """{tap: relative squared distance of Gram matrices} from the painting, shrunk to the picture's longer side."""
-    small = pictures.resize(painting, pictures.fit((painting.shape[-2], painting.shape[-1]), max(picture.shape[-2:])))
-    seen, wanted = exact(picture), exact(small)
-    return {
-        tap: float(relative_style_loss(gram(seen[tap]) / positions(seen[tap]), gram(wanted[tap]) / positions(wanted[tap]), 1))
-        for tap in TAPS
-    }
+def grams(network: Callable[[Tensor], Mapping[str, Tensor]], image: Tensor) -> Grams:
+    """{tap: Gram matrix per position, NxN}."""
+    seen = network(image)
+    return {tap: gram(seen[tap]) / positions(seen[tap]) for tap in TAPS}
+
+
+def distances(seen: Grams, wanted: Grams) -> dict[str, float]:
+    """{tap: relative squared distance}."""
+    return {tap: float(relative_style_loss(seen[tap], wanted[tap], 1)) for tap in TAPS}
+
+
+def errors(lite: tuple[Grams, Grams], exact: tuple[Grams, Grams]) -> dict[str, tuple[float, float, float]]:
+    """{tap: lite's squared error at the picture, at the painting, of their difference}, over VGG-19's matrix of the painting squared.
+
+    Both: of the picture and of the painting.
+    """
+    found = {}
+    for tap in TAPS:
+        at_picture, at_painting = (mine[tap] - its[tap] for mine, its in zip(lite, exact, strict=True))
+        size = exact[1][tap].square().sum()
+        found[tap] = tuple(float(x.square().sum() / size) for x in (at_picture, at_painting, at_picture - at_painting))
+    return found
+
+
+def shrunk(painting: Path, longer: int) -> Tensor:
+    """1x3xHxW with that longer side."""
+    pixels = pictures.load(painting).pixels
+    return pictures.resize(pixels, pictures.fit((pixels.shape[-2], pixels.shape[-1]), longer))
 
 
 def main() -> None:
@@ -72,11 +98,18 @@ def main() -> None:
             "lite": Stylizer(encoder="lite", weights=arguments.lite, style_taps=TAPS, **same),
             "lite, five taps": Stylizer(encoder="lite", weights=arguments.lite, **same),
         }
+    off: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in settings}
     for pair in quality.choose_pairs(*map(quality.pictures_in, arguments.pairs), sample=arguments.sample, zipped=False):
         for name, stylizer in settings.items():
             image = stylizer.run(pair.photo, pair.painting).finish()
-            measured = distances(pictures.load(image).pixels, pictures.load(pair.painting).pixels, exact)
+            shown = pictures.load(image).pixels, shrunk(pair.painting, max(image.size))
+            seen, wanted = (grams(exact, picture) for picture in shown)
+            measured = distances(seen, wanted)
+            if name == "lite":
+                mine, its = (grams(stylizer.encoder, picture) for picture in shown)
+                for tap, three in errors((mine, its), (seen, wanted)).items():
+                    off[tap].append(three)
             for tap, distance in measured.items():
                 found[name][tap].append(distance)
             print(f"{pair.name:45} {name:16}", *(f"{measured[tap]:.4f}" for tap in TAPS), flush=True)
@@ -89,6 +122,9 @@ def main() -> None:
     for name, taps in found.items():
         cells = [f"{fmean(taps[tap]):.4f} ({fmean(taps[tap]) / fmean(found['VGG-19'][tap]):.2f} times)" for tap in TAPS]
         print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\n| squared error of lite, the same three taps | {' | '.join(TAPS)} |\n|{'---|' * (len(TAPS) + 1)}")
+    for number, where in enumerate(("at its picture", "at the painting", "of their difference")):
+        print(f"| {where} | {' | '.join(f'{fmean(three[number] for three in off[tap]):.4f}' for tap in TAPS)} |")
 
 
 if __name__ == "__main__":
