@@ -53,9 +53,8 @@ class Pool:
         """
         count = self.config.pool_batch
         slots = [(step * count + i) % self.config.pool for i in range(count)]
-        self._move(
-            slots, student
-        )  # all of them, also those that are replaced: a GPU sets itself up for every other size of batch
+        # all of them, also those that are replaced then: a GPU sets itself up anew for every other size of batch
+        self._move(slots, student)
         for slot in slots:
             if self.visits[slot] >= self.config.pool_visits:
                 self._begin(slot)
