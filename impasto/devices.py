@@ -31,8 +31,7 @@ EVALUATING = 6  # pictures there are while losses are computed: picture, best, g
 MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
 VALUE = 1.8  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
 BESIDE_VALUE = 3.4  # bytes for each value besides: what float32 holds of it meanwhile, whatever its own precision
-IN_BLOCKS = 2.25  # times as much: blocks have several sizes, and what is kept of one does not always fit the next
-BESIDE_BLOCKS = 8  # bytes of a pixel of the picture that are there besides
+IN_BLOCKS = 1.8  # times as much: blocks have several sizes, and what is kept of one does not always fit the next
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
@@ -40,7 +39,7 @@ FORWARD = 0.4  # of a step's time that the first of two passes takes
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _ANY, _LARGE, _NEVER = 2**31 - 1, 4 << 20, -1  # bytes; the last is what the C library calls it
 BESIDE = 1.05  # a tensor's memory is a little more than its values
-ROOM, SPARE = 1.05, 100_000_000  # what is planned times this, and so many bytes, must fit: no model knows all that is kept
+SPARE = 100_000_000  # bytes that are left of a limit: no model knows all that is kept
 SHARE = 0.9  # of the memory there is that a run may take
 
 
@@ -106,7 +105,7 @@ def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
     sides = [None, *(side for side in SIDES if side < max(size))]
     kinds: tuple[HistoryKind, ...] = ("memory", "half", "disk")
     ways = [_plan(size, appetite, side, history) for side in sides for history in kinds]
-    return next((way for way in ways if ROOM * way.peak + SPARE <= limit), min(ways, key=lambda way: way.peak))
+    return next((way for way in ways if way.peak + SPARE <= limit), min(ways, key=lambda way: way.peak))
 
 
 def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind) -> Plan:
@@ -117,9 +116,10 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
         space = IN_BLOCKS * each * max(_values(size, one, side) for one in appetite.stretches)
     evaluating, moving = PICTURE * pixels * EVALUATING, PICTURE * pixels * MOVING
     # the memory of blocks is kept apart from that of pictures
-    pictures = max(evaluating + space, moving) if side is None else moving + space + BESIDE_BLOCKS * pixels
+    pictures = max(evaluating + space, moving) if side is None else moving + space
     handed = 0 if side is None else 2 * sum(one.handed for one in appetite.stretches)  # and the gradient to it
-    kept = 0 if side and history == "disk" else appetite.bytes_each * (appetite.content + handed)
+    # what is handed on is in memory even where it is in files: it is read and written all the time
+    kept = appetite.bytes_each * (handed if side and history == "disk" else appetite.content + handed)
     peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions + kept)
     return Plan(side, history, round(peak), work(size, side, appetite))
 
