@@ -18,6 +18,8 @@ from impasto.cli.weights import weights_app
 from impasto.errors import OptionError
 from impasto.options import Options, Output
 
+DEMO_SIZE = 384  # pixels: a first picture soon, also on a slow machine
+
 EXAMPLES = """\
 Examples:
 
@@ -97,11 +99,13 @@ def demo(
     output: Annotated[Output | None, Flattened] = None,
     options: Annotated[Options | None, Flattened] = None,
 ) -> int:
-    """Repaint a sample photograph; writes impasto-demo.png here. Needs no files and no network."""
-    style, what = _demo_style(options or Options())
+    """Repaint a sample photograph; writes impasto-demo.png here, of 384 pixels without --size. Needs no files and no network."""
+    options = options or Options()
+    options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
+    style, what = _demo_style(options)
     if not (output and output.quiet):
         note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
-    return paint_picture(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options or Options())
+    return paint_picture(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options)
 
 
 def _demo_style(options: Options) -> tuple[Path, str]:
