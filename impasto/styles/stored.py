@@ -6,7 +6,8 @@ A `.style` file is safetensors, so reading one never runs what it holds. Its met
 |---|---|---|
 | `RUNG/TAP` | exact: the upper triangle of the Gram matrix, row by row, N (N + 1) / 2 numbers | float32 |
 | `RUNG/TAP/factor` | packed: G = U U^T + diag(rest), U = factor * scale; Nxr numbers | float16 |
-| `RUNG/TAP/scale`, `RUNG/TAP/rest` | r numbers, N numbers | float32 |
+| `RUNG/TAP/scale` | r numbers | float32 |
+| `RUNG/TAP/rest` | N numbers | float16, where its range is enough |
 | `quantiles` | the painting's colours (`losses.quantiles`), 7x256 | float32 |
 | `thumbnail` | a JPEG of the painting; may be absent | bytes |
 
@@ -217,8 +218,10 @@ def _packed(key: str, G: Tensor, error: float) -> dict[str, Tensor]:
     scale = U.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)  # the columns' range is more than float16 has
     factor = (U / scale).half()
     kept = factor.double() * scale.float().double()
-    diagonal = (G.cpu().double().diagonal() - kept.square().sum(dim=1)).float()
-    return {f"{key}/factor": factor.contiguous(), f"{key}/scale": scale.float(), f"{key}/rest": diagonal}
+    diagonal = G.cpu().double().diagonal() - kept.square().sum(dim=1)
+    short = diagonal.half()
+    remains = short if short.isfinite().all() else diagonal.float()
+    return {f"{key}/factor": factor.contiguous(), f"{key}/scale": scale.float(), f"{key}/rest": remains}
 
 
 # ------------------------------------------------------------------------------------------------------------------ reading
