@@ -11,7 +11,8 @@ computed of a whole picture at once and what `impasto.blocks` adds up block by b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
@@ -25,7 +26,8 @@ Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the parts of a picture
 
 HALF = (torch.bfloat16, torch.float16)
-PIECE = 1 << 20  # values of features that are made float32 at a time: as many fit a processor's cache
+PIECE = 1 << 21  # values of features that are made float32 at a time for a Gram matrix
+BAND = 1 << 18  # and for a distance, which is nothing but reading and writing: they stay in a processor's cache
 GROUP = 32  # channels of a photograph's features that are made float32 at a time
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
@@ -60,14 +62,33 @@ class _Gram(torch.autograd.Function):
             return rows.T @ rows
         G = torch.zeros(F.shape[1], F.shape[1], device=F.device)
         values = PIECE if F.device.type == "cpu" else F.numel()
-        for piece in map(wide, torch.split(rows, math.ceil(values / F.shape[1]))):
-            G.addmm_(piece.T, piece)
+        with _as_exact(F):
+            for piece in map(wide, torch.split(rows, math.ceil(values / F.shape[1]))):
+                G.addmm_(piece.T, piece)
         return G
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """gradient: NxN, dL/dG. Returns dL/dF, 1xNxHxW."""
         return _pulled(ctx.saved_tensors[0], gradient)
+
+
+@contextmanager
+def _as_exact(F: Tensor) -> Iterator[None]:
+    """Let float32 products of what bfloat16 holds exactly be multiplied as bfloat16, and added up in float32, by processors that can.
+
+    The sums are as good and take half as long. On CUDA `devices.repeatable` says as much for the whole run.
+    """
+    products = getattr(torch.backends.mkldnn, "matmul", None)
+    if F.dtype != torch.bfloat16 or F.device.type != "cpu" or products is None:
+        yield
+        return
+    before = products.fp32_precision
+    products.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 def _pulled(F: Tensor, S: Tensor) -> Tensor:
@@ -150,21 +171,35 @@ def squared_distance(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
 
 
 class _SquaredDistance(torch.autograd.Function):
-    """Its own backward: one product where autograd would take four, each over all channels in float32."""
+    """Its own backward: one product where autograd would take four. Both go band by band: float32 copies of all are slow, and large."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, F: Tensor, P: Tensor, W: Tensor | None) -> Tensor:
         """F, P: 1xNxHxW; W: 1x1xHxW or None. Returns a scalar."""
-        ctx.save_for_backward(F, P, *(() if W is None else (W,)))
-        squares = (wide(F) - P).square().sum(1, keepdim=True)
-        return (squares if W is None else squares * W).sum()
+        given = (F, P) if W is None else (F, P, W)
+        ctx.save_for_backward(*given)
+        return torch.stack([_weighted_squares(*band).sum() for band in _bands(*given)]).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """gradient: dL/d sum, a scalar. Returns dL/dF = 2 W (F - P) dL/d sum, in F's own precision."""
         F, P, *W = ctx.saved_tensors
-        slope = 2 * gradient * W[0] if W else 2 * gradient
-        return ((wide(F) - P) * slope).to(F.dtype), None, None
+        slope = torch.empty_like(F)
+        for s, f, p, *w in _bands(slope, F, P, *W):
+            s.copy_((wide(f) - p).mul_(2 * gradient * w[0] if w else 2 * gradient))
+        return slope, None, None
+
+
+def _bands(F: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """1xNxHxW features, and what else is of HxW, in bands of rows: BAND values of the features each on a CPU, else all at once."""
+    rows = max(1, BAND // (F.shape[1] * F.shape[3])) if F.device.type == "cpu" else F.shape[2]
+    return (tuple(x[..., top : top + rows, :] for x in (F, *more)) for top in range(0, F.shape[2], rows))
+
+
+def _weighted_squares(F: Tensor, P: Tensor, W: Tensor | None = None) -> Tensor:
+    """W (F - P)^2 summed over channels, 1x1xHxW."""
+    squares = (wide(F) - P).square_().sum(1, keepdim=True)
+    return squares if W is None else squares * W
 
 
 def halved(distance: Tensor, count: int, variance: Tensor) -> Tensor:
@@ -222,12 +257,13 @@ def _around(x: Tensor) -> Tensor:
 
 def style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     """1 / (4 N^2 M^2) sum (G - A)^2 (Gatys et al. 2016, equation 4). G, A: NxN sums over M positions. Returns a scalar."""
-    return (G - A).square().sum() / (4 * G.shape[0] ** 2 * M**2)
+    return functional.mse_loss(G, A, reduction="sum") / (4 * G.shape[0] ** 2 * M**2)
 
 
 def relative_style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     """Sum (G - A)^2 over sum A^2: 0 for the painting, 1 for a picture without features; M cancels. Returns a scalar."""
-    return ((G - A) / M).square().sum() / (A / M).square().sum().clamp_min(torch.finfo(A.dtype).eps)
+    energy = A.square().sum() / M**2
+    return functional.mse_loss(G, A, reduction="sum") / M**2 / energy.clamp_min(torch.finfo(A.dtype).eps)
 
 
 def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:

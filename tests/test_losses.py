@@ -129,6 +129,32 @@ def test_gram_of_half_precision_is_summed_in_float32_piece_by_piece(
         assert slope(F).dtype == dtype
 
 
+def test_gram_of_bfloat16_is_as_good_as_a_product_in_float32() -> None:
+    F = tensor(random((64, 170, 256), 0)).to(torch.bfloat16)  # large enough for a processor's bfloat16 products
+    expected = gram(F.double())
+    assert (gram(F) - expected).norm() < 2e-6 * expected.norm()
+    rows = torch.rand(300, 300, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        rows @ rows, (rows.double() @ rows.double()).float(), rtol=1e-5, atol=0
+    )  # as before: others' products
+
+
+@pytest.mark.parametrize("band", [1 << 18, 100, 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_squared_distance_is_the_same_in_bands(band: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.losses.BAND", band)
+    F, P, W = (tensor(random(shape, seed)) for seed, shape in enumerate([(5, 13, 7), (5, 13, 7), (1, 13, 7)]))
+    F = F.to(dtype)
+    for weight in (None, W):
+        leaf = F.clone().requires_grad_()
+        distance = losses.squared_distance(leaf, P.float(), None if weight is None else weight.float())
+        squares = (F.double() - P.float()) ** 2 * (1 if weight is None else weight.float())
+        assert distance.item() == pytest.approx(float(squares.sum()), rel=1e-6)
+        backward(distance)
+        by_hand = 2 * (F.double() - P.float()) * (1 if weight is None else weight.float())
+        torch.testing.assert_close(slope(leaf).double(), by_hand, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=1e-6)
+
+
 def test_along_gram_has_the_gradient_of_the_gram_matrix() -> None:
     F, S = tensor(random((5, 6, 7), 0)).requires_grad_(), tensor(random((5, 5, 1), 1))[0, :, :, 0]
     value = losses.along_gram(F, S)

@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from typing_extensions import Self
 
 from impasto.encoders import layers
@@ -168,7 +167,7 @@ class Encoder(nn.Module):
 
     def pool(self, x: Tensor) -> Tensor:
         """Halve BxCxHxW features in height and width, rounding down."""
-        return functional.avg_pool2d(x, 2) if self.pooling == "average" else layers.max_pool(x)
+        return layers.average_pool(x) if self.pooling == "average" else layers.max_pool(x)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor, *, rectify: bool) -> Tensor:
         """3x3 or 1x1 convolution that keeps height and width, and the ReLU behind it if asked."""

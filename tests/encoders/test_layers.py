@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.encoders.layers import FEW, Padding, convolve, max_pool
+from impasto.encoders.layers import FEW, Padding, average_pool, convolve, max_pool
 
 SIZES = [(1, 1), (1, 4), (2, 3), (7, 6)]
 
@@ -60,6 +60,28 @@ def test_max_pooling(size: tuple[int, int]) -> None:
     x = maps(2, 3, *size).relu()  # with many zeros, which are as large as each other
     found, expected = gradient(max_pool, x), gradient(lambda x: functional.max_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (5, 8), (8, 5), (7, 7)])
+def test_average_pooling(size: tuple[int, int]) -> None:
+    x = maps(2, 3, *size)
+    found, expected = gradient(average_pool, x), gradient(lambda x: functional.avg_pool2d(x, 2), x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 4e-3)])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_convolution_and_relu_in_one_pass(kernel: int, dtype: torch.dtype, bound: float) -> None:
+    x, weight, bias = (
+        t.to(dtype) for t in (maps(2, 16, 9, 12, seed=1), maps(24, 16, kernel, kernel, seed=2), maps(24, seed=3))
+    )
+    expected = plainly(x.double(), weight.double(), bias.double(), "replicate", rectify=True)
+    layout = torch.channels_last
+    y = convolve(x.to(memory_format=layout), weight.to(memory_format=layout), bias, "replicate", rectify=True)
+    assert y.dtype == dtype
+    assert y.is_contiguous(memory_format=layout)  # what follows reads it so
+    assert float(y.min()) == 0
+    assert (y.double() - expected).norm() < bound * expected.norm()
 
 
 @pytest.mark.parametrize("padding", ["zero", "replicate"])

@@ -155,7 +155,7 @@ def test_start_takes_what_fits(world: World, whole: Path, tmp_path: Path, capfd:
     tensors = load_file(output)
     after.load_state_dict({name: tensors[f"student/{name}"] for name in after.state_dict()})
     # channels that count for nothing begun anew, scales balanced: all in all it is as near to the teacher as it was, or nearer
-    images = torch.cat([prepared(Picture("x", jpeg(seed, (32, 32)))) for seed in range(8)])
+    images = torch.cat([prepared(Picture("x", jpeg(seed, (96, 96)))) for seed in range(8)])
     seen = teachers.read_pair(world.teachers)(images)
     with torch.no_grad():
         errors = [
