@@ -30,10 +30,10 @@ from machine import processor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 import impasto
-from impasto import Stylizer, optimize, pictures
+from impasto import Stylizer, devices, optimize, pictures
 from impasto.stylizer import Run
 from impasto.weights.formats import OURS
 from impasto.weights.networks import convolution_shapes
@@ -190,12 +190,15 @@ class Counter(TorchDispatchMode):
     """Counts the multiplications and additions of convolutions and matrix products, by torch's own formulas."""
 
     operations = 0
+    fused = "mkldnn::_convolution_pointwise"  # a convolution and its ReLU (impasto.encoders.layers), which torch has no formula for
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run and count."""
         found = function(*args, **(kwargs or {}))
         if formula := flop_registry.get(function._overloadpacket):
             self.operations += formula(*args, **(kwargs or {}), out_val=found)
+        elif function.name() == self.fused:
+            self.operations += conv_flop_count(args[0].shape, args[1].shape, found.shape)
         return found
 
 
@@ -210,7 +213,8 @@ def arithmetic(weights: Path, size: int) -> str:
             way = run.way(run.size, None)
             with Counter() as counter:
                 way(run.start)
-            rate = counter.operations / timed(lambda way=way, run=run: way(run.start))
+            with devices.memory_kept():  # as in a run
+                rate = counter.operations / timed(lambda way=way, run=run: way(run.start))
             rows.append(f"| {encoder}, {precision} | {rate / 1e9:.0f} | {product / 1e9:.0f} | {rate / product:.0%} |")
     head = "| a step's loss and gradient | 10^9 operations/s | a product of two 4096x4096 | share |\n|---|---|---|---|\n"
     return f"## Arithmetic at {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
