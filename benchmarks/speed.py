@@ -190,7 +190,8 @@ class Counter(TorchDispatchMode):
     """Counts the multiplications and additions of convolutions and matrix products, by torch's own formulas."""
 
     operations = 0
-    fused = "mkldnn::_convolution_pointwise"  # a convolution and its ReLU (impasto.encoders.layers), which torch has no formula for
+    # a convolution and its ReLU (impasto.encoders.layers), which torch has no formula for
+    fused = "mkldnn::_convolution_pointwise"
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run and count."""
