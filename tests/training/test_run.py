@@ -25,6 +25,7 @@ from training.distillation import feature_error
 from training.encoder import main
 from training.evaluation import prepared
 from training.loop import Trainer
+from training.start import revive
 from training.student import Student
 
 ROOT = Path(__file__).parent.parent.parent
@@ -147,21 +148,30 @@ def test_every_option_of_the_architecture_and_the_loss_trains(world: World, tmp_
     assert read.shape.heads_at == (2, 1, 2, 2, 2)
 
 
-def test_start_takes_what_fits(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "run.ckpt"
+def test_start_takes_what_fits(
+    world: World, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output, fitted_on = tmp_path / "run.ckpt", list[torch.Tensor]()
+
+    def watched(student: Student, image: torch.Tensor, *rest: Any) -> dict[str, int]:
+        fitted_on.append(image)
+        return revive(student, image, *rest)
+
+    monkeypatch.setattr("training.loop.revive", watched)
     assert main([*words(world, output, "--steps", "1", "--rate", "1e-9"), "--start", str(whole)]) == 0
     before = checkpoints.read_student(whole)
     after = Student(before.shape)
     tensors = load_file(output)
     after.load_state_dict({name: tensors[f"student/{name}"] for name in after.state_dict()})
-    # channels that count for nothing begun anew, scales balanced: all in all it is as near to the teacher as it was, or nearer
-    images = torch.cat([prepared(Picture("x", jpeg(seed, (96, 96)))) for seed in range(8)])
+    # channels that count for nothing begun anew, scales balanced: all in all it is as near to the teacher as it was, or nearer, on the
+    # crops that say so; of others crops this small and few say nothing
+    images = fitted_on[0]
     seen = teachers.read_pair(world.teachers)(images)
     with torch.no_grad():
         errors = [
             [float(feature_error(F, T)) for F, T in zip(network(images), seen, strict=True)] for network in (after, before)
         ]
-    assert sum(errors[0]) < 1.05 * sum(errors[1]), errors
+    assert sum(errors[0]) < 1.001 * sum(errors[1]), errors
     wider = ["--widths", "4,4/6,6/8,8,8/8,8/8,8,8", "--heads-at", "1", "2", "3", "2", "3", "--steps", "1"]
     assert main([*words(world, tmp_path / "wider.ckpt", *wider), "--start", str(whole)]) == 0
     assert "these layers are not in it and start as without it: conv5_3, head1_1\n" in capfd.readouterr().err
