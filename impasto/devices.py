@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from impasto.errors import MemoryLimitError, OptionError
 
@@ -233,6 +234,22 @@ def _has_fast_bf16(device: torch.device) -> bool:
     # torch has no public test for bf16 instructions on CPUs; without this one, fp32 is right everywhere.
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return device.type == "cpu" and bool(supported())
+
+
+def multipliable(x: Tensor) -> Tensor:
+    """x as its device multiplies it: float32 for bfloat16 on a CPU without products in it, else x itself.
+
+    torch makes up for such instructions value by value, which takes up to 60 times as long as float32, where the products of bfloat16's
+    numbers are exact.
+    """
+    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bf16() else x
+
+
+@cache
+def _multiplies_bf16() -> bool:
+    """Whether oneDNN has products in bfloat16 for this CPU. torch has no public test for this either."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    return bool(supported())
 
 
 @contextmanager

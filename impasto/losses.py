@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from impasto.devices import multipliable
+
 Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the parts of a picture
 
@@ -93,8 +95,8 @@ def _as_exact(F: Tensor) -> Iterator[None]:
 
 def _pulled(F: Tensor, S: Tensor) -> Tensor:
     """The gradient of <S, gram(F)> to F, (S + its transpose) F as 1xNxHxW, in F's own precision. S: NxN."""
-    product = _rows(F) @ (S + S.T).to(F.dtype)
-    return product.T.reshape(F.shape)
+    product = multipliable(_rows(F)) @ multipliable((S + S.T).to(F.dtype))
+    return product.T.reshape(F.shape).to(F.dtype)
 
 
 def along_gram(F: Tensor, S: Tensor) -> Tensor:

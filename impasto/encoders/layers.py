@@ -6,13 +6,14 @@ its rectified output alone, which the next layer reads anyway: a picture takes l
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
+
+from impasto.devices import multipliable
 
 Padding = Literal["zero", "replicate"]
 
@@ -35,7 +36,7 @@ class _Convolution(torch.autograd.Function):
         border = weight.shape[-1] // 2
         ctx.replicated, ctx.rectify = bool(border) and padding == "replicate", rectify
         seen, border = (_edged(x, 0), 0) if ctx.replicated else (x, border)
-        y = (_rectified if rectify else functional.conv2d)(seen, weight, bias, padding=border)
+        y = _convolved(seen, weight, bias, border, rectify)
         ctx.save_for_backward(weight, *((y,) if rectify else ()))
         return y
 
@@ -46,27 +47,30 @@ class _Convolution(torch.autograd.Function):
         if ctx.rectify:
             gradient = torch.ops.aten.threshold_backward(gradient, rectified[0], 0)
         few = weight.shape[-1] == 3 and weight.shape[1] <= FEW and gradient.device.type == "cpu"
+        given, filters = multipliable(gradient), multipliable(weight)
         if not (few or ctx.replicated):
-            return functional.conv_transpose2d(gradient, weight, padding=weight.shape[-1] // 2), None, None, None, None
-        wide = _spread(gradient, weight) if few else functional.conv_transpose2d(gradient, weight)
-        return _folded(wide, 0) if ctx.replicated else wide[..., 1:-1, 1:-1], None, None, None, None
+            back = functional.conv_transpose2d(given, filters, padding=weight.shape[-1] // 2)
+        else:
+            wide = _spread(given, filters) if few else functional.conv_transpose2d(given, filters)
+            back = _folded(wide, 0) if ctx.replicated else wide[..., 1:-1, 1:-1]
+        return back.to(gradient.dtype), None, None, None, None
 
 
-def _rectified(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """The convolution and its ReLU, in one pass over the result where the library of this processor does that."""
-    if x.device.type == "cpu" and _fuses(x.dtype):
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor, padding: int, rectify: bool) -> Tensor:
+    """The convolution and its ReLU if asked, in one pass over the result where oneDNN is there."""
+    dtype = x.dtype
+    x, weight, bias = multipliable(x), multipliable(weight), multipliable(bias)
+    if rectify and x.device.type == "cpu" and _fuses(x.dtype):
         once, sides = [1, 1], [padding, padding]
         fused: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, sides, once, once, 1, "relu", [], "")
-        return fused
-    return functional.conv2d(x, weight, bias, padding=padding).relu_()
+        return fused.to(dtype)
+    y = functional.conv2d(x, weight, bias, padding=padding)
+    return (y.relu_() if rectify else y).to(dtype)
 
 
-@cache
 def _fuses(dtype: torch.dtype) -> bool:
     """Whether oneDNN is there and convolves in this precision. What torch compiles calls it by this name; it has no public one."""
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and dtype in (torch.float32, torch.bfloat16)
 
 
 def edged(x: Tensor, inward: int = 0) -> Tensor:

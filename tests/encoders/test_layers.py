@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from impasto import devices
 from impasto.encoders.layers import FEW, Padding, average_pool, convolve, max_pool
 
 SIZES = [(1, 1), (1, 4), (2, 3), (7, 6)]
@@ -45,6 +46,14 @@ def test_convolution(size: tuple[int, int], kernel: int, channels: int, padding:
     torch.testing.assert_close((y, found), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.fixture(params=["its own", "float32's"])
+def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which products bfloat16 is multiplied by: whatever this processor has, and those of one that has none."""
+    if request.param == "float32's":
+        monkeypatch.setattr(devices, "_multiplies_bf16", lambda: False)
+
+
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
 def test_gradient_of_a_picture_in_the_layout_and_precision_of_the_product(dtype: torch.dtype, bound: float) -> None:
     x, weight, bias = maps(2, 3, 9, 12, seed=1), maps(16, 3, 3, 3, seed=2), maps(16, seed=3)
@@ -69,6 +78,7 @@ def test_average_pooling(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 4e-3)])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_convolution_and_relu_in_one_pass(kernel: int, dtype: torch.dtype, bound: float) -> None:
@@ -82,6 +92,19 @@ def test_convolution_and_relu_in_one_pass(kernel: int, dtype: torch.dtype, bound
     assert y.is_contiguous(memory_format=layout)  # what follows reads it so
     assert float(y.min()) == 0
     assert (y.double() - expected).norm() < bound * expected.norm()
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+def test_without_products_in_bfloat16_they_are_float32s_and_rounded_once(
+    rectify: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_multiplies_bf16", lambda: False)
+    x, weight, bias = (t.bfloat16() for t in (maps(1, 8, 9, 12, seed=1), maps(6, 8, 3, 3, seed=2), maps(6, seed=3)))
+    expected, slope = gradient(
+        lambda x: plainly(x, weight.float(), bias.float(), "zero", rectify=rectify).bfloat16(), x.float()
+    )
+    y, found = gradient(lambda x: convolve(x, weight, bias, "zero", rectify=rectify), x)
+    torch.testing.assert_close((y, found), (expected, slope.bfloat16()), rtol=2**-7, atol=1e-5)  # one step of 8 bits
 
 
 @pytest.mark.parametrize("padding", ["zero", "replicate"])
