@@ -7,9 +7,9 @@ sum; a second pass computes the features again and carries these slopes back to 
 and gradient, to rounding: there are no seams because nothing is blended. Where rounding decides whether a ReLU is on, the gradient may
 differ around that one place, in float32 by less than a thousandth of the whole's.
 
-Deep features reach far and would ask for wide margins. So an encoder is looked through in two stretches: what its second block hands
-on is kept for the whole picture, and what lies beyond has blocks of its own, of the maps that were kept. In the first stretch margins
-are 8 pixels wide and not 80; in the second there are 16 times fewer positions, and blocks can be larger.
+Deep features reach far and would ask for wide margins. So an encoder is looked through in stretches: what its second block hands on,
+and its third and fourth, is kept for the whole picture while losses are computed, and what lies beyond has blocks of its own, of the
+maps that were kept. In the first stretch margins are 8 pixels wide and not 80; in the others are fewer positions, and larger blocks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from impasto.losses import Part, Summed, Sums, Term, grouped
 Size = tuple[int, int]  # (height, width) in pixels
 Way = Callable[[Tensor], tuple[dict[str, float], Tensor]]  # picture -> (losses by name, gradient of their sum)
 
-PARTED = 2  # the block behind which an encoder is parted: what it hands on is small, and what it sees is near
+PARTED = (2, 3, 4)  # the blocks behind which an encoder is parted: what they hand on is small; the first one's would not be
 LARGEST = 1024  # pixels: the side of the blocks that take the place of a whole picture
 SMALLEST = 64  # pixels: with smaller blocks nearly all would be margin
 
@@ -138,10 +138,8 @@ def _seen(encoder: Encoder, pixels: Tensor, part: Block, show: Show) -> tuple[Te
 
 
 def _added(old: list[Sums], new: Sequence[Sums]) -> list[Sums]:
-    """Loss by loss the sums of both, without their history."""
-    if not old:
-        return [tuple(x.detach() for x in sums) for sums in new]
-    return [tuple(a + b.detach() for a, b in zip(*sums, strict=True)) for sums in zip(old, new, strict=True)]
+    """Loss by loss the sums of both."""
+    return [tuple(a + b for a, b in zip(*sums, strict=True)) for sums in zip(old, new, strict=True)] if old else list(new)
 
 
 @dataclass(frozen=True)
@@ -174,12 +172,21 @@ class Stretch:
 
 
 def stretches(encoder: Encoder) -> list[Stretch]:
-    """The parts that an encoder is looked through in: two, or one where no tap lies beyond the first."""
-    first, second = encoder.parted(PARTED)
-    if second is None:
-        return [Stretch(first)]
-    wider = max(1.0, math.sqrt(first.computed / second.computed))
-    return [Stretch(first, handed=encoder.pooled(PARTED)), Stretch(second, wider)]
+    """The parts that an encoder is looked through in: behind every block of PARTED that taps lie beyond."""
+    found, beyond = list[Stretch](), encoder
+    for block in PARTED:
+        near, rest = beyond.parted(block)
+        if rest is None:
+            break
+        found.append(_stretch(near, found, handed=encoder.pooled(block)))
+        beyond = rest
+    return [*found, _stretch(beyond, found)]
+
+
+def _stretch(encoder: Encoder, before: Sequence[Stretch], handed: str = "") -> Stretch:
+    """The next one, whose blocks are as much longer as it computes fewer values for a pixel than the first."""
+    wider = math.sqrt(before[0].encoder.computed / encoder.computed) if before else 1.0
+    return Stretch(encoder, max(1.0, wider), handed)
 
 
 class Blockwise:
@@ -187,7 +194,7 @@ class Blockwise:
 
     encoder: that of the picture; terms: what is minimised; side: the most pixels of a block's side, its margin not counted. show:
     what the encoder sees of a picture. Terms that are no sums (the palette) see the whole picture at once. rest: is called behind
-    every block. folder: what is handed on from stretch to stretch is kept in files there; None for in memory.
+    every block.
     """
 
     def __init__(
@@ -197,21 +204,20 @@ class Blockwise:
         side: int,
         show: Show = as_it_is,
         rest: Callable[[], object] = lambda: None,
-        folder: Path | None = None,
     ) -> None:
-        self.terms, self.side, self.show, self.rest, self.folder = terms, side, show, rest, folder
+        self.terms, self.side, self.show, self.rest = terms, side, show, rest
         self.others = [term for term in terms if not isinstance(term.loss, Summed)]
         self.summed = [(term.weight, term.loss) for term in terms if isinstance(term.loss, Summed)]
         self.stretches = stretches(encoder)
-        self.handed: list[tuple[Tensor, Tensor]] = []  # from stretch to stretch: maps of the whole picture, and their gradient
 
     def evaluate(self, picture: Tensor) -> tuple[dict[str, float], Tensor]:
         """The losses by name, and the gradient of their sum to the picture. picture: 1x3xHxW, not changed; so is the gradient."""
         picture = picture.detach()
         whole, gradient = self._of_the_whole(picture)
-        known, anywhere = self._look(picture), (picture.new_ones(()),)
+        known, sources = self._look(picture)
+        anywhere = (picture.new_ones(()),)
         slopes = [_slope(weight, loss, sums or anywhere) for (weight, loss), sums in zip(self.summed, known, strict=True)]
-        found = self._carry_back(picture, slopes, gradient)
+        found = self._carry_back(sources, slopes, gradient)
         parts = iter([w * loss.value(*(a or b)) for (w, loss), a, b in zip(self.summed, known, found, strict=True)])
         values = [next(parts if isinstance(term.loss, Summed) else whole) for term in self.terms]
         return {name: float(value) for name, value in grouped(self.terms, values).items()}, gradient
@@ -228,80 +234,67 @@ class Blockwise:
         return (value.detach() for value in values), gradient.contiguous()
 
     @torch.no_grad()
-    def _look(self, picture: Tensor) -> list[Sums]:
-        """The first pass: the sums over the whole picture of the terms whose slope depends on them, of the others none."""
+    def _look(self, picture: Tensor) -> tuple[list[Sums], list[Tensor]]:
+        """The first pass: the sums over the whole picture of the terms whose slope depends on them, of the others none.
+
+        And what every stretch is given: the picture, then whole maps of what the one before hands on.
+        """
         known: list[Sums] = [()] * len(self.summed)
-        source = picture
-        for number, stretch in enumerate(self.stretches):
+        sources, whole = [picture], _size(picture)
+        for stretch in self.stretches:
             curved = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss) and not loss.linear]
-            found: list[Sums] = []
-            for part in stretch.grid(_size(picture), self.side) if curved or stretch.handed else ():
-                image, features = stretch.see(part.see(source), part, self.show)
+            found, handed = list[Sums](), list[Tensor]()
+            for part in stretch.grid(whole, self.side) if curved or stretch.handed else ():
+                image, features = stretch.see(part.see(sources[-1]), part, self.show)
                 found = _added(found, [self.summed[i][1].sums(image, features, part) for i in curved])
                 if stretch.handed:
-                    maps, _ = self._room(number, features[stretch.handed], _size(picture))
-                    part.of(maps, stretch.handed).copy_(features[stretch.handed])
-                self._put_down()
+                    handed = handed or [_maps(features[stretch.handed], stretch.encoder.size_at(stretch.handed, whole))]
+                    part.of(handed[0], stretch.handed).copy_(features[stretch.handed])
+                self.rest()
             for i, sums in zip(curved, found, strict=True):
                 known[i] = sums
-            source = self.handed[number][0] if stretch.handed else source
-            devices.give_back()
-        return known
+            sources += handed
+        return known, sources
 
-    def _room(self, number: int, like: Tensor, whole: Size) -> tuple[Tensor, Tensor]:
-        """Maps of the whole picture for what a stretch hands on, and for the gradient to it. like: a block's."""
-        if number == len(self.handed):
-            stretch = self.stretches[number]
-            shape = torch.Size((1, like.shape[1], *stretch.encoder.size_at(stretch.handed, whole)))
-            self.handed.append((_maps(shape, like, self.folder), _maps(shape, like, self.folder)))
-        return self.handed[number]
+    def _carry_back(self, sources: list[Tensor], slopes: list[Sums], gradient: Tensor) -> list[Sums]:
+        """The second pass, from the last stretch to the first: add the gradient of the terms that are sums to `gradient`.
 
-    def _carry_back(self, picture: Tensor, slopes: list[Sums], gradient: Tensor) -> list[Sums]:
-        """The second pass: add the gradient of the terms that are sums to `gradient`. Returns the sums that the first has not."""
+        sources: what every stretch is given; each is let go of when its gradient is there. Returns the sums that the first has not.
+        """
         found: list[Sums] = [()] * len(self.summed)
-        sources, gradients = [picture], [gradient]
-        for maps, back in self.handed:
-            sources.append(maps)
-            gradients.append(back.zero_())
-        self._put_down()
-        for number, stretch in reversed(list(enumerate(self.stretches))):
+        whole, beyond = _size(gradient), gradient
+        for stretch in reversed(self.stretches):
+            source = sources.pop()
+            back = torch.zeros_like(source) if sources else gradient
             mine = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss)]
             added: list[Sums] = []
-            for part in stretch.grid(_size(picture), self.side):
-                beyond = part.of(gradients[number + 1], stretch.handed) if stretch.handed else None
-                variable = part.see(sources[number]).detach().requires_grad_()
-                piece, sums = self._pulled(stretch, part, variable, [(i, slopes[i]) for i in mine], beyond)
-                part.see(gradients[number]).add_(piece)
+            for part in stretch.grid(whole, self.side):
+                piece, sums = self._pulled(stretch, part, source, [(i, slopes[i]) for i in mine], beyond)
+                part.see(back).add_(piece)
                 added = _added(added, sums)
-                self._put_down()
+                self.rest()
             for i, sums_ in zip(mine, added, strict=True):
                 found[i] = sums_
-            devices.give_back()
+            beyond = back
         return found
 
     def _pulled(
-        self, stretch: Stretch, part: Block, variable: Tensor, slopes: list[tuple[int, Sums]], beyond: Tensor | None
+        self, stretch: Stretch, part: Block, source: Tensor, slopes: list[tuple[int, Sums]], beyond: Tensor
     ) -> tuple[Tensor, list[Sums]]:
         """The gradient to what a stretch sees of a block, and the sums that come with it.
 
-        slopes: of the terms that are for it, by number. beyond: the gradient to what the block hands on.
+        source: what it is given. slopes: of the terms that are for it, by number. beyond: the gradient to what it hands on, if it does.
         """
+        variable = part.see(source).detach().requires_grad_()
         with torch.enable_grad():
             image, features = stretch.see(variable, part, self.show)
             pulls = [self.summed[i][1].along(slope, image, features, part) for i, slope in slopes]
             ends = [torch.stack([pull for pull, _ in pulls]).sum()] if pulls else []
         starts: list[Tensor | None] = [None] * len(ends)
-        if beyond is not None:
-            ends, starts = [*ends, features[stretch.handed]], [*starts, beyond]
+        if stretch.handed:
+            ends, starts = [*ends, features[stretch.handed]], [*starts, part.of(beyond, stretch.handed)]
         (piece,) = torch.autograd.grad(ends, variable, starts)
-        return piece, [sums for _, sums in pulls]
-
-    def _put_down(self) -> None:
-        """Let go of the memory of what is in files."""
-        for maps in self.handed:
-            for one in maps:
-                put_down(one)
-        self.rest()
+        return piece, [tuple(x.detach() for x in sums) for _, sums in pulls]  # with their history the block would stay
 
 
 class Sturdy:
@@ -356,14 +349,15 @@ def features_of(
     for part in grid(encoder, size, side):
         for tap, features in encoder(part.see(picture), part.within).items():
             if tap not in found:
-                shape = torch.Size((1, features.shape[1], *encoder.size_at(tap, size)))
-                found[tap] = _maps(shape, features, folder)
+                found[tap] = _maps(features, encoder.size_at(tap, size), folder)
             part.of(found[tap], tap).copy_(features)
             put_down(found[tap])
     return found
 
 
-def _maps(shape: torch.Size, like: Tensor, folder: Path | None) -> Tensor:
+def _maps(like: Tensor, size: Size, folder: Path | None = None) -> Tensor:
+    """Room for maps of (height, width) size. like: 1xNxhxw, a piece of them. folder: in a file there."""
+    shape = torch.Size((1, like.shape[1], *size))
     if folder is not None:
         return filed(shape, like.dtype, folder)
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

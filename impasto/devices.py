@@ -32,10 +32,11 @@ EVALUATING = 6  # pictures there are while losses are computed: picture, best, g
 MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
 VALUE = 1.8  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
 BESIDE_VALUE = 3.4  # bytes for each value besides: what float32 holds of it meanwhile, whatever its own precision
-IN_BLOCKS = 1.8  # times as much: blocks have several sizes, and what is kept of one does not always fit the next
+IN_BLOCKS = 0.87  # of the memory of a block of every stretch: what is kept of one seldom fits those of another
+WORKING = 90_000_000  # bytes: what products in blocks take beside
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
-SIDES = (2048, 1536, 1024, 768, 512, 384, 256, 128, 64)  # of blocks, in pixels
+SIDES = (2048, 1536, 1024, 768, 640, 512, 448, 384, 320, 256, 192, 128, 96, 64)  # of blocks, in pixels
 FORWARD = 0.4  # of a step's time that the first of two passes takes
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _ANY, _LARGE, _NEVER = 2**31 - 1, 4 << 20, -1  # bytes; the last is what the C library calls it
@@ -114,15 +115,23 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
     each = VALUE * appetite.bytes_each + BESIDE_VALUE
     space = each * pixels * sum(one.trunk + one.heads for one in appetite.stretches)
     if side is not None:
-        space = IN_BLOCKS * each * max(_values(size, one, side) for one in appetite.stretches)
-    evaluating, moving = PICTURE * pixels * EVALUATING, PICTURE * pixels * MOVING
-    # the memory of blocks is kept apart from that of pictures
-    pictures = max(evaluating + space, moving) if side is None else moving + space
-    handed = 0 if side is None else 2 * sum(one.handed for one in appetite.stretches)  # and the gradient to it
-    # what is handed on is in memory even where it is in files: it is read and written all the time
-    kept = appetite.bytes_each * (handed if side and history == "disk" else appetite.content + handed)
-    peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions + kept)
+        space = WORKING + IN_BLOCKS * each * sum(_values(size, one, side) for one in appetite.stretches)
+    handed = 0.0 if side is None else pixels * appetite.bytes_each * _handed(appetite)
+    evaluating, moving = PICTURE * pixels * EVALUATING + handed, PICTURE * pixels * MOVING
+    # the memory of blocks is kept apart from that of pictures, and while L-BFGS moves
+    pictures = max(evaluating + space, moving) if side is None else max(evaluating, moving) + space
+    content = 0 if side and history == "disk" else appetite.bytes_each * appetite.content
+    peak = RESTING + pictures + pixels * (PAIRS[history] + REGION * appetite.regions + content)
     return Plan(side, history, round(peak), work(size, side, appetite))
+
+
+def _handed(appetite: Appetite) -> float:
+    """The most values per pixel there are of what stretches hand on, and of gradients to it: see `blocks.Blockwise`.
+
+    While a stretch is looked at again there are what it and those before it are given, the gradient to that, and to what it hands on.
+    """
+    handed = [one.handed for one in appetite.stretches]
+    return max((sum(handed[:k]) + handed[k - 1] + handed[k] for k in range(1, len(handed))), default=0.0)
 
 
 def _values(size: Size, stretch: Demand, side: int) -> float:

@@ -6,6 +6,7 @@ import difflib
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -197,10 +198,16 @@ class Run:
 
     def _check_memory(self) -> None:
         """Raise MemoryLimitError if even the smallest blocks take more than the option max_memory."""
-        needed, asked = self.plan(self.size).peak, self.options.memory_limit
-        if asked and self.scales and needed > asked:
+        asked = self.options.memory_limit
+        if not (asked and self.scales):
+            return
+        needed, halved = (
+            devices.plan(self.size, appetite, asked).peak for appetite in (self.appetite, replace(self.appetite, bytes_each=2))
+        )
+        if needed > asked:
+            way = f"; --precision bf16 needs {halved / 1e9:.2f}" if halved <= asked else ""
             raise MemoryLimitError(
-                f"{self._work} need {needed / 1e9:.1f} GB in blocks, more than --max-memory {self.options.max_memory}"
+                f"{self._work} need {needed / 1e9:.2f} GB in blocks, more than --max-memory {self.options.max_memory}{way}"
             )
 
     def plan(self, size: Size) -> Plan:
@@ -344,10 +351,7 @@ class Run:
         show = self._shower(size)
         if side is not None:
             devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
-            folder = self._folder(self.plan(size).history)
-            return blocks.Blockwise(
-                self.encoder, terms, side, show, lambda: list(map(put_down, photo.values())), folder
-            ).evaluate
+            return blocks.Blockwise(self.encoder, terms, side, show, lambda: list(map(put_down, photo.values()))).evaluate
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
@@ -430,5 +434,5 @@ def _taken(stretch: blocks.Stretch, whole: encoders.Encoder) -> devices.Demand:
         wider=stretch.wider,
         # layers of many values and few filters take as long for their memory as others for their products
         share=(encoder.arithmetic / whole.arithmetic + encoder.computed / whole.computed) / 2,
-        handed=encoder.density([stretch.handed]) if stretch.handed else 0.0,
+        handed=whole.density([stretch.handed]) if stretch.handed else 0.0,
     )

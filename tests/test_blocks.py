@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 import impasto
-from impasto import losses, optimize, pictures, weights
+from impasto import blocks, devices, losses, optimize, pictures, weights
 from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid, stretches
-from impasto.devices import Plan
+from impasto.devices import Appetite, Demand, Plan
 from impasto.encoders import VGG, Encoder, Lite, Padding, Pooling
 from impasto.encoders.vgg import operations
 from impasto.losses import ContentLoss, PaletteLoss, StyleLoss, Term, VariationLoss, weighted
@@ -135,12 +136,21 @@ def test_what_lies_before_the_parting_is_not_parted() -> None:
     shallow = lite(["relu1_1", "relu2_1"])
     assert shallow.parted(2) == (shallow, None)
     assert len(stretches(shallow)) == 1
-    near, far = stretches(lite(STYLE))
-    assert near.encoder.taps == {"relu1_1", "relu2_1", near.handed}
-    # its margin is 6 pixels on either side, which begins at a multiple of 4; 16 and 68 of what lies beyond
+    near, third, fourth, last = stretches(lite(STYLE))
+    taps = [near.encoder.taps, third.encoder.taps, fourth.encoder.taps, last.encoder.taps]
+    assert taps == [
+        {"relu1_1", "relu2_1", near.handed},
+        {"relu3_1", third.handed},
+        {"relu4_1", fourth.handed},
+        {"relu5_1"},
+    ]
+    assert last.handed == ""
+    # its margin is 6 pixels on either side, which begins at a multiple of 4; 68 of all that lies beyond
     (top, left, *_) = (part for part in near.grid((96, 96), 32) if part.rows.start and part.columns.start)
     assert (top.seen_rows, left.seen_columns) == (slice(24, 70), slice(56, 96))
-    assert max(map(far.encoder.reach, far.encoder.taps)) == max(map(lite(STYLE).reach, STYLE)) - 6
+    margins = [max(map(one.encoder.reach, one.encoder.taps)) for one in (near, third, fourth, last)]
+    assert sum(margins) == max(map(lite(STYLE).reach, STYLE))
+    assert len(stretches(lite(["relu1_1", "relu4_1"]))) == 3
 
 
 # ------------------------------------------------------------------------------------------------------- every single term
@@ -177,19 +187,36 @@ def test_every_tap_and_measure(
         assert apart(Blockwise(one, terms, side).evaluate(image), expected) < 1e-10, tap
 
 
-def test_what_is_handed_on_may_lie_in_files(tmp_path: Path) -> None:
-    encoder, image, photo = lite(STYLE), picture((101, 150), 1), picture((101, 150), 2)
-    learnt = encoder(picture((60, 60), 3))
+def test_what_is_handed_on_is_there_while_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much of it as the plan counts, and nothing of it when the gradient is there."""
+    encoder, image, photo = lite(STYLE), picture((96, 160), 1), picture((96, 160), 2)
+    learnt = encoder(picture((64, 64), 3))
     terms = [Term("style", 1.0, StyleLoss(tap, losses.gram(F) / losses.positions(F))) for tap, F in learnt.items()]
     terms.append(Term("content", 1.0, ContentLoss("relu4_1", encoder(photo)["relu4_1"])))
-    filed, kept = (Blockwise(encoder, terms, 48, folder=folder) for folder in (tmp_path, None))
-    for shown in (image, photo, image):  # what one evaluation leaves there is nothing to the next
-        found, expected = filed.evaluate(shown), kept.evaluate(shown)
-        assert found[0] == expected[0]
-        assert torch.equal(found[1], expected[1])
-    assert len(filed.handed) == 1
-    assert all(hasattr(maps, "room") for maps in filed.handed[0])
-    assert list(tmp_path.iterdir()) == []
+    there, counts = weakref.WeakSet[torch.UntypedStorage](), [0]
+
+    def counted(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def made(*args: object) -> Tensor:
+            maps = make(*args)
+            if maps.shape[1] > 3:
+                there.add(maps.untyped_storage())
+                counts.append(sum(storage.nbytes() for storage in there) // maps.itemsize)
+            return maps
+
+        return made
+
+    expected = Blockwise(encoder, terms, 48).evaluate(image)
+    monkeypatch.setattr("impasto.blocks._maps", counted(blocks._maps))
+    monkeypatch.setattr(torch, "zeros_like", counted(torch.zeros_like))
+    way = Blockwise(encoder, terms, 48)
+    for shown in (photo, image):  # what one evaluation leaves there is nothing to the next
+        found = way.evaluate(shown)
+        assert not there
+    assert found[0] == expected[0]
+    assert torch.equal(found[1], expected[1])
+    needs = [encoder.density([one.handed]) if one.handed else 0.0 for one in way.stretches]
+    demands = tuple(Demand(trunk=1, heads=1, margin=1, handed=handed) for handed in needs)
+    assert max(counts) == devices._handed(Appetite(demands)) * 96 * 160
 
 
 def objective(encoder: Encoder, terms: Sequence[Term]) -> Callable[[Tensor], dict[str, Tensor]]:

@@ -85,8 +85,22 @@ def test_a_run_obeys_max_memory(photo: Path, painting: Path) -> None:
     found, expected = (next(iter(run)).total for run in (tight, free))
     assert found == pytest.approx(expected, rel=1e-3)
     assert "max_memory" not in tight.settings()
-    with pytest.raises(MemoryLimitError, match=r"320x213 pixels with encoder lite need 0\.\d GB .* more than --max-memory 9MB"):
+    with pytest.raises(
+        MemoryLimitError, match=r"320x213 pixels with encoder lite need 0\.\d\d GB .* more than --max-memory 9MB"
+    ):
         impasto.Stylizer(size=320, max_memory="9MB").run(photo, painting)
+
+
+def test_where_half_the_precision_would_do_it_is_said(photo: Path, painting: Path) -> None:
+    sizes = {}
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(MemoryLimitError, match=r"need (\d+\.\d\d) GB in blocks, more than --max-memory 9MB$") as caught:
+            impasto.Stylizer(size=2048, max_memory="9MB", precision=precision).run(photo, painting)
+        sizes[precision] = round(1e3 * float(str(caught.value).split(" need ")[1].split()[0]))
+    between = f"{(sizes['fp32'] + sizes['bf16']) // 2}MB"
+    with pytest.raises(MemoryLimitError, match=rf"{between}; --precision bf16 needs 0\.\d\d$"):
+        impasto.Stylizer(size=2048, max_memory=between, precision="fp32").run(photo, painting)
+    assert impasto.Stylizer(size=2048, max_memory=between, precision="bf16").run(photo, painting).limit < 1e9
 
 
 def test_a_dry_run_tells_the_plan_and_paints_nothing(
