@@ -117,16 +117,6 @@ def grid(encoder: Encoder, whole: Size, side: int) -> Iterator[Block]:
             yield block(encoder, whole, rows, columns)
 
 
-@torch.no_grad()
-def totals(encoder: Encoder, picture: Tensor, losses: Sequence[Summed], side: int, show: Show = as_it_is) -> list[Sums]:
-    """The sums of losses over a picture, looked at in blocks of `side` pixels; as many as there are losses. picture: 1x3xHxW."""
-    found: list[Sums] = []
-    for part in grid(encoder, _size(picture), side):
-        image, features = _seen(encoder, part.see(picture), part, show)
-        found = _added(found, [loss.sums(image, features, part) for loss in losses])
-    return found
-
-
 def _size(picture: Tensor) -> Size:
     return int(picture.shape[-2]), int(picture.shape[-1])
 
@@ -137,9 +127,9 @@ def _seen(encoder: Encoder, pixels: Tensor, part: Block, show: Show) -> tuple[Te
     return part.pixels(shown), encoder(shown, part.within)
 
 
-def _added(old: list[Sums], new: Sequence[Sums]) -> list[Sums]:
-    """Loss by loss the sums of both."""
-    return [tuple(a + b for a, b in zip(*sums, strict=True)) for sums in zip(old, new, strict=True)] if old else list(new)
+def _added(old: Sums, new: Sums) -> Sums:
+    """The sums of both; of `new` alone where there are no old ones."""
+    return tuple(a + b for a, b in zip(old, new, strict=True)) if old else new
 
 
 @dataclass(frozen=True)
@@ -187,6 +177,51 @@ def _stretch(encoder: Encoder, before: Sequence[Stretch], handed: str = "") -> S
     """The next one, whose blocks are as much longer as it computes fewer values for a pixel than the first."""
     wider = math.sqrt(before[0].encoder.computed / encoder.computed) if before else 1.0
     return Stretch(encoder, max(1.0, wider), handed)
+
+
+def through(
+    parts: Sequence[Stretch], sources: list[Tensor], side: int, show: Show = as_it_is
+) -> Iterator[tuple[Stretch, Block, Tensor, dict[str, Tensor]]]:
+    """Look through an encoder, stretch by stretch: every block with its own pixels and features (see `Stretch.see`).
+
+    sources: the picture, 1x3xHxW; what is handed on to every next stretch is added to it, whole.
+    """
+    whole = _size(sources[0])
+    for stretch in parts:
+        handed = list[Tensor]()
+        for part in stretch.grid(whole, side):
+            image, features = stretch.see(part.see(sources[-1]), part, show)
+            if stretch.handed:
+                handed = handed or [_maps(features[stretch.handed], stretch.encoder.size_at(stretch.handed, whole))]
+                part.of(handed[0], stretch.handed).copy_(features[stretch.handed])
+            yield stretch, part, image, features
+        sources += handed
+
+
+def _sums(
+    parts: Sequence[Stretch],
+    sources: list[Tensor],
+    losses: Sequence[Summed],
+    side: int,
+    show: Show,
+    rest: Callable[[], object] = lambda: None,
+) -> list[Sums]:
+    """The sums of losses over a picture. sources: see `through`. rest: is called behind every block."""
+    found: list[Sums] = [()] * len(losses)
+    for stretch, part, image, features in through(parts, sources, side, show):
+        for i, loss in enumerate(losses):
+            if stretch.is_for(loss):
+                found[i] = _added(found[i], loss.sums(image, features, part))
+        rest()
+    return found
+
+
+@torch.no_grad()
+def totals(encoder: Encoder, picture: Tensor, losses: Sequence[Summed], side: int, show: Show = as_it_is) -> list[Sums]:
+    """The sums of losses over a picture, looked at in blocks of `side` pixels; as many as there are losses. picture: 1x3xHxW."""
+    found = _sums(stretches(encoder), [picture], losses, side, show)
+    devices.give_back()  # another picture's blocks are of other sizes
+    return found
 
 
 class Blockwise:
@@ -240,20 +275,11 @@ class Blockwise:
         And what every stretch is given: the picture, then whole maps of what the one before hands on.
         """
         known: list[Sums] = [()] * len(self.summed)
-        sources, whole = [picture], _size(picture)
-        for stretch in self.stretches:
-            curved = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss) and not loss.linear]
-            found, handed = list[Sums](), list[Tensor]()
-            for part in stretch.grid(whole, self.side) if curved or stretch.handed else ():
-                image, features = stretch.see(part.see(sources[-1]), part, self.show)
-                found = _added(found, [self.summed[i][1].sums(image, features, part) for i in curved])
-                if stretch.handed:
-                    handed = handed or [_maps(features[stretch.handed], stretch.encoder.size_at(stretch.handed, whole))]
-                    part.of(handed[0], stretch.handed).copy_(features[stretch.handed])
-                self.rest()
-            for i, sums in zip(curved, found, strict=True):
-                known[i] = sums
-            sources += handed
+        curved = {i: loss for i, (_, loss) in enumerate(self.summed) if not loss.linear}
+        sources = [picture]
+        sums = _sums(self.stretches, sources, list(curved.values()), self.side, self.show, self.rest)
+        for i, one in zip(curved, sums, strict=True):
+            known[i] = one
         return known, sources
 
     def _carry_back(self, sources: list[Tensor], slopes: list[Sums], gradient: Tensor) -> list[Sums]:
@@ -266,15 +292,13 @@ class Blockwise:
         for stretch in reversed(self.stretches):
             source = sources.pop()
             back = torch.zeros_like(source) if sources else gradient
-            mine = [i for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss)]
-            added: list[Sums] = []
+            mine = [(i, slopes[i]) for i, (_, loss) in enumerate(self.summed) if stretch.is_for(loss)]
             for part in stretch.grid(whole, self.side):
-                piece, sums = self._pulled(stretch, part, source, [(i, slopes[i]) for i in mine], beyond)
+                piece, sums = self._pulled(stretch, part, source, mine, beyond)
                 part.see(back).add_(piece)
-                added = _added(added, sums)
+                for (i, _), one in zip(mine, sums, strict=True):
+                    found[i] = _added(found[i], one)
                 self.rest()
-            for i, sums_ in zip(mine, added, strict=True):
-                found[i] = sums_
             beyond = back
         return found
 
@@ -345,13 +369,14 @@ def features_of(
 
     picture: 1x3xHxW. folder: keep them in files there (`history.filed`). Raises SaveError where a file cannot be made.
     """
-    encoder, size, found = encoder.only(taps), _size(picture), dict[str, Tensor]()
-    for part in grid(encoder, size, side):
-        for tap, features in encoder(part.see(picture), part.within).items():
+    wanted, size, found = frozenset(taps), _size(picture), dict[str, Tensor]()
+    for _, part, _, features in through(stretches(encoder.only(wanted)), [picture], side):
+        for tap in wanted & features.keys():
             if tap not in found:
-                found[tap] = _maps(features, encoder.size_at(tap, size), folder)
-            part.of(found[tap], tap).copy_(features)
+                found[tap] = _maps(features[tap], encoder.size_at(tap, size), folder)
+            part.of(found[tap], tap).copy_(features[tap])
             put_down(found[tap])
+    devices.give_back()
     return found
 
 

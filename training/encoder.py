@@ -38,7 +38,7 @@ from training.config import Config
 from training.data import Compressed, Decoded, Picture, Pictures, Source, gather, plan
 from training.loop import Machine, Step, Trainer
 from training.plot import svg
-from training.student import Shape, vgg19_cost
+from training.student import Shape, rounded, vgg19_cost
 from training.teachers import Teacher, normalised, read_pair, read_vgg19
 
 USAGE = 2
@@ -346,6 +346,7 @@ def evaluate(
     vgg19: Folder = None,
     held_out: Annotated[int, Parameter(group=INPUT)] = 300,
     limit: Annotated[int | None, Parameter(group=INPUT)] = None,
+    bits: Annotated[int | None, Parameter(group=INPUT)] = None,
     device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
     json_file: Annotated[Path | None, Parameter(name="--json", group=OUTPUT)] = None,
 ) -> int:
@@ -359,12 +360,18 @@ def evaluate(
         The last so many pictures of each kind, by name.
     limit: int
         Only so many of them of each kind, evenly spread, for a quick look.
+    bits: int
+        Every network also with its filters rounded to integers of so many bits, 2 to 16, and a scale for every output channel.
     json_file: Path
         Also write the figures here, as JSON.
     """
     if not networks:
         raise OptionError("name at least one checkpoint or weights file to evaluate")
+    if bits is not None and not 2 <= bits <= 16:
+        raise OptionError(f"bits must be 2 to 16, not {bits}")
     students = {_label(file, networks): checkpoints.read_student(file) for file in networks}
+    if bits:
+        students |= {f"{name}, {bits} bits": rounded(student, bits) for name, student in students.items()}
     where = _device(device)
     pictures = _gather(photos, paintings, held_out, train=vgg19 is not None)
     teacher = _teacher(teachers, vgg19, pictures).to(where)

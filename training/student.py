@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from impasto.encoders import layers
 from impasto.errors import WeightsFileError
 from impasto.weights.networks import convolution_shapes
 from training.config import CHANNELS, TAPS, Config
+
+TINY = 1e-30  # instead of a division by zero
 
 Offsets = Sequence[tuple[int, int]]
 
@@ -252,3 +255,16 @@ def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:
     """Every stride-th position of BxCxhxw features, from an offset smaller than the stride; a view."""
     down, right = offset
     return x if stride == 1 else x[..., down::stride, right::stride]
+
+
+def rounded(student: Student, bits: int) -> Student:
+    """A copy of a student as a file with so many bits for a weight would hold it: integers, and a scale for every output channel.
+
+    Symmetric, per channel (Krishnamoorthi 2018, "Quantizing Deep Convolutional Networks", section 2). Biases stay.
+    """
+    other, largest = copy.deepcopy(student), 2 ** (bits - 1) - 1
+    for weight in other.parameters():
+        if weight.dim() > 1:
+            scale = weight.abs().flatten(1).amax(1).clamp_min(TINY).view(-1, 1, 1, 1) / largest
+            weight.copy_((weight / scale).round() * scale)
+    return other

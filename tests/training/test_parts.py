@@ -26,7 +26,7 @@ from training.distillation import feature_error, gradient_error, tap_loss
 from training.loop import learning_rate, share_of_rate
 from training.pool import Pool
 from training.start import IDLE, _around, _replace, balance, counts, rank, refit, revive, settle
-from training.student import Shape, Student, thinned, vgg19_cost
+from training.student import Shape, Student, rounded, thinned, vgg19_cost
 
 LITE = Path(weights_.path("lite"))
 CPU = torch.device("cpu")
@@ -406,6 +406,24 @@ def test_scores_against_slow_numpy() -> None:
         G, A = (x[0].double().flatten(1).numpy() @ x[0].double().flatten(1).numpy().T for x in (F, T))
         errors.append(np.sqrt(((G - A) ** 2).sum() / (A**2).sum()))
     assert scores.gram == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_filters_of_few_bits_are_integers_times_their_channel_s_scale(bits: int) -> None:
+    student = Student(Shape(((4, 8), (8, 8), (8, 8, 12), (8, 8), (8, 8)))).requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    few, largest = rounded(student, bits).state_dict(), 2 ** (bits - 1) - 1
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, before[name])  # of a copy
+        if tensor.dim() == 1:
+            assert torch.equal(few[name], tensor)
+            continue
+        for channel, exact in zip(few[name].double().numpy(), tensor.double().numpy(), strict=True):
+            scale = np.abs(exact).max() / largest
+            steps = channel / scale
+            np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
+            assert np.abs(steps).max() == pytest.approx(largest)
+            assert np.abs(channel - exact).max() <= scale * 0.50001
 
 
 def test_evaluated_pictures_are_whole_multiples_and_noise_is_repeatable() -> None:

@@ -372,6 +372,9 @@ def test_evaluate_prints_a_table(world: World, whole: Path, tmp_path: Path, capf
     found = json.loads((tmp_path / "table.json").read_text())
     one, other = (found[name]["all, clean"]["relu3_1"]["r2"] for name in ("run.ckpt", "net.safetensors"))
     assert one == pytest.approx(other, abs=0.01)  # fp16
+    assert main(["evaluate", str(whole), *world.sources, *more[:4], "--bits", "8"]) == 0
+    assert capfd.readouterr().out.count("| run.ckpt, 8 bits |") == 2 * 6
+    assert refused(capfd, ["evaluate", str(whole), *world.sources, "--bits", "1"], 2) == "bits must be 2 to 16, not 1"
     assert refused(capfd, ["evaluate", *world.sources], 2) == "name at least one checkpoint or weights file to evaluate"
     argv = ["evaluate", str(world.teachers / teachers.EXACT), *world.sources, "--held-out", "2"]
     assert "is not lite" in refused(capfd, argv, 2) or "neither a checkpoint" in refused(capfd, argv, 2)
