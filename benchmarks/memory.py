@@ -2,7 +2,7 @@
 
 A size may have a limit (`--max-memory`) behind a colon. Each size is a process of its own, which takes a few steps at that size with
 L-BFGS's history full, and is measured by the most memory the system saw it in. Seconds are for a step; what comes before the first
-counts as SETUP steps. Writes docs/memory.md, or prints the table with --dry. Nothing else should run meanwhile.
+counts as SETUP steps. Writes docs/memory.md, or with --dry prints the table only. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ MANY = 1 << 22
 HEAD = """# Memory and time by size
 
 What a step takes: predicted by the plan that is made before every run (`--dry-run` prints it), and measured, in 8 steps or, of more
-than 4.2 megapixels, 2. Square pictures of a photograph of at most 1024 pixels, which is enlarged; style {style}; {processor},
-{threads} threads, {precision}. Written by `python benchmarks/memory.py {words}`.
+than 4.2 megapixels, 2. Square pictures of a photograph of at most 1024 pixels, which is enlarged; style strokes.jpg.
+"""
+SECTION = """
+On {processor}, {threads} threads, {precision}: `python benchmarks/memory.py {words}`.
 
 | size | megapixels | limit | computed | history | GB predicted | measured | off | s/MP predicted | measured | off |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("sizes", nargs="+", metavar="SIDE[:LIMIT]", help="of the square pictures, in pixels; the limit as 4GiB")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--encoder", default="lite")
+    parser.add_argument("--add", action="store_true", help="add to what docs/memory.md says already, such as another precision")
     parser.add_argument("--dry", action="store_true", help="print the table only")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -145,10 +148,9 @@ def main() -> None:
         print(rows[-1], flush=True)
     if not asked.dry:
         first, words = results[0], " ".join(sys.argv[1:])
-        head = HEAD.format(
-            style="strokes.jpg", processor=processor(), threads=first["threads"], precision=first["precision"], words=words
-        )
-        PAGE.write_text(head + "\n".join(rows) + "\n" + charts(megapixels, results), encoding="utf-8")
+        head = PAGE.read_text(encoding="utf-8") if asked.add else HEAD
+        section = SECTION.format(processor=processor(), threads=first["threads"], precision=first["precision"], words=words)
+        PAGE.write_text(head + section + "\n".join(rows) + "\n" + charts(megapixels, results), encoding="utf-8")
 
 
 if __name__ == "__main__":

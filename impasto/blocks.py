@@ -220,7 +220,8 @@ def _sums(
 def totals(encoder: Encoder, picture: Tensor, losses: Sequence[Summed], side: int, show: Show = as_it_is) -> list[Sums]:
     """The sums of losses over a picture, looked at in blocks of `side` pixels; as many as there are losses. picture: 1x3xHxW."""
     found = _sums(stretches(encoder), [picture], losses, side, show)
-    devices.give_back()  # another picture's blocks are of other sizes
+    if side < max(_size(picture)):
+        devices.give_back()  # another picture's blocks are of other sizes
     return found
 
 
@@ -371,7 +372,7 @@ def features_of(
     """
     wanted, size, found = frozenset(taps), _size(picture), dict[str, Tensor]()
     for _, part, _, features in through(stretches(encoder.only(wanted)), [picture], side):
-        for tap in wanted & features.keys():
+        for tap in filter(wanted.__contains__, features):
             if tap not in found:
                 found[tap] = _maps(features[tap], encoder.size_at(tap, size), folder)
             part.of(found[tap], tap).copy_(features[tap])

@@ -32,7 +32,7 @@ EVALUATING = 6  # pictures there are while losses are computed: picture, best, g
 MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
 VALUE = 1.8  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
 BESIDE_VALUE = 3.4  # bytes for each value besides: what float32 holds of it meanwhile, whatever its own precision
-IN_BLOCKS = 0.87  # of the memory of a block of every stretch: what is kept of one seldom fits those of another
+IN_BLOCKS = 1.05  # of the memory of a block of every stretch: what is kept of one seldom fits those of another
 WORKING = 90_000_000  # bytes: what products in blocks take beside
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
@@ -184,7 +184,7 @@ def memory_kept() -> Iterator[None]:
 def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
     """Keep the memory of a block's tensors for the next block, but not that of larger ones, where the small would nest.
 
-    The first stretch says which are larger: some of the second's few blocks may have memory of their own.
+    The first stretch says which are larger: some tensors of the others' fewer blocks have memory of their own.
     """
     seen = math.prod(appetite.stretches[0].seen(length, side) for length in size)
     _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)), _NEVER)
@@ -207,6 +207,14 @@ def give_back() -> None:
     library = _c_library()
     if library is not None:
         library.malloc_trim(0)
+
+
+def give_back_above(limit: int) -> None:
+    """`give_back` if the process has more than `limit` bytes, where the system says so. It costs the time of asking for them again."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        if resident * os.sysconf("SC_PAGE_SIZE") > limit:
+            give_back()
 
 
 @cache

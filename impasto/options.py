@@ -223,7 +223,7 @@ class Options(BaseModel):
         "device", "Where to compute; auto takes a GPU if there is one."
     )
     precision: Annotated[Literal["auto", "fp32", "bf16"], _flag(MACHINE)] = _option(
-        "precision", "Arithmetic of the encoder; auto takes bf16 where it is fast. It needs half the memory everywhere."
+        "precision", "Arithmetic of the encoder; auto takes bf16 where it is fast; it takes less memory everywhere."
     )
     max_memory: Annotated[str | None, _flag(MACHINE)] = Field(
         default=None,

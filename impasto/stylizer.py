@@ -351,7 +351,14 @@ class Run:
         show = self._shower(size)
         if side is not None:
             devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
-            return blocks.Blockwise(self.encoder, terms, side, show, lambda: list(map(put_down, photo.values()))).evaluate
+
+            def rest() -> None:
+                for features in photo.values():
+                    put_down(features)
+                if self.device.type == "cpu":  # many blocks leave gaps between what is kept of them
+                    devices.give_back_above(self._limit - devices.SPARE)
+
+            return blocks.Blockwise(self.encoder, terms, side, show, rest).evaluate
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)

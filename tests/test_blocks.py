@@ -187,6 +187,20 @@ def test_every_tap_and_measure(
         assert apart(Blockwise(one, terms, side).evaluate(image), expected) < 1e-10, tap
 
 
+def test_what_is_handed_on_may_have_losses_of_its_own(small_vgg: dict[str, Tensor]) -> None:
+    taps = ["relu1_1", "pool2", "relu3_1", "pool3", "relu4_2", "pool4"]
+    encoder = vgg(small_vgg, taps, "average", "zero")
+    image, photo, painting = (picture((101, 75), seed) for seed in (1, 2, 3))
+    seen, learnt = encoder(photo), encoder(painting)
+    terms = [Term("style", 1.0, StyleLoss(tap, losses.gram(F) / losses.positions(F))) for tap, F in learnt.items()]
+    terms += [Term("content", 1.0, ContentLoss(tap, F)) for tap, F in seen.items()]
+    assert len(stretches(encoder)) == 3
+    assert apart(Blockwise(encoder, terms, 32).evaluate(image), optimize.evaluate(objective(encoder, terms), image)) < 1e-10
+    found = features_of(encoder, photo, taps, 32)
+    assert list(found) == list(seen)
+    assert all(torch.allclose(F, found[tap], rtol=1e-12, atol=1e-12) for tap, F in seen.items())
+
+
 def test_what_is_handed_on_is_there_while_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As much of it as the plan counts, and nothing of it when the gradient is there."""
     encoder, image, photo = lite(STYLE), picture((96, 160), 1), picture((96, 160), 2)

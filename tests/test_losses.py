@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from impasto import losses
+from impasto import devices, losses
 from impasto.losses import (
     ContentLoss,
     StyleLoss,
@@ -127,6 +127,19 @@ def test_gram_of_half_precision_is_summed_in_float32_piece_by_piece(
         torch.testing.assert_close(G.double(), expected, rtol=1e-5, atol=1e-2)  # of sums about 4000
         backward(G.sum())
         assert slope(F).dtype == dtype
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_gradient_of_a_gram_matrix_of_bfloat16(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_multiplies_bf16", lambda: has)
+    F = tensor(random((8, 9, 12), 0)).to(torch.bfloat16).requires_grad_()
+    S = tensor(random((8, 8, 1), 1))[0, :, :, 0].float()
+    backward((S * gram(F)).sum())
+    rows = F.detach().double()[0].flatten(1)
+    by_hand = (S + S.T).double() @ rows
+    found = slope(F)
+    assert found.dtype == torch.bfloat16
+    assert (found.double()[0].flatten(1) - by_hand).norm() < 0.01 * by_hand.norm()
 
 
 def test_gram_of_bfloat16_is_as_good_as_a_product_in_float32() -> None:

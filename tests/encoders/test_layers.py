@@ -107,6 +107,13 @@ def test_without_products_in_bfloat16_they_are_float32s_and_rounded_once(
     torch.testing.assert_close((y, found), (expected, slope.bfloat16()), rtol=2**-7, atol=1e-5)  # one step of 8 bits
 
 
+@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_multiplied_as_the_processor_can(has: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_multiplies_bf16", lambda: has)
+    assert devices.multipliable(torch.ones(2, dtype=torch.bfloat16)).dtype == dtype
+    assert devices.multipliable(torch.ones(2, dtype=torch.float64)).dtype == torch.float64
+
+
 @pytest.mark.parametrize("padding", ["zero", "replicate"])
 def test_little_is_kept_for_the_gradient(padding: Padding) -> None:
     kept = []
