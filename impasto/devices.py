@@ -209,6 +209,12 @@ def give_back() -> None:
         library.malloc_trim(0)
 
 
+def largest_block(size: Size, side: int, appetite: Appetite) -> int:
+    """Bytes that a block takes at most, where nothing that is kept fits."""
+    each = VALUE * appetite.bytes_each + BESIDE_VALUE
+    return round(each * max(_values(size, one, side) for one in appetite.stretches))
+
+
 def give_back_above(limit: int) -> None:
     """`give_back` if the process has more than `limit` bytes, where the system says so. It costs the time of asking for them again."""
     with contextlib.suppress(AttributeError, OSError, ValueError):

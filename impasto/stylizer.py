@@ -351,12 +351,13 @@ class Run:
         show = self._shower(size)
         if side is not None:
             devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
+            most = self._limit - devices.SPARE - devices.largest_block(size, side, self.appetite)
 
             def rest() -> None:
                 for features in photo.values():
                     put_down(features)
                 if self.device.type == "cpu":  # many blocks leave gaps between what is kept of them
-                    devices.give_back_above(self._limit - devices.SPARE)
+                    devices.give_back_above(most)
 
             return blocks.Blockwise(self.encoder, terms, side, show, rest).evaluate
 
