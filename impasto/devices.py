@@ -101,6 +101,11 @@ class Appetite:
     bytes_each: int = 4
     regions: int = 0
 
+    @property
+    def value(self) -> float:
+        """Bytes of memory for each value while gradients are computed."""
+        return VALUE * self.bytes_each + BESIDE_VALUE
+
 
 def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
     """The fastest way to compute a picture of (height, width) in `limit` bytes, or where there is none the one that takes the least."""
@@ -112,10 +117,9 @@ def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
 
 def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind) -> Plan:
     pixels = math.prod(size)
-    each = VALUE * appetite.bytes_each + BESIDE_VALUE
-    space = each * pixels * sum(one.trunk + one.heads for one in appetite.stretches)
+    space = appetite.value * pixels * sum(one.trunk + one.heads for one in appetite.stretches)
     if side is not None:
-        space = WORKING + IN_BLOCKS * each * sum(_values(size, one, side) for one in appetite.stretches)
+        space = WORKING + IN_BLOCKS * appetite.value * sum(_values(size, one, side) for one in appetite.stretches)
     handed = 0.0 if side is None else pixels * appetite.bytes_each * _handed(appetite)
     evaluating, moving = PICTURE * pixels * EVALUATING + handed, PICTURE * pixels * MOVING
     # the memory of blocks is kept apart from that of pictures, and while L-BFGS moves
@@ -210,9 +214,8 @@ def give_back() -> None:
 
 
 def largest_block(size: Size, side: int, appetite: Appetite) -> int:
-    """Bytes that a block takes at most, where nothing that is kept fits."""
-    each = VALUE * appetite.bytes_each + BESIDE_VALUE
-    return round(each * max(_values(size, one, side) for one in appetite.stretches))
+    """Bytes that a block takes at most, its products' own among them, where nothing that is kept fits."""
+    return WORKING + round(appetite.value * max(_values(size, one, side) for one in appetite.stretches))
 
 
 def give_back_above(limit: int) -> None:
