@@ -45,10 +45,19 @@ Objective: TypeAlias = Summands | Differentiated
 
 @dataclass(frozen=True)
 class Scale:
-    """One stop on the way from coarse to fine: the picture's size there and the steps spent."""
+    """One stop on the way from coarse to fine: the picture's size there and the steps spent.
+
+    work: pixels whose time a step takes where these are not the picture's, as in blocks (`devices.Plan`).
+    """
 
     size: Size
     steps: int
+    work: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """What a step takes, in pixels: those it computes, and a fixed part that small pictures feel."""
+        return (math.prod(self.size) if self.work is None else self.work) + STEP_OVERHEAD
 
 
 @dataclass(frozen=True)
@@ -141,15 +150,10 @@ def longer_sides(longest: int) -> list[int]:
     return [*rungs, longest]
 
 
-def cost(size: Size) -> int:
-    """What a step takes, in pixels: those of the picture, and a fixed part that small pictures feel."""
-    return math.prod(size) + STEP_OVERHEAD
-
-
 def share_done(scales: Sequence[Scale], number: int, step: int) -> float:
     """Share of the whole work, 0..1, after a step at the scale of this number, both 1-based."""
-    work = [scale.steps * cost(scale.size) for scale in scales]
-    return (sum(work[: number - 1]) + step * cost(scales[number - 1].size)) / sum(work)
+    work = [scale.steps * scale.cost for scale in scales]
+    return (sum(work[: number - 1]) + step * scales[number - 1].cost) / sum(work)
 
 
 def coarse_to_fine(

@@ -161,8 +161,8 @@ class Run:
         longer = max(photo.size) if self.options.size == "original" else int(self.options.size)
         self.size = pictures.fit(photo.size, longer)
         self._check_size()
-        self.scales = self._scales(longer) if self.options.strength else []
         self._limit = self.options.memory_limit or devices.limit_of(self.device)
+        self.scales = self._planned(self._scales(longer)) if self.options.strength else []
         self._check_memory()
         self.notes = (*stylizer.notes, *photo.notes, *layout.notes, *self._words_of_styles())
         self.start = self._start()
@@ -214,6 +214,10 @@ class Run:
         """How a picture of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its history."""
         return devices.plan(size, self.appetite, self._limit)
 
+    def _planned(self, scales: Sequence[Scale]) -> list[Scale]:
+        """Scales with what a step of theirs takes as it is computed here, by which progress is told."""
+        return [replace(scale, work=self.plan(scale.size).work) for scale in scales]
+
     @cached_property
     def appetite(self) -> Appetite:
         """What computing takes with this encoder and these regions."""
@@ -257,6 +261,7 @@ class Run:
         one's, since what is computed in blocks differs in its last bits.
         """
         self._limit = limit or self._limit
+        self.scales = self._planned(self.scales)
         self._begin = self.state = state
         self.last = state.at(self.scales)
 

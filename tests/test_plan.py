@@ -165,3 +165,17 @@ def test_a_forecast_is_the_pace_of_its_parts_times_their_number(photo: Path, pai
     expected += max(run.plan(scale.size).peak for scale in run.scales) / NEW
     assert len(run.scales) > 1
     assert forecast(run, lambda: float(next(ticks))) == pytest.approx(expected)
+
+
+def test_progress_counts_what_blocks_compute_twice(photo: Path, painting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = impasto.Stylizer(size=200, iterations=40).run(photo, painting)
+    plans = {max(scale.size): devices.Plan(work=7 * scale.size[0] * scale.size[1]) for scale in at_once.scales[1:]}
+    monkeypatch.setattr(
+        devices, "plan", lambda size, appetite, limit: plans.get(max(size), devices.Plan(work=size[0] * size[1]))
+    )
+    in_blocks = impasto.Stylizer(size=200, iterations=40).run(photo, painting)
+    first, *rest = (scale.steps * scale.size[0] * scale.size[1] for scale in at_once.scales)
+    overhead = [scale.steps * optimize.STEP_OVERHEAD for scale in at_once.scales]
+    shares = [optimize.share_done(run.scales, 1, run.scales[0].steps) for run in (at_once, in_blocks)]
+    assert shares == pytest.approx([(first + overhead[0]) / (first + k * sum(rest) + sum(overhead)) for k in (1, 7)])
+    assert optimize.share_done(in_blocks.scales, len(rest) + 1, in_blocks.scales[-1].steps) == 1
