@@ -32,6 +32,7 @@ EVALUATING = 6  # pictures there are while losses are computed: picture, best, g
 MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change, and what the metric and the history need
 VALUE = 1.8  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
 BESIDE_VALUE = 3.4  # bytes for each value besides: what float32 holds of it meanwhile, whatever its own precision
+STANDING_IN = 3.0  # bytes for each value besides: what float32 takes where it stands in for bfloat16 (`multipliable`)
 IN_BLOCKS = 1.05  # of the memory of a block of every stretch: what is kept of one seldom fits those of another
 WORKING = 90_000_000  # bytes: what products in blocks take beside
 REGION = 16  # bytes of a pixel for a region's masks
@@ -92,19 +93,20 @@ class Appetite:
     """What an encoder takes, by its parts.
 
     widest: the most values per pixel that one layer computes. content: values per pixel that are kept of the photograph.
-    bytes_each: of a value. regions: how many masks there are.
+    bytes_each: of a value. stood_in: whether products are made of its float32. regions: how many masks there are.
     """
 
     stretches: tuple[Demand, ...]
     widest: float = 64
     content: float = 0
     bytes_each: int = 4
+    stood_in: bool = False
     regions: int = 0
 
     @property
     def value(self) -> float:
         """Bytes of memory for each value while gradients are computed."""
-        return VALUE * self.bytes_each + BESIDE_VALUE
+        return VALUE * self.bytes_each + BESIDE_VALUE + STANDING_IN * self.stood_in
 
 
 def plan(size: Size, appetite: Appetite, limit: int) -> Plan:
@@ -191,7 +193,8 @@ def keep_blocks_apart(size: Size, side: int, appetite: Appetite) -> None:
     The first stretch says which are larger: some tensors of the others' fewer blocks have memory of their own.
     """
     seen = math.prod(appetite.stretches[0].seen(length, side) for length in size)
-    _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * appetite.bytes_each * seen)), _NEVER)
+    each = torch.float32.itemsize if appetite.stood_in else appetite.bytes_each
+    _allocate_apart(max(_LARGE, round(BESIDE * appetite.widest * each * seen)), _NEVER)
 
 
 def _allocate_apart(least: int, kept: int | None = None) -> None:
@@ -268,7 +271,12 @@ def multipliable(x: Tensor) -> Tensor:
     torch makes up for such instructions value by value, which takes up to 60 times as long as float32, where the products of bfloat16's
     numbers are exact.
     """
-    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bf16() else x
+    return x.float() if stood_in(x.dtype, x.device) else x
+
+
+def stood_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether products of this dtype are made of float32, see `multipliable`."""
+    return dtype == torch.bfloat16 and device.type == "cpu" and not _multiplies_bf16()
 
 
 @cache

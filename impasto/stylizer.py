@@ -201,9 +201,8 @@ class Run:
         asked = self.options.memory_limit
         if not (asked and self.scales):
             return
-        needed, halved = (
-            devices.plan(self.size, appetite, asked).peak for appetite in (self.appetite, replace(self.appetite, bytes_each=2))
-        )
+        in_either = (self.appetite, self._appetite(torch.bfloat16))
+        needed, halved = (devices.plan(self.size, appetite, asked).peak for appetite in in_either)
         if needed > asked:
             way = f"; --precision bf16 needs {halved / 1e9:.2f}" if halved <= asked else ""
             raise MemoryLimitError(
@@ -221,11 +220,16 @@ class Run:
     @cached_property
     def appetite(self) -> Appetite:
         """What computing takes with this encoder and these regions."""
+        return self._appetite(self.encoder.dtype)
+
+    def _appetite(self, dtype: torch.dtype) -> Appetite:
+        """The same with the encoder in some dtype."""
         return Appetite(
             tuple(_taken(one, self.encoder) for one in blocks.stretches(self.encoder)),
             widest=self.encoder.widest,
             content=self.encoder.density(self.options.content_taps),
-            bytes_each=self.encoder.dtype.itemsize,
+            bytes_each=dtype.itemsize,
+            stood_in=devices.stood_in(dtype, self.device),
             regions=sum(region.weight is not None for region in self.layout.regions),
         )
 
