@@ -23,12 +23,13 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from impasto.devices import multipliable
+from impasto.history import put_down
 
 Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the parts of a picture
 
 HALF = (torch.bfloat16, torch.float16)
-PIECE = 1 << 21  # values of features that are made float32 at a time for a Gram matrix
+PIECE = 1 << 21  # values of features that are made float32 at a time, as for a Gram matrix
 BAND = 1 << 18  # and for a distance, which is nothing but reading and writing: they stay in a processor's cache
 GROUP = 32  # channels of a photograph's features that are made float32 at a time
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
@@ -215,14 +216,21 @@ def relative(distance: Tensor, count: int, variance: Tensor) -> Tensor:
 
 
 def spread(P: Tensor) -> Tensor:
-    """The variance of the values of P over all channels and positions, a scalar."""
-    mean = torch.stack([wide(some).sum() for some in torch.split(P, GROUP, 1)]).sum() / P.numel()
+    """The variance of the values of P over all channels and positions, a scalar. P: 1xNxHxW, in a file or not (`history.filed`)."""
+    mean = torch.stack([band.sum() for band in _wide_bands(P)]).sum() / P.numel()
     return _mean_square(P, mean)
 
 
 def _mean_square(P: Tensor, less: Tensor | float = 0.0) -> Tensor:
-    """The mean of (P - less)^2, a scalar. A few channels at a time: of a large photograph float32 copies would fill the memory."""
-    return torch.stack([(wide(some) - less).square().sum() for some in torch.split(P, GROUP, 1)]).sum() / P.numel()
+    """The mean of (P - less)^2, a scalar."""
+    return torch.stack([(band - less).square_().sum() for band in _wide_bands(P)]).sum() / P.numel()
+
+
+def _wide_bands(P: Tensor) -> Iterator[Tensor]:
+    """P in float32 or better, PIECE values or a row at a time: all of a large photograph, or of its file, would fill the memory."""
+    for band in torch.split(P, max(1, PIECE // (P.shape[1] * P.shape[3])), 2):
+        yield wide(band)
+        put_down(P)
 
 
 def detail(P: Tensor) -> Tensor:
@@ -241,8 +249,14 @@ def detail(P: Tensor) -> Tensor:
 
 def deviation(P: Tensor) -> Tensor:
     """The mean square over channels of P's distance from its mean over REACH x REACH positions. P: 1xNxHxW. Returns 1x1xHxW."""
-    groups = torch.split(P, GROUP, 1)
-    return torch.stack([_squares_around(wide(some)) for some in groups]).sum(0) / P.shape[1]
+    bands, rows, border = [], max(REACH, PIECE // (GROUP * P.shape[3])), REACH // 2
+    for top in range(0, P.shape[2], rows):
+        above = min(top, border)
+        groups = torch.split(P[:, :, top - above : top + rows + border], GROUP, 1)
+        squares = torch.stack([_squares_around(wide(some)) for some in groups]).sum(0)
+        bands.append(squares[:, :, above : above + rows])
+        put_down(P)
+    return torch.cat(bands, 2) / P.shape[1]
 
 
 def _squares_around(P: Tensor) -> Tensor:
@@ -431,7 +445,7 @@ class ContentLoss(Summed):
         self.W: Tensor | None
         self.register_buffer("P", P.detach())
         self.register_buffer("W", W)
-        self.count, self.variance = P.numel(), spread(P.detach())
+        self.count, self.variance = P.numel(), spread(P)
 
     def sums(self, image: Tensor, features: Features, part: Part | None = None) -> Sums:
         """The sum of squares, over all channels."""

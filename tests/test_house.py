@@ -18,8 +18,8 @@ PACKAGE = ROOT / "impasto"
 RINGS = (
     {"errors"},
     {"files", "metadata"},
-    {"options", "pictures", "colors", "devices", "weights"},
-    {"encoders", "history", "losses", "masks"},
+    {"options", "pictures", "colors", "devices", "weights", "history"},
+    {"encoders", "losses", "masks"},
     {"blocks"},
     {"styles"},
     {"regions"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from impasto import devices, losses
+from impasto.history import filed
 from impasto.losses import (
     ContentLoss,
     StyleLoss,
@@ -177,7 +179,9 @@ def test_along_gram_has_the_gradient_of_the_gram_matrix() -> None:
 
 
 @pytest.mark.parametrize("channels", [3, 64, 70])
-def test_spread_is_the_variance_of_all_values(channels: int) -> None:
+@pytest.mark.parametrize("piece", [losses.PIECE, 1000])
+def test_spread_is_the_variance_of_all_values(channels: int, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "PIECE", piece)
     P = tensor(random((channels, 6, 7), 0)) + 100
     torch.testing.assert_close(losses.spread(P), P.var(correction=0), rtol=1e-12, atol=0)
 
@@ -478,8 +482,10 @@ def test_weighted_sums_by_name_to_equation_7() -> None:
 # ------------------------------------------------------------------------------------------------------------------ detail
 
 
-def test_detail_is_the_definition_in_numpy() -> None:
-    P = np.random.default_rng(0).standard_normal((5, 12, 17)) * np.linspace(0.2, 3, 17)
+@pytest.mark.parametrize("height", [12, 3 * losses.REACH + 5])  # the second is looked at in bands
+def test_detail_is_the_definition_in_numpy(height: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(losses, "PIECE", 1)
+    P = np.random.default_rng(0).standard_normal((5, height, 17)) * np.linspace(0.2, 3, 17)
 
     def mean(x: reference.Array) -> reference.Array:
         smooth: Any = uniform_filter  # which has no types
@@ -488,8 +494,8 @@ def test_detail_is_the_definition_in_numpy() -> None:
     energy = mean(((P - np.stack([mean(channel) for channel in P])) ** 2).mean(0))
     root = np.sqrt(energy / energy.mean())
     expected = losses.DETAIL_FLOOR + (1 - losses.DETAIL_FLOOR) * root / root.mean()
-    found = losses.detail(torch.from_numpy(P)[None].float())
-    assert found.shape == (1, 1, 12, 17)
+    found = losses.detail(filed(torch.Size((1, *P.shape)), torch.float32, tmp_path).copy_(torch.from_numpy(P)[None]))
+    assert found.shape == (1, 1, height, 17)
     np.testing.assert_allclose(found[0, 0].numpy(), expected, rtol=1e-4)
     assert float(found.mean()) == pytest.approx(1, abs=1e-5)
 
