@@ -118,6 +118,12 @@ def charts(megapixels: list[float], results: list[dict[str, float]]) -> str:
     )
 
 
+def flatness(megapixels: list[float], results: list[dict[str, float]]) -> str:
+    """From which to which time a megapixel takes in blocks, where more than one size was computed so."""
+    paces = [found["seconds"] / size for size, found in zip(megapixels, results, strict=True) if found["side"]]
+    return f"\nIn blocks a megapixel takes {min(paces):.2f} to {max(paces):.2f} s.\n" if len(paces) > 1 else ""
+
+
 def main() -> None:
     """Measure each size in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -150,7 +156,8 @@ def main() -> None:
         first, words = results[0], " ".join(sys.argv[1:])
         head = PAGE.read_text(encoding="utf-8") if asked.add else HEAD
         section = SECTION.format(processor=processor(), threads=first["threads"], precision=first["precision"], words=words)
-        PAGE.write_text(head + section + "\n".join(rows) + "\n" + charts(megapixels, results), encoding="utf-8")
+        table = section + "\n".join(rows) + "\n" + flatness(megapixels, results)
+        PAGE.write_text(head + table + charts(megapixels, results), encoding="utf-8")
 
 
 if __name__ == "__main__":

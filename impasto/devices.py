@@ -221,6 +221,11 @@ def largest_block(size: Size, side: int, appetite: Appetite) -> int:
     return WORKING + round(appetite.value * max(_values(size, one, side) for one in appetite.stretches))
 
 
+def moving(size: Size) -> int:
+    """Bytes that L-BFGS's step takes beside the pictures there are when losses and gradient are there."""
+    return PICTURE * math.prod(size) * (MOVING - EVALUATING)
+
+
 def give_back_above(limit: int) -> None:
     """`give_back` if the process has more than `limit` bytes, where the system says so. It costs the time of asking for them again."""
     with contextlib.suppress(AttributeError, OSError, ValueError):

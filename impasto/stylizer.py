@@ -360,15 +360,21 @@ class Run:
         show = self._shower(size)
         if side is not None:
             devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
-            most = self._limit - devices.SPARE - devices.largest_block(size, side, self.appetite)
+            block = devices.largest_block(size, side, self.appetite)
 
             def rest() -> None:
                 for features in photo.values():
                     put_down(features)
-                if self.device.type == "cpu":  # many blocks leave gaps between what is kept of them
-                    devices.give_back_above(most)
+                self._leave_room_for(block)
 
-            return blocks.Blockwise(self.encoder, terms, side, show, rest).evaluate
+            in_blocks = blocks.Blockwise(self.encoder, terms, side, show, rest)
+
+            def rested(picture: Tensor) -> tuple[dict[str, float], Tensor]:
+                found = in_blocks.evaluate(picture)
+                self._leave_room_for(devices.moving(size))
+                return found
+
+            return rested
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
@@ -377,6 +383,11 @@ class Run:
         if self._repeats(size):
             return Recorded(objective).evaluate
         return lambda picture: evaluate(objective, picture)
+
+    def _leave_room_for(self, need: int) -> None:
+        """Give back what is kept of blocks, between which many leave gaps, if `need` bytes more would be beyond the limit."""
+        if self.device.type == "cpu":
+            devices.give_back_above(self._limit - devices.SPARE - need)
 
     def _repeats(self, size: Size) -> bool:
         """Whether a step is better recorded than told anew: on CUDA, for small pictures, without masks, which are looked into."""

@@ -179,3 +179,16 @@ def test_progress_counts_what_blocks_compute_twice(photo: Path, painting: Path, 
     shares = [optimize.share_done(run.scales, 1, run.scales[0].steps) for run in (at_once, in_blocks)]
     assert shares == pytest.approx([(first + overhead[0]) / (first + k * sum(rest) + sum(overhead)) for k in (1, 7)])
     assert optimize.share_done(in_blocks.scales, len(rest) + 1, in_blocks.scales[-1].steps) == 1
+
+
+def test_what_blocks_keep_makes_room_for_a_block_and_for_a_step(
+    photo: Path, painting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = list[int]()
+    monkeypatch.setattr(devices, "give_back_above", limits.append)
+    monkeypatch.setattr(devices, "plan", lambda size, appetite, limit: devices.Plan(64, "memory", 0, 1))
+    run = impasto.Stylizer(size=160, iterations=1, max_memory="2GB").run(photo, painting)
+    next(iter(run))
+    room = 2_000_000_000 - SPARE
+    assert set(limits[:-1]) == {room - devices.largest_block(run.size, 64, run.appetite)}
+    assert limits[-1] == room - 2 * devices.PICTURE * 160 * 106
