@@ -359,22 +359,7 @@ class Run:
             terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
         show = self._shower(size)
         if side is not None:
-            devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
-            block = devices.largest_block(size, side, self.appetite)
-
-            def rest() -> None:
-                for features in photo.values():
-                    put_down(features)
-                self._leave_room_for(block)
-
-            in_blocks = blocks.Blockwise(self.encoder, terms, side, show, rest)
-
-            def rested(picture: Tensor) -> tuple[dict[str, float], Tensor]:
-                found = in_blocks.evaluate(picture)
-                self._leave_room_for(devices.moving(size))
-                return found
-
-            return rested
+            return self._in_blocks(size, side, photo, terms, show)
 
         def objective(picture: Tensor) -> dict[str, Tensor]:
             shown = show(picture)
@@ -383,6 +368,27 @@ class Run:
         if self._repeats(size):
             return Recorded(objective).evaluate
         return lambda picture: evaluate(objective, picture)
+
+    def _in_blocks(
+        self, size: Size, side: int, photo: Mapping[str, Tensor], terms: Sequence[Term], show: blocks.Show
+    ) -> blocks.Way:
+        """`way` in blocks, within the limit. photo: its features at the content's taps, which may be in files."""
+        devices.keep_blocks_apart(size, side, self.appetite)  # again, and with that what targets took is given back
+        block, step = devices.largest_block(size, side, self.appetite), devices.moving(size)
+
+        def rest() -> None:
+            for features in photo.values():
+                put_down(features)
+            self._leave_room_for(block)
+
+        in_blocks = blocks.Blockwise(self.encoder, terms, side, show, rest)
+
+        def way(picture: Tensor) -> tuple[dict[str, float], Tensor]:
+            found = in_blocks.evaluate(picture)
+            self._leave_room_for(step)
+            return found
+
+        return way
 
     def _leave_room_for(self, need: int) -> None:
         """Give back what is kept of blocks, between which many leave gaps, if `need` bytes more would be beyond the limit."""
