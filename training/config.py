@@ -90,6 +90,11 @@ class Config(BaseModel):
         default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, which is what is exported."
     )
 
+    learned: Annotated[tuple[int, int], _flag(LOSS)] = Field(
+        default=(1, 5),
+        description="The first and the last tap that are learned, from 1. What shallower taps need stays as it is, what only deeper "
+        "ones need is not computed: a network can be learned from the pixels on, one part after the other, in less time.",
+    )
     tap_weights: Annotated[Weights, _flag(LOSS)] = Field(
         default=(1.0, 1.0, 1.0, 1.0, 1.0), description="How much each tap counts, five numbers, relu1_1 first."
     )
@@ -173,6 +178,8 @@ class Config(BaseModel):
             )
         if self.crop % 16:
             raise ValueError(f"crop must be a multiple of 16, not {self.crop}")
+        if not 1 <= self.learned[0] <= self.learned[1] <= len(TAPS):
+            raise ValueError(f"learned must be two taps from 1 to {len(TAPS)}, the first one first, not {_shown(self.learned)}")
         if min(self.strides) < 1:
             raise ValueError("strides must be at least 1")
         for block, (head, row) in enumerate(zip(self.heads_at, self.blocks, strict=True), start=1):
@@ -186,6 +193,12 @@ class Config(BaseModel):
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """`widths` as numbers: ((16, 32), (48, 64), ...). Raises ValueError for anything but five blocks of whole numbers."""
         return read_widths(self.widths)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Those that are learned."""
+        first, last = self.learned
+        return TAPS[first - 1 : last]
 
     @property
     def paired(self) -> bool:

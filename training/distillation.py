@@ -67,7 +67,7 @@ def total(losses: Sequence[TapLoss], config: Config) -> Tensor:
     """The weighted sum: a scalar."""
     weighted = [
         w * (loss.features + config.gram_weight * loss.gram + config.drift_weight * loss.drift)
-        for w, loss in zip(config.tap_weights, losses, strict=True)
+        for w, loss in zip(config.tap_weights[config.learned[0] - 1 : config.learned[1]], losses, strict=True)
     ]
     return torch.stack(weighted).sum()
 

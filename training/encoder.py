@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -34,6 +35,7 @@ from impasto.files import printable
 from impasto.weights.networks import LITE_NAME
 from training import checkpoint as checkpoints
 from training import evaluation
+from training import probe as probes
 from training.config import Config
 from training.data import Compressed, Decoded, Picture, Pictures, Source, gather, plan
 from training.loop import Machine, Step, Trainer
@@ -76,6 +78,7 @@ def train(
     vgg19: Folder = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], group=OUTPUT)],
     start: Annotated[Path | None, Parameter(group=INPUT)] = None,
+    shallow: Annotated[Path | None, Parameter(group=INPUT)] = None,
     save_every: Annotated[float, Parameter(group=OUTPUT)] = 120.0,
     device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
     workers: Annotated[int | None, Parameter(group=OUTPUT)] = None,
@@ -97,7 +100,9 @@ def train(
     output: Path
         The checkpoint. Losses go beside it, as JSON lines and as a plot.
     start: Path
-        A checkpoint or lite.safetensors to begin with; layers that it has not start as without this.
+        A checkpoint or lite.safetensors to begin with; layers that it has not begin as VGG-19's own where they can.
+    shallow: Path
+        A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept.
     save_every: float
         Seconds between checkpoints.
     workers: int
@@ -113,8 +118,10 @@ def train(
     teacher = _teacher(teachers, vgg19, pictures)
     if kept and (why := kept.difference(config, pictures.digest, teacher.digest)):
         raise OutputError(f"{printable(output)} is a checkpoint of another run: {why}; name another -o, or ask for the same")
-    other = checkpoints.read_student(start) if start and not kept else None
-    trainer = Trainer(config, teacher, source, pictures.digest, machine, kept, other)
+    if shallow and not start:
+        raise OptionError("--shallow needs a --start for the other layers")
+    others = [checkpoints.read_student(file) if file and not kept else None for file in (start, shallow)]
+    trainer = Trainer(config, teacher, source, pictures.digest, machine, kept, *others)
     _introduce(trainer, pictures, resumed=bool(kept), start=start)
     return _follow(trainer, output, save_every)
 
@@ -373,10 +380,72 @@ def evaluate(
     if bits:
         students |= {f"{name}, {bits} bits": rounded(student, bits) for name, student in students.items()}
     where = _device(device)
+    rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
+    for student in students.values():
+        student.to(where)
+    scores = evaluation.evaluate(students, teacher, rows, where, _progress(2 * sum(map(len, rows))))
+    sys.stdout.write(evaluation.table(scores) + "\n")
+    if json_file:
+        text = json.dumps(evaluation.figures(scores), indent=1) + "\n"
+        files.write(json_file, text.encode(), (json_file.suffix.lower(),), overwrite=True)
+    return 0
+
+
+@app.command(help_epilogue="")
+def probe(
+    *networks: Path,
+    photos: Many,
+    paintings: Many,
+    teachers: Folder = None,
+    vgg19: Folder = None,
+    held_out: Annotated[int, Parameter(group=INPUT)] = 300,
+    limit: Annotated[int, Parameter(group=INPUT)] = 40,
+    device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
+) -> int:
+    """Print how much of the teacher's taps (R2) a linear look at each convolution tells, to see where a network loses what it needs.
+
+    Parameters
+    ----------
+    networks: Path
+        Checkpoints or weights files such as lite.safetensors.
+    held_out: int
+        The last so many pictures of each kind, by name.
+    limit: int
+        So many of them of each kind, evenly spread, clean and with noise; half are learned from, half measured on.
+    """
+    if not networks:
+        raise OptionError("name at least one checkpoint or weights file to probe")
+    if limit < 2:
+        raise OptionError(f"limit must be at least 2, one to learn from and one to measure on, not {limit}")
+    students = {_label(file, networks): checkpoints.read_student(file) for file in networks}
+    where = _device(device)
+    rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
+    count = 2 * sum(map(len, rows))
+    scores = {
+        name: probes.probe(student.to(where), partial(teacher, rectified=False), rows, where, _progress(count))
+        for name, student in students.items()
+    }
+    sys.stdout.write(probes.table(scores) + "\n")
+    return 0
+
+
+def _held_out(
+    photos: Sequence[Path],
+    paintings: Sequence[Path],
+    teachers: Path | None,
+    vgg19: Path | None,
+    held_out: int,
+    limit: int | None,
+    where: torch.device,
+) -> tuple[list[Sequence[Picture]], Teacher]:
+    """The photographs and the paintings to measure on, and what to measure against."""
     pictures = _gather(photos, paintings, held_out, train=vgg19 is not None)
     teacher = _teacher(teachers, vgg19, pictures).to(where)
-    rows = [_spread(row, limit) for row in pictures.held_out]
-    count = 2 * sum(map(len, rows))
+    return [_spread(row, limit) for row in pictures.held_out], teacher
+
+
+def _progress(count: int) -> Callable[[int], None]:
+    """Says, now and then, how many of so many pictures are done and what time is left."""
     began = said = time.monotonic()
 
     def progress(done: int) -> None:
@@ -386,14 +455,7 @@ def evaluate(
             said = now
             say(f"{done} of {count} pictures, {seconds((now - began) * (count - done) / done)} left")
 
-    for student in students.values():
-        student.to(where)
-    scores = evaluation.evaluate(students, teacher, rows, where, progress)
-    sys.stdout.write(evaluation.table(scores) + "\n")
-    if json_file:
-        text = json.dumps(evaluation.figures(scores), indent=1) + "\n"
-        files.write(json_file, text.encode(), (json_file.suffix.lower(),), overwrite=True)
-    return 0
+    return progress
 
 
 def _label(file: Path, among: Sequence[Path]) -> str:

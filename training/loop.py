@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from impasto.errors import DivergenceError
 from training.checkpoint import POOL, Checkpoint
-from training.config import MEASURED, TAPS, Config
+from training.config import MEASURED, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_loss, total
 from training.pool import Pool
-from training.start import balance, rank, refit, revive, settle
+from training.start import balance, begin, rank, revive, settle
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
 
@@ -89,7 +89,8 @@ def share_of_rate(parameter: Tensor, fan_in: int) -> float:
 class Trainer:
     """A student, its teacher, its optimiser and where in the run they are.
 
-    checkpoint: to go on from; start: a network to begin with instead of chance, as far as it fits.
+    checkpoint: to go on from; start: a network to begin with instead of chance, as far as it fits; shallow: one whose layers up to
+    the first tap that is learned are taken in place of those. Raises OptionError where they do not fit.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Trainer:
         machine: Machine,
         checkpoint: Checkpoint | None = None,
         start: Student | None = None,
+        shallow: Student | None = None,
     ) -> None:
         self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
         self.student = Student(Shape.of(config), config.seed)
@@ -110,7 +112,10 @@ class Trainer:
         self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(machine.device)
         if not checkpoint:
-            self._settle(start)
+            self._settle(start, shallow)
+        trained = self.student.learned(*config.learned)
+        for name, layer in self.student.named_children():
+            layer.requires_grad_(name in trained)
         self.step = checkpoint.step if checkpoint else 0
         self.total = checkpoint.total if checkpoint else config.steps
         self.parameters = dict(self.student.named_parameters())
@@ -122,21 +127,25 @@ class Trainer:
         self.fast_trunk: Any = torch.compile(self.student.trunk) if machine.compiled else self.student.trunk
         self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
 
-    def _settle(self, start: Student | None) -> None:
+    def _settle(self, start: Student | None, shallow: Student | None) -> None:
         """First weights from the first crops, for all layers, or where another network is started from for the rest."""
-        image = self._first_crops(SETTLED_ON)
         self.student.adopt(*self.teacher.first())
         if start is None:
+            image = self._first_crops(SETTLED_ON)
             settle(self.student, image, self.teacher(image), self.student.learned())
             return
         start, many = start.to(self.machine.device), self._first_crops(REFITTED_ON)
         rank(start, many)
         self.unfit, moved = self.student.take(start)
-        if moved:
-            refit(self.student, start, many, moved)
-        if self.unfit:
-            settle(self.student, image, self.teacher(image), self.unfit)
-        self.revived = revive(self.student, many, self.teacher(many), self.config.seed)
+        new = {*self.unfit, *moved}
+        if shallow is not None:
+            fixed = self.student.shape.needed(self.config.learned[0] - 1)
+            self.student.adopt_layers(shallow.to(self.machine.device), fixed)
+            new |= {reader for name in fixed for reader in self.student.shape.followers(name)}
+            new -= {*fixed}
+        taps = self.teacher(many)
+        begin(self.student, start, many, taps, self.teacher.responses(many), new)
+        self.revived = revive(self.student, many, taps, self.config.seed, self.student.learned(*self.config.learned))
         balance(self.student, many)
 
     def _first_crops(self, count: int) -> Tensor:
@@ -188,9 +197,9 @@ class Trainer:
             self._apply(rate)
             if self.total is None:
                 self.total = clock.total(self.step)
-            yield Step(
-                self.step, self.total, rate, numbers[0], dict(zip(TAPS, _threes(numbers[2:17]), strict=True)), _last(numbers)
-            )
+            shown = 2 + 3 * len(taps)
+            errors = dict(zip(self.config.taps, _threes(numbers[2:shown]), strict=True))
+            yield Step(self.step, self.total, rate, numbers[0], errors, next(iter(numbers[shown:]), None))
 
     def _join(self, image: Tensor) -> None:
         """Put pictures of the pool, and their paintings if these are wanted, in the place of the first crops of a batch."""
@@ -213,14 +222,21 @@ class Trainer:
     def _losses(self, image: Tensor, plan_: Plan) -> tuple[list[TapLoss], Tensor | None]:
         """Every tap's errors, at some positions of each map only: with that, heads and losses cost little."""
         with self._autocast():
+            first, last = self.config.learned
             with torch.no_grad():
-                strides = zip(self.config.strides, plan_.offsets, strict=True)
-                seen = [thinned(T, *where) for T, where in zip(self.fast_teacher(image), strides, strict=True)]
-            mine = self.student.heads(self.fast_trunk(image), self.config.strides, plan_.offsets)
+                where = list(zip(self.config.strides, plan_.offsets, strict=True))[first - 1 : last]
+                seen = [thinned(T, *at) for T, at in zip(self.fast_teacher(image, self.config.taps), where, strict=True)]
+            mine = self.student.heads(self.fast_trunk(image, last), self.config.strides, plan_.offsets, first)
             pairs, per_channel = self.config.pool_batch if self.config.paired else 0, self.config.per_channel
             taps = [tap_loss(F, T, pairs, per_channel=per_channel) for F, T in zip(mine, seen, strict=True)]
-            gradient = gradient_error(image, self.student, self.teacher) if plan_.match_gradients else None
+            gradient = self._gradient_error(image) if plan_.match_gradients else None
         return taps, gradient
+
+    def _gradient_error(self, image: Tensor) -> Tensor:
+        first, last = self.config.learned
+        return gradient_error(
+            image, lambda x: self.student(x, first=first, last=last), lambda x: self.teacher(x, self.config.taps)
+        )
 
     def _numbers(self, loss: Tensor, norm: Tensor, taps: list[TapLoss], gradient: Tensor | None) -> list[float]:
         """[loss, norm, three per tap, gradient if there is one], fetched at once. Raises DivergenceError."""
@@ -259,10 +275,6 @@ class Trainer:
 
 def _threes(numbers: list[float]) -> list[tuple[float, float, float]]:
     return list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
-
-
-def _last(numbers: list[float]) -> float | None:
-    return numbers[17] if len(numbers) > 17 else None
 
 
 class _Clock:

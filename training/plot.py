@@ -19,9 +19,10 @@ def svg(entries: Sequence[Mapping[str, Any]]) -> str:
     span = max(1, -(-len(entries) // POINTS))
     chunks = [entries[i : i + span] for i in range(0, len(entries), span)]
     steps = [chunk[-1]["step"] for chunk in chunks]
+    learned = [tap for tap in TAPS if tap in entries[0]]
     curves = {
         (tap, part): [_mean([entry[tap][part] for entry in chunk]) for chunk in chunks]
-        for tap in TAPS
+        for tap in learned
         for part in ("features", "gram")
     }
     values = [value for curve in curves.values() for value in curve]
@@ -39,6 +40,8 @@ def svg(entries: Sequence[Mapping[str, Any]]) -> str:
         (left, y), (right, _) = (place(step, 10.0**power).split(",") for step in (0, max(steps)))
         parts.append(f'<path d="M{left},{y} H{right}" stroke="#ddd"/><text x="8" y="{y}">{10.0**power:g}</text>')
     for color, tap in zip(COLORS, TAPS, strict=True):
+        if tap not in learned:
+            continue
         for part, dash in (("features", ""), ("gram", ' stroke-dasharray="4 3"')):
             points = " ".join(map(place, steps, curves[tap, part]))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"{dash}/>')

@@ -78,14 +78,15 @@ class Pool:
 
     def _move(self, slots: Sequence[int], student: Student) -> None:
         """One step down the student's own gradient, shorter and shorter towards the end."""
-        at, count = torch.tensor(slots, device=self.device), len(slots)
+        at, count, last = torch.tensor(slots, device=self.device), len(slots), self.config.learned[1]
+        content_at = min(CONTENT, last - 1)
         with torch.no_grad():
-            seen = student(_laid_out(torch.cat((self.photos[at], self.paintings[at]))))
-            kept, targets = seen[CONTENT][:count].float(), [grams(F[count:]) for F in seen]
+            seen = student(_laid_out(torch.cat((self.photos[at], self.paintings[at]))), last=last)
+            kept, targets = seen[content_at][:count].float(), [grams(F[count:]) for F in seen]
         pictures = _laid_out(self.pictures[at]).requires_grad_()
-        features = student(pictures)
+        features = student(pictures, last=last)
         style = sum(relative(grams(F) - A, A).sum() for F, A in zip(features, targets, strict=True)) / len(TAPS)
-        content = (features[CONTENT].float() - kept).square().mean((1, 2, 3)) / kept.var((1, 2, 3)).clamp_min(1e-6)
+        content = (features[content_at].float() - kept).square().mean((1, 2, 3)) / kept.var((1, 2, 3)).clamp_min(1e-6)
         (gradient,) = torch.autograd.grad(style + CONTENT_WEIGHT * content.sum(), pictures)
         length = self.config.pool_step * (1 - self.visits[slots] / (self.config.pool_visits + 1))
         with torch.no_grad():

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.student import Student, thinned
+from training.teachers import Response
 
 RIDGE = 0.1  # of the mean energy of what a head reads
 SLIGHT = 0.01  # the same where many more positions than inputs are seen
+FAINT = 1e-4  # the same of what is known to be made of the inputs, or nearly so
+RAISED = 3.0  # deviations that the main directions of a tap are raised by: a ReLU then cuts one value in a thousand
 IDLE = 0.02  # of what half of a layer's channels count for at least, see `counts`
 RARE = 2e-3  # of all positions
 NULL = 1e-6  # of the energy of the main direction: fainter ones are noise
 POSITIONS = 40_000  # at most so many are looked at to aim new filters
 LEAST = 0.05  # of the mean size of a layer's channels: rarer ones are not made larger than this allows
 WHITE = 1e-2  # of the mean energy of 3x3 patches: fainter frequencies are not raised further
+TINY = 1e-12  # instead of a division by zero
+
+Responses = Mapping[str, Response]
 
 
 @torch.no_grad()
@@ -85,35 +91,106 @@ def _ridge(rows: Tensor, wanted: Tensor, strength: float) -> Tensor:
 
 
 @torch.no_grad()
-def refit(student: Student, other: Student, image: Tensor, layers: Sequence[str]) -> None:
-    """Solve for convolutions that read another one than in the network started from, so that they respond as they do there.
+def begin(
+    student: Student, other: Student, image: Tensor, teacher: Sequence[Tensor], responses: Responses, layers: Collection[str]
+) -> None:
+    """First weights, from the pixels on, of convolutions that the network started from has not or that read another one there.
 
-    image: Bx3xHxW, 0..1; layers: "conv5_1", ..., in order. With a convolution left out, the next is the ridge regression of its old
-    responses on the patches that it sees now.
+    image: Bx3xHxW, 0..1; teacher: its five taps; responses: what VGG-19's own filters respond, by name; layers: "conv2_3", ...
+    Behind its block's head a convolution begins as VGG-19's filters behind that tap, as the only one that its head reads as what
+    tells most about the tap; others respond as they did, and those that are new by chance, as heads that are new do.
     """
-    for name in layers:
-        layer, (x, _), (_, wanted) = student.get_submodule(name), _around(student, name, image), _around(other, name, image)
-        if isinstance(layer, nn.Conv2d):
-            patches = functional.unfold(x, 3).reshape(len(x), -1, *wanted.shape[2:])  # Bx9Cxhxw
-            known = nn.Conv2d(patches.shape[1], min(wanted.shape[1], layer.out_channels), 1).to(x.device)
-            _solve(known, patches, wanted[:, : known.out_channels], SLIGHT)
-            for part, values in known.named_parameters():
-                target = layer.get_parameter(part)[: known.out_channels]
-                target.copy_(values.reshape(target.shape))
+    left = set(layers)
+    for name in student.shape.convolutions():
+        head, wanted = f"head{name[len('conv')]}_1", responses.get(student.shape.place(name))
+        if name not in left:
+            continue
+        left.remove(name)
+        if wanted is not None and name not in student.shape.sources(head):
+            _follow(student.get_submodule(name), _around(student, name, image)[0], wanted)
+        elif wanted is not None and [*student.shape.sources(head)] == [name]:
+            _compress(student, name, image, wanted.values)
+        elif name in other.shape.convolutions():
+            _refit(student, other, image, name)
+            continue
+        else:
+            settle(student, image, teacher, [name])
+        left |= {*student.shape.followers(name)}
+    if left:
+        settle(student, image, teacher, left)
+
+
+def _follow(layer: nn.Module, x: Tensor, wanted: Response) -> None:
+    """Turn a convolution into those of VGG-19's filters that together tell most, as the ridge regression on what it sees.
+
+    x: BxCx(h+2)x(w+2). Filters that there are no more of stay as they are.
+    """
+    patches, responses = _seen(x, wanted.values, 3)
+    chosen = most_telling(torch.cov((responses.clamp_min(0) * wanted.heard).T), layer.get_parameter("bias").numel())
+    _fit(layer, patches, responses[:, chosen])
+
+
+def most_telling(covariance: Tensor, count: int) -> list[int]:
+    """Which values to know so that the others are least uncertain: the pivots of a Cholesky decomposition. covariance: KxK."""
+    left, chosen = covariance.clone(), list[int]()
+    for _ in range(min(count, len(left))):
+        spread = left.diagonal().clone()
+        spread[chosen] = -1
+        at = int(spread.argmax())
+        left -= torch.outer(left[:, at], left[at]) / left[at, at].clamp_min(TINY)
+        chosen.append(at)
+    return chosen
+
+
+def _compress(student: Student, name: str, image: Tensor, wanted: Tensor) -> None:
+    """Turn a convolution into the main directions of VGG-19's responses, BxKxhxw, as it can tell them, and its head into the way back.
+
+    They are raised so far that the ReLU between hardly cuts anything.
+    """
+    layer, x = student.get_submodule(name), _around(student, name, image)[0]
+    fresh = nn.Conv2d(x.shape[1], layer.get_parameter("bias").numel(), 3).to(x.device)
+    _aim(fresh, x, wanted)
+    _scale(fresh, fresh(x))
+    fresh.get_parameter("bias").add_(RAISED)
+    layer.load_state_dict(fresh.state_dict())
+    features, responses = _seen(functional.relu(fresh(x)), wanted, 1)
+    _fit(student.get_submodule(f"head{name[len('conv')]}_1"), features, responses)
+
+
+def _fit(layer: nn.Module, rows: Tensor, wanted: Tensor) -> None:
+    """Set a layer's first filters to the ridge regression of MxK values on the MxC that it reads."""
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    centre, mean, count = rows.mean(0), wanted.mean(0), wanted.shape[1]
+    found = _ridge(rows - centre, wanted - mean, FAINT).T
+    weight[:count] = found.reshape(count, *weight.shape[1:]).to(weight.dtype)
+    bias[:count] = (mean - found @ centre).to(bias.dtype)
+
+
+def _refit(student: Student, other: Student, image: Tensor, name: str) -> None:
+    """Set a convolution's first filters to the ridge regression of its responses in another network on the patches that it sees now."""
+    x, wanted = _around(student, name, image)[0], _around(other, name, image)[1]
+    layer = student.get_submodule(name)
+    patches, responses = _seen(x, wanted[:, : layer.get_parameter("bias").numel()], 3)
+    _fit(layer, patches, responses)
 
 
 @torch.no_grad()
-def revive(student: Student, image: Tensor, teacher: Sequence[Tensor], seed: int = 0) -> dict[str, int]:
+def revive(
+    student: Student, image: Tensor, teacher: Sequence[Tensor], seed: int = 0, layers: Collection[str] | None = None
+) -> dict[str, int]:
     """Begin channels anew that are hardly ever active in these pictures, or count for next to nothing. Returns how many, by layer.
 
-    image: Bx3xHxW, 0..1; teacher: its five taps. Where the block's head reads them they become what it misses most (`_aim`), elsewhere
-    they get He et al.'s weights. What reads them listens as far as it lacks something: a head for its tap, a convolution for what
-    it was told before. A student with residuals is left alone: what its features count for is not what its convolutions respond.
+    image: Bx3xHxW, 0..1; teacher: its five taps; layers: of which, None for all. Where the block's head reads them they become what it
+    misses most (`_aim`), elsewhere they get He et al.'s weights. What reads them listens as far as it lacks something: a head for its
+    tap, a convolution for what it was told before. A student with residuals is left alone: what its features count for is not what
+    its convolutions respond.
     Of the first lite, trained at a rate of 2e-3, 523 of 1,344 channels had gone silent; in lite 5, a fifth of conv3_3's counted for
     nothing, because what begins by chance and unheard had learned next to nothing in 17,000 steps.
     """
     generator, found = torch.Generator().manual_seed(seed), dict[str, int]()
     for name in () if student.shape.residual else student.shape.convolutions():
+        if layers is not None and name not in layers:
+            continue
         x, y = _around(student, name, image)
         idle = ((counts(student, name, y) < IDLE) | ((y > 0).float().mean((0, 2, 3)) < RARE)).nonzero()[:, 0]
         if len(idle):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 from typing_extensions import Self
 
 from impasto.encoders import layers
-from impasto.errors import WeightsFileError
+from impasto.errors import OptionError, WeightsFileError
 from impasto.weights.networks import convolution_shapes
 from training.config import CHANNELS, TAPS, Config
 
@@ -99,10 +99,28 @@ class Shape:
             first += width
         return found
 
+    def needed(self, last: int) -> list[str]:
+        """The layers that the taps up to the last, from 1, are made with."""
+        blocks = range(1, last + 1)
+        convolutions, heads = list(self.convolutions()), [f"head{block}_1" for block in blocks]
+        deepest = next(
+            (f"conv{block}_{self.heads_at[block - 1]}" for block in reversed(blocks) if self.heads_at[block - 1]), ""
+        )
+        return [*convolutions[: 1 + convolutions.index(deepest) if deepest else 0], *heads]
+
+    def place(self, name: str) -> str:
+        """Which of VGG-19's convolutions stands where this one does: the one of its block's tap up to the head, then those behind."""
+        block, number = map(int, name[len("conv") :].split("_"))
+        return f"conv{block}_{1 + max(0, number - max(1, self.heads_at[block - 1]))}"
+
     def readers(self, name: str) -> list[tuple[str, slice]]:
         """Which layers read a convolution's features, and which of their inputs these are."""
         layers = [*self.convolutions(), *self.heads()]
         return [(layer, self.sources(layer)[name]) for layer in layers if name in self.sources(layer)]
+
+    def followers(self, name: str) -> list[str]:
+        """The convolutions among those that read a layer."""
+        return [reader for reader in self.convolutions() if name in self.sources(reader)]
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """The shape of every tensor by name: `conv1_1.weight`, ..., `head5_1.bias`."""
@@ -152,9 +170,10 @@ class Student(nn.Module):
             self.add_module(name, nn.Conv2d(*sizes).requires_grad_(name not in shape.own))
         self._start(torch.Generator().manual_seed(seed))
 
-    def learned(self) -> dict[str, nn.Module]:
-        """The layers that are trained, by name."""
-        return {name: layer for name, layer in self.named_children() if name not in self.shape.own}
+    def learned(self, first: int = 1, last: int = 5) -> dict[str, nn.Module]:
+        """The layers that are trained, by name: what taps from the first to the last need, but for what those before them do."""
+        names = {*self.shape.needed(last)} - {*self.shape.needed(first - 1), *self.shape.own}
+        return {name: layer for name, layer in self.named_children() if name in names}
 
     @torch.no_grad()
     def adopt(self, weight: Tensor, bias: Tensor) -> None:
@@ -163,6 +182,15 @@ class Student(nn.Module):
             self.get_submodule(name).get_parameter("weight").copy_(weight)
             self.get_submodule(name).get_parameter("bias").copy_(bias)
 
+    @torch.no_grad()
+    def adopt_layers(self, other: Student, names: Collection[str]) -> None:
+        """Take these layers from another network as they are. Raises OptionError where it has none such."""
+        for name in names:
+            mine, theirs = self.get_submodule(name), dict(other.named_children()).get(name)
+            if theirs is None or [p.shape for p in mine.parameters()] != [p.shape for p in theirs.parameters()]:
+                raise OptionError(f"the network for the shallow layers has not the {name} that is asked for")
+            mine.load_state_dict(theirs.state_dict())
+
     def _start(self, generator: torch.Generator) -> None:
         """He et al. (2015), the same for the same seed."""
         for layer in self.children():
@@ -170,33 +198,35 @@ class Student(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, image: Tensor, strides: Sequence[int] = (1,) * 5, offsets: Offsets = ((0, 0),) * 5) -> list[Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns relu1_1 .. relu5_1, each BxCxhxw.
+    def forward(
+        self, image: Tensor, strides: Sequence[int] = (1,) * 5, offsets: Offsets = ((0, 0),) * 5, first: int = 1, last: int = 5
+    ) -> list[Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns relu1_1 .. relu5_1, each BxCxhxw, or those from the first to the last only, from 1.
 
         strides, offsets: tap k is computed at every strides[k]-th position of each side only, from offsets[k] (down, right).
         """
-        return self.heads(self.trunk(image), strides, offsets)
+        return self.heads(self.trunk(image, last), strides, offsets, first)
 
-    def trunk(self, image: Tensor) -> list[list[Tensor]]:
+    def trunk(self, image: Tensor, last: int = 5) -> list[list[Tensor]]:
         """image: Bx3xHxW. Returns what each block's head reads: its convolution's features, or all up to there if heads are dense.
 
-        Where the first head is at 0, it reads the padded picture.
+        Where the first head is at 0, it reads the padded picture. last: the deepest tap wanted, from 1.
         """
         read: list[list[Tensor]] = []
         x = image
-        for block, (row, at) in enumerate(zip(self.shape.widths, self.shape.heads_at, strict=True), start=1):
+        for block, (row, at) in enumerate(zip(self.shape.widths[:last], self.shape.heads_at, strict=False), start=1):
             seen: list[Tensor] = []
-            for i in range(1, (at if block == len(self.shape.widths) else len(row)) + 1):
+            for i in range(1, (at if block == last else len(row)) + 1):
                 x = self._convolve(f"conv{block}_{i}", functional.max_pool2d(x, 2) if i == 1 < block else x)
                 seen.append(x)
             read.append(seen[:at] if self.shape.dense_heads else seen[at - 1 : at])
         return read if self.shape.heads_at[0] else [[layers.edged(image)], *read[1:]]
 
-    def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets) -> list[Tensor]:
+    def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets, first: int = 1) -> list[Tensor]:
         """The taps from what `trunk` returns, see `forward`."""
         taps = []
-        for block, (features, stride, offset) in enumerate(zip(read, strides, offsets, strict=True), start=1):
-            name = f"head{block}_1"
+        for block, features in enumerate(read[first - 1 :], start=first):
+            name, stride, offset = f"head{block}_1", strides[block - 1], offsets[block - 1]
             if name in self.shape.own:
                 taps.append(self._own_head(name, features[0], stride, offset))
                 continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,14 @@ Padding = Literal["replicate", "reflect"]
 Tensors = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Response:
+    """What a convolution responds, BxKxhxw, before its ReLU, and how much the next one listens to each of its K filters."""
+
+    values: Tensor
+    heard: Tensor
+
+
 class Trunk(nn.Module):
     """A chain of 3x3 convolutions with ReLU and 2x2 max pooling between blocks; frozen.
 
@@ -48,13 +57,33 @@ class Trunk(nn.Module):
                 self.register_buffer(name.replace(".", "_"), tensor.float().contiguous(memory_format=layout))
         self.register_buffer("mean", tensors["mean"].float().reshape(1, 3, 1, 1))
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw}."""
+    def forward(self, image: Tensor, wanted: Collection[str] = TAPS, *, rectified: bool = True) -> dict[str, Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} of those wanted that it has, and computes no further.
+
+        rectified: False returns taps as they are before the ReLU.
+        """
         found: dict[str, Tensor] = {}
+        left = [tap for tap in self.taps if tap in wanted]
         x = image - self.get_buffer("mean")  # in float32: around 0, bf16 keeps all of 8 bits that matters
         for name in self.names:
-            x = self._convolve(name, functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x)
-            found |= self._tapped(name, x)
+            if len(found) == len(left):
+                break
+            y = self._respond(name, x)
+            if (tap := name.replace("conv", "relu")) in left:
+                seen = self._headed(name, y)
+                found[tap] = functional.relu(seen) if rectified else seen
+            x = functional.relu(y)
+        return found
+
+    def responses(self, image: Tensor) -> dict[str, Response]:
+        """What every convolution responds, by name."""
+        found: dict[str, Response] = {}
+        x = image - self.get_buffer("mean")
+        for name, reader in zip(self.names, [*self.names[1:], None], strict=True):
+            y = self._respond(name, x)
+            heard = self._filters(reader)[0].square().sum((0, 2, 3)).sqrt() if reader else torch.ones_like(y[0, :, 0, 0])
+            found[name] = Response(y, heard)
+            x = functional.relu(y)
         return found
 
     def first(self) -> tuple[Tensor, Tensor]:
@@ -63,18 +92,18 @@ class Trunk(nn.Module):
         offset = torch.einsum("oihw,i->o", weight, self.get_buffer("mean").double().flatten())
         return weight.float(), (bias - offset).float()
 
-    def _convolve(self, name: str, x: Tensor) -> Tensor:
-        padded = layers.edged(x, 1 if self.padding == "reflect" else 0)
-        return functional.relu(functional.conv2d(padded, *self._filters(name)))
+    def _respond(self, name: str, x: Tensor) -> Tensor:
+        """What a convolution makes, before its ReLU, of the features before it, which are pooled where a block begins."""
+        pooled = functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x
+        return functional.conv2d(layers.edged(pooled, 1 if self.padding == "reflect" else 0), *self._filters(name))
 
     def _filters(self, name: str) -> tuple[Tensor, Tensor]:
         return self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
 
-    def _tapped(self, name: str, x: Tensor) -> dict[str, Tensor]:
-        tap, head = name.replace("conv", "relu"), name.replace("conv", "head")
-        if tap not in self.taps:
-            return {}
-        return {tap: functional.relu(functional.conv2d(x, *self._filters(head))) if hasattr(self, f"{head}_weight") else x}
+    def _headed(self, name: str, y: Tensor) -> Tensor:
+        """The responses of a convolution, or of its head if it has one."""
+        head = name.replace("conv", "head")
+        return functional.conv2d(functional.relu(y), *self._filters(head)) if hasattr(self, f"{head}_weight") else y
 
 
 class Teacher(nn.Module):
@@ -83,17 +112,20 @@ class Teacher(nn.Module):
     def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
         super().__init__()
         trunks = tuple(trunks)
-        self.first = trunks[0].first  # whose relu1_1 is
+        self.first, self.responses = trunks[0].first, trunks[0].responses  # which is VGG-19's own, as far as it goes
         self.trunks = nn.ModuleList(trunks)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each."""
+    def forward(self, image: Tensor, wanted: Collection[str] = TAPS, *, rectified: bool = True) -> list[Tensor]:
+        """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each, or those of them that are wanted.
+
+        rectified: False returns them as they are before the ReLU.
+        """
         found: dict[str, Tensor] = {}
         for trunk in self.trunks:
-            found |= trunk(image)
-        return [found[tap] for tap in TAPS]
+            found |= trunk(image, wanted, rectified=rectified)
+        return [found[tap] for tap in TAPS if tap in wanted]
 
 
 def _digest(tensors: Tensors) -> str:
@@ -220,7 +252,7 @@ def normalised(trunk: Trunk, batches: Iterable[Tensor]) -> tuple[Teacher, bool]:
 def _activations(trunk: Trunk, image: Tensor) -> Iterator[tuple[str, Tensor]]:
     x = image - trunk.get_buffer("mean")
     for name in trunk.names:
-        x = trunk._convolve(name, functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x)
+        x = functional.relu(trunk._respond(name, x))
         yield name, x
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,13 +20,13 @@ from training_world import World, jpeg, made_up
 from impasto import encoders
 from impasto import weights as weights_
 from impasto.weights.networks import LITE_NAME, convolution_shapes
-from training import checkpoint, evaluation, teachers
+from training import checkpoint, evaluation, probe, teachers
 from training.config import CHANNELS, PRESETS, TAPS, Config
 from training.data import Compressed, Decoded, Picture, Pictures, cuts, gather, plan, readable
 from training.distillation import feature_error, gradient_error, tap_loss
 from training.loop import learning_rate, share_of_rate
 from training.pool import Pool
-from training.start import IDLE, _around, _replace, balance, counts, rank, refit, revive, settle
+from training.start import IDLE, _around, _replace, balance, begin, counts, most_telling, rank, revive, settle
 from training.student import Shape, Student, rounded, thinned, vgg19_cost
 
 LITE = Path(weights_.path("lite"))
@@ -114,9 +115,62 @@ def test_with_a_layer_left_out_the_next_is_solved_for_its_old_responses() -> Non
     assert short.take(deep) == ([], ["conv4_1"])
     short.get_submodule("conv4_1").get_parameter("weight").data.normal_()
     assert feature_error(short(image)[4], deep(image)[4]) > 0.5
-    refit(short, deep, image, ["conv4_1"])
+    begin(short, deep, image, [], {}, ["conv4_1"])
     for mine, theirs in zip(short(image), deep(image), strict=True):
         assert feature_error(mine, theirs) < 0.01
+
+
+@torch.no_grad()
+def test_new_convolutions_begin_where_vgg19s_are() -> None:
+    """These responses are made of what the student sees in a way that it can follow, so that none of them needs to be lost."""
+    image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
+    older = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=1)
+    student = Student(Shape(((3, 4), (5, 5, 9), (6, 6), (7, 7), (8, 8)), (0, 2, 1, 2, 2)), seed=2)
+    new, moved = student.take(older)
+    assert (new, moved) == (["conv2_3"], ["conv3_1"])
+    generator = torch.Generator().manual_seed(3)
+    behind = filters(torch.randn(9, 5 * 9, generator=generator), _around(student, "conv2_3", image)[0])
+    pooled = nn.functional.max_pool2d(behind.relu(), 2)
+    mixed = torch.randn(256, 5, generator=generator) @ torch.randn(5, 9 * 9, generator=generator)
+    tap = filters(mixed, nn.functional.pad(pooled, (1, 1, 1, 1), mode="replicate"))
+    seen = older(image)
+    responses = {"conv2_2": teachers.Response(behind, torch.ones(9)), "conv3_1": teachers.Response(tap, torch.ones(256))}
+    begin(student, older, image, seen, responses, [*new, *moved])
+    found = _around(student, "conv2_3", image)[1]
+    assert feature_error(found.sort(1)[0], behind.sort(1)[0]) < 1e-4  # whatever their order
+    assert feature_error(student(image)[2], tap.relu()) < 0.01
+    told = _around(older, "conv3_2", image)[1]  # what reads a convolution begun anew responds as before, as far as it can
+    assert feature_error(_around(student, "conv3_2", image)[1], told) < 0.5
+
+
+@torch.no_grad()
+def test_of_more_filters_than_there_is_room_for_those_that_tell_most_begin() -> None:
+    image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
+    older = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=1)
+    student = Student(Shape(((3, 4), (5, 5, 3), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=2)
+    assert student.take(older) == (["conv2_3"], ["conv3_1"])
+    x = _around(student, "conv2_3", image)[0]
+    weight = torch.randn(3, 5 * 9, generator=torch.Generator().manual_seed(3))
+    behind = filters(torch.cat((weight[:2] / 100, weight)), x)  # two say what two others say, more softly
+    responses = {"conv2_2": teachers.Response(behind, torch.ones(5))}
+    begin(student, older, image, older(image), responses, ["conv2_3", "conv3_1"])
+    found = _around(student, "conv2_3", image)[1]
+    assert feature_error(found.sort(1)[0], behind[:, 2:].sort(1)[0]) < 1e-4
+    assert feature_error(_around(student, "conv3_1", image)[1], _around(older, "conv3_1", image)[1]) < 1
+
+
+def filters(weight: Tensor, x: Tensor) -> Tensor:
+    """3x3 filters, a row of the matrix each, of what is padded already."""
+    return nn.functional.conv2d(x, weight.reshape(len(weight), -1, 3, 3))
+
+
+def test_what_tells_most_is_what_pivoted_qr_says() -> None:
+    rows = np.random.default_rng(1).normal(size=(200, 12)) @ np.random.default_rng(2).normal(size=(12, 12))
+    centred = rows - rows.mean(0)
+    _, _, order = scipy.linalg.qr(centred, pivoting=True)
+    assert most_telling(torch.cov(torch.from_numpy(rows).T), 12) == order.tolist()
+    assert most_telling(torch.cov(torch.from_numpy(rows).T), 5) == order.tolist()[:5]
+    assert len(most_telling(torch.eye(3), 5)) == 3
 
 
 @torch.no_grad()
@@ -145,7 +199,10 @@ def test_silent_channels_begin_anew_as_what_heads_miss() -> None:
 
 @torch.no_grad()
 def test_a_channel_that_is_hardly_heard_begins_anew() -> None:
-    student, image = Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9))), seed=3), picture(size=(96, 96))
+    student, image = (
+        Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9))), seed=3),
+        picture(size=(96, 96)),
+    )
     name, faint = "conv3_2", 1e-3
     student.get_submodule("conv3_3").get_parameter("weight")[:, 0] *= faint
     student.get_submodule("head3_1").get_parameter("weight")[:, 7] *= faint
@@ -158,7 +215,10 @@ def test_a_channel_that_is_hardly_heard_begins_anew() -> None:
 @torch.no_grad()
 def test_what_reads_a_channel_begun_anew_is_told_what_it_was_told_before() -> None:
     """The new channel sees what the old one saw, so a convolution that is not to miss it can be told the same by it."""
-    student, image = Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9))), seed=3), picture(size=(96, 96))
+    student, image = (
+        Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9))), seed=3),
+        picture(size=(96, 96)),
+    )
     name, reader = "conv3_1", "conv3_2"  # at 24x24 positions
     loudest = counts(student, name, _around(student, name, image)[1]).argmax()[None]
     x, before = _around(student, name, image)[0], _around(student, reader, image)[1]
@@ -275,10 +335,18 @@ def test_exact_teacher_against_slow_numpy(world: World) -> None:
     tensors = {name: tensor.numpy() for name, tensor in raw.items()}
     x = np.tensordot(tensors["pre.weight"][:, :, 0, 0].astype(np.float64), image[0].double().numpy(), axes=1)
     x = x + tensors["pre.bias"][:, None, None]
-    seen = teachers.read_pair(world.teachers)(image)
+    teacher = teachers.read_pair(world.teachers)
+    seen, before, responses = teacher(image), teacher(image, rectified=False), teacher.responses(image)
     for i, name in enumerate(teachers.EXACT_CONVOLUTIONS):
         x = reference.pool(x, "max") if i and name.endswith("_1") else x
-        x = reference.relu(reference.convolve(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], "replicate"))
+        x = reference.convolve(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], "replicate")
+        np.testing.assert_allclose(responses[name].values[0].numpy(), x, rtol=1e-3, atol=1e-3)
+        if name.endswith("_1"):
+            np.testing.assert_allclose(before[int(name[4]) - 1][0].numpy(), x, rtol=1e-3, atol=1e-3)
+        heard = [tensors[f"{reader}.weight"] for reader in teachers.EXACT_CONVOLUTIONS[i + 1 : i + 2]]
+        expected = np.sqrt((heard[0].astype(np.float64) ** 2).sum((0, 2, 3))) if heard else np.ones(len(x))
+        np.testing.assert_allclose(responses[name].heard.numpy(), expected, rtol=1e-5)
+        x = reference.relu(x)
         if name.endswith("_1"):
             np.testing.assert_allclose(seen[int(name[4]) - 1][0].numpy(), x, rtol=1e-3, atol=1e-3)
     assert [F.shape[1] for F in seen] == list(CHANNELS)
@@ -292,8 +360,9 @@ def test_distilled_teacher_against_plain_torch(world: World) -> None:
         for i in range(1, depth + 1):
             padded = nn.functional.pad(x, (1, 1, 1, 1), mode="reflect")
             x = nn.functional.conv2d(padded, raw[f"conv{block}{i}.weight"], raw[f"conv{block}{i}.bias"]).relu()
-    head = nn.functional.conv2d(x, raw["conv51_aux.weight"], raw["conv51_aux.bias"]).relu()
-    torch.testing.assert_close(teachers.read_pair(world.teachers)(image)[4], head, rtol=1e-3, atol=1e-3)
+    head = nn.functional.conv2d(x, raw["conv51_aux.weight"], raw["conv51_aux.bias"])
+    torch.testing.assert_close(teachers.read_pair(world.teachers)(image)[4], head.relu(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(teachers.read_pair(world.teachers)(image, rectified=False)[4], head, rtol=1e-3, atol=1e-3)
 
 
 def test_whole_vgg19_is_impastos_and_is_normalised(tmp_path: Path) -> None:
@@ -424,6 +493,44 @@ def test_filters_of_few_bits_are_integers_times_their_channel_s_scale(bits: int)
             np.testing.assert_allclose(steps, np.round(steps), atol=1e-4)
             assert np.abs(steps).max() == pytest.approx(largest)
             assert np.abs(channel - exact).max() <= scale * 0.50001
+
+
+def test_a_probe_is_the_regression_that_numpy_finds() -> None:
+    student = Student(Shape(((3, 4), (5, 5, 6), (6, 6), (7, 7), (8, 8)), (0, 2, 1, 2, 2)), seed=1)
+    teacher = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (1, 2, 2, 2, 2)), seed=2)
+    rows = [[Picture(f"{k}", jpeg(k, (48, 32))) for k in range(first, first + 4)] for first in (0, 4)]
+
+    def responses(image: Tensor) -> list[Tensor]:
+        return [T - T.mean() for T in teacher(image)]  # some of them below 0
+
+    found = probe.probe(student, responses, rows, CPU)
+
+    def seen(kept: int) -> tuple[np.ndarray, np.ndarray]:
+        read, wanted = [], []
+        for _, image in evaluation.variants([row[kept::2] for row in rows]):
+            x = probe.features(student, image)["conv2_3"].detach().double().numpy()[0]
+            padded = np.pad(reference.pool(x, "max"), ((0, 0), (1, 1), (1, 1)), mode="edge")
+            patches = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))
+            read.append(patches.transpose(1, 2, 0, 3, 4).reshape(-1, 54))
+            wanted.append(responses(image)[2].detach().double().numpy()[0].reshape(256, -1).T)
+        return np.pad(np.concatenate(read), ((0, 0), (0, 1)), constant_values=1), np.concatenate(wanted)
+
+    (learned, told), (measured, T) = seen(0), seen(1)
+    T = reference.relu(T)
+    error = reference.relu(measured @ np.linalg.lstsq(learned, told, rcond=None)[0]) - T
+    expected = 1 - (error**2).sum() / ((T - T.mean()) ** 2).sum()
+    assert found["conv2_3", "relu3_1"].r2 == pytest.approx(expected, abs=1e-3)
+    assert 0.1 < expected < 0.999
+    assert [*found] == [
+        ("conv1_2", "relu2_1"),
+        *((f"conv2_{i}", "relu2_1") for i in (1, 2, 3)),
+        ("conv2_3", "relu3_1"),
+        *((f"conv3_{i}", "relu3_1") for i in (1, 2)),
+        ("conv3_2", "relu4_1"),
+        *((f"conv4_{i}", "relu4_1") for i in (1, 2)),
+        ("conv4_2", "relu5_1"),
+        *((f"conv5_{i}", "relu5_1") for i in (1, 2)),
+    ]
 
 
 def test_evaluated_pictures_are_whole_multiples_and_noise_is_repeatable() -> None:

@@ -20,13 +20,14 @@ from training_world import TINY, World, jpeg, write_tar
 
 from training import checkpoint as checkpoints
 from training import encoder, teachers
+from training.config import TAPS
 from training.data import Picture
 from training.distillation import feature_error
 from training.encoder import main
 from training.evaluation import prepared
 from training.loop import Trainer
 from training.start import revive
-from training.student import Student
+from training.student import Shape, Student
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -177,6 +178,62 @@ def test_start_takes_what_fits(
     assert "these layers are not in it and start as without it: conv5_3, head1_1\n" in capfd.readouterr().err
 
 
+def test_a_network_is_learned_in_parts(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The first part changes nothing behind it, the second nothing before it, and each learns."""
+    shape = ["--widths", "4,4/6,6,7/8,8/8,8/8,8", "--heads-at", "0", "2", "1", "2", "2", "--drift-weight", "1"]
+    near, far, all_of_it = tmp_path / "near.ckpt", tmp_path / "far.ckpt", tmp_path / "all.ckpt"
+    trained(world, near, *shape, "--steps", "6", "--learned", "1", "3", "--start", str(whole))
+    log = checkpoints.read_log(near.with_suffix(".jsonl"))
+    assert [*log[0]][3:-1] == ["relu1_1", "relu2_1", "relu3_1"]
+    trained(world, all_of_it, *shape, "--steps", "6", "--learned", "4", "5", "--start", str(whole), "--shallow", str(near))
+    trained(
+        world,
+        far,
+        *shape,
+        "--steps",
+        "1",
+        "--rate",
+        "1e-30",
+        "--learned",
+        "4",
+        "5",
+        "--start",
+        str(whole),
+        "--shallow",
+        str(near),
+    )
+    first, begun, second = (checkpoints.read_student(file) for file in (near, far, all_of_it))
+    image = prepared(Picture("x", jpeg(5)))
+    with torch.no_grad():
+        taps = [network(image) for network in (first, begun, second)]
+    for at in range(3):
+        torch.testing.assert_close(taps[0][at], taps[2][at], rtol=1e-4, atol=1e-5)
+    assert feature_error(taps[1][3], taps[2][3]) > 0
+    assert feature_error(taps[1][4], taps[2][4]) > 0
+    capfd.readouterr()
+    narrower = ["--widths", "4,4/6,6/8,8/8,8/8,8", "--heads-at", "0", "2", "1", "2", "2", "--steps", "1", "--learned", "4", "5"]
+    argv = [*words(world, tmp_path / "no.ckpt", *narrower), "--start", str(whole), "--shallow", str(near)]
+    assert refused(capfd, argv, 2) == "the network for the shallow layers has not the conv3_1 that is asked for"
+
+
+@torch.no_grad()
+def test_layers_and_taps_by_part(world: World) -> None:
+    shape = Shape(((3, 4), (5, 5, 6), (6, 6), (7, 7), (8, 8)), (0, 2, 1, 2, 2))
+    student, teacher, image = Student(shape, seed=1), teachers.read_pair(world.teachers), prepared(Picture("x", jpeg(5)))
+    assert shape.needed(0) == []
+    assert shape.needed(1) == ["head1_1"]
+    assert shape.needed(2) == ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "head1_1", "head2_1"]
+    assert [*student.learned(3, 3)] == ["conv2_3", "conv3_1", "head3_1"]
+    assert {*student.learned(1, 3)} | {*student.learned(4, 5)} == {*student.learned()} == {*shape.layers()} - {"head1_1"}
+    for first, last in ((1, 1), (1, 3), (2, 4), (4, 5), (5, 5)):
+        for network, parts in (
+            (student, student(image, first=first, last=last)),
+            (teacher, teacher(image, TAPS[first - 1 : last])),
+        ):
+            for part, whole in zip(parts, network(image)[first - 1 : last], strict=True):
+                assert torch.equal(part, whole)
+
+
 # ------------------------------------------------------------------------------------------------------------- bad input
 
 
@@ -290,6 +347,8 @@ def test_output_that_is_no_checkpoint(
         (["--noise-rate", "0.9", "--mix-rate", "0.9"], "must not be more than 1 together"),
         (["--nonsense", "1"], "--nonsense"),
         (["--device", "tpu"], "Invalid value .*tpu"),
+        (["--learned", "4", "2"], "learned must be two taps from 1 to 5, the first one first, not 4 2"),
+        (["--shallow", "near.ckpt"], "--shallow needs a --start for the other layers"),
         (["--start", "gone.safetensors"], "gone.safetensors cannot be read: there is no such file"),
     ],
 )
@@ -359,6 +418,20 @@ def test_export_is_deterministic(whole: Path, tmp_path: Path, capfd: pytest.Capt
     assert all(torch.equal(tensor, ema[f"ema/{name}"].half()) for name, tensor in exported.items())
     assert "exists" in refused(capfd, ["export", str(whole), "-o", str(tmp_path / "a.safetensors")], 2)
     assert "there is no such file" in refused(capfd, ["export", str(tmp_path / "x"), "-o", str(tmp_path / "c.safetensors")], 2)
+
+
+def test_probe_prints_a_table(world: World, whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    assert main(["probe", str(whole), *world.sources, "--held-out", "2", "--device", "cpu"]) == 0
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in capfd.readouterr().out.splitlines()]
+    assert table[0] == ["network", "3x3 patches of", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    assert [row[1] for row in table[2:]] == [
+        name for name in checkpoints.read_student(whole).shape.convolutions() if name != "conv1_1"
+    ]
+    assert all(float(cell) <= 1 for row in table[2:] for cell in row[2:] if cell)
+    assert refused(capfd, ["probe", *world.sources], 2) == "name at least one checkpoint or weights file to probe"
+    said = refused(capfd, ["probe", str(whole), *world.sources, "--limit", "1"], 2)
+    assert said == "limit must be at least 2, one to learn from and one to measure on, not 1"
 
 
 def test_evaluate_prints_a_table(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,119 @@
+"""Where a student loses what it needs: how much of the teacher's taps a linear look at each of its convolutions can tell.
+
+Linear probes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes"), here regressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from impasto.encoders import layers
+from training.config import TAPS
+from training.data import Picture
+from training.distillation import Network
+from training.evaluation import Score, variants
+from training.student import Student
+
+POSITIONS = 2000  # of a picture that are learned from, at most
+RIDGE = 1e-6  # of the mean energy of what is read
+
+Place = tuple[str, str]  # a convolution of the student and a tap
+
+
+@dataclass
+class Regression:
+    """Of a tap on 3x3 patches, from sums over pictures."""
+
+    products: list[Tensor] = field(default_factory=list)  # of what is read with itself, and with the tap
+
+    def add(self, x: Tensor, T: Tensor) -> None:
+        """Count some positions of a picture. x: 1xCx(h+2)x(w+2), padded; T: 1xKxhxw."""
+        rows = functional.unfold(x, 3)[0].T
+        chosen = torch.linspace(0, len(rows) - 1, min(len(rows), POSITIONS), device=x.device).long()
+        read = functional.pad(rows[chosen].double(), (0, 1), value=1.0)
+        wanted = T[0].flatten(1).T[chosen].double()
+        new = [read.T @ read, read.T @ wanted]
+        self.products = [a + b for a, b in zip(self.products, new, strict=True)] if self.products else new
+
+    def solve(self, channels: int) -> tuple[Tensor, Tensor]:
+        """The filters, KxCx3x3, and biases that tell the tap best. channels: C."""
+        energy, mixed = self.products
+        ridge = RIDGE * energy.diagonal().mean() * torch.eye(len(energy), dtype=energy.dtype, device=energy.device)
+        found = torch.linalg.solve(energy + ridge, mixed).float().T
+        return found[:, :-1].reshape(len(found), channels, 3, 3), found[:, -1]
+
+
+def features(student: Student, image: Tensor) -> dict[str, Tensor]:
+    """What every convolution of the trunk gives, rectified, by name."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        student.get_submodule(name).register_forward_hook(
+            lambda layer, x, y, name=name: seen.update({name: functional.relu(y)})
+        )
+        for name in student.shape.convolutions()
+    ]
+    student.trunk(image)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def looks(student: Student, image: Tensor, teacher: Network) -> Iterator[tuple[Place, Tensor, Tensor]]:
+    """What is looked at and what it is to tell: padded features of a convolution, pooled if need be, and a tap of the same size.
+
+    teacher: gives its taps before their ReLU. Each convolution is asked for its own block's tap, the last of a block for the next
+    one's too. relu1_1 is seen in the pixels.
+    """
+    seen, taps = features(student, image), dict(zip(TAPS, teacher(image), strict=True))
+    for block, row in enumerate(student.shape.widths, start=1):
+        for i in range(1, len(row) + 1):
+            name = f"conv{block}_{i}"
+            if block > 1:
+                yield (name, f"relu{block}_1"), layers.edged(seen[name]), taps[f"relu{block}_1"]
+            if i == len(row) and block < len(student.shape.widths):
+                tap = f"relu{block + 1}_1"
+                yield (name, tap), layers.edged(functional.max_pool2d(seen[name], 2)), taps[tap]
+
+
+@torch.no_grad()
+def probe(
+    student: Student,
+    teacher: Network,
+    pictures: Sequence[Sequence[Picture]],
+    device: torch.device,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[Place, Score]:
+    """Scores by convolution and tap, rectified.
+
+    teacher: gives its taps before their ReLU, which are what is regressed. Of each kind of picture every other one is learned from,
+    and the rest is measured on.
+    """
+    regressions, scores = dict[Place, Regression](), dict[Place, Score]()
+    learned = [image for _, image in variants([row[::2] for row in pictures])]
+    for done, image in enumerate(learned, start=1):
+        for place, x, T in looks(student, image.to(device), teacher):
+            regressions.setdefault(place, Regression()).add(x, T)
+        progress(done)
+    solved: dict[Place, tuple[Tensor, Tensor]] = {}
+    for done, (_, image) in enumerate(variants([row[1::2] for row in pictures]), start=1 + len(learned)):
+        for place, x, T in looks(student, image.to(device), teacher):
+            if place not in solved:
+                solved[place] = regressions[place].solve(x.shape[1])
+            scores.setdefault(place, Score()).add(functional.relu(functional.conv2d(x, *solved[place])), functional.relu(T))
+        progress(done)
+    return scores
+
+
+def table(scores: Mapping[str, Mapping[Place, Score]]) -> str:
+    """Markdown: a row for each student and convolution, R2 of each tap it was asked for."""
+    lines = [f"| network | 3x3 patches of | {' | '.join(TAPS[1:])} |", "|" + "---|" * (1 + len(TAPS))]
+    for network, found in scores.items():
+        for name in dict.fromkeys(name for name, _ in found):
+            cells = [f"{found[name, tap].r2:.3f}" if (name, tap) in found else "" for tap in TAPS[1:]]
+            lines.append(f"| {network} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
