@@ -199,7 +199,7 @@ def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Pa
     elif start:
         say(f"starting from {printable(start)}")
         if trainer.unfit:
-            say(f"these layers are not in it and start as without it: {', '.join(trainer.unfit)}")
+            say(f"these layers are not in it and begin anew: {', '.join(trainer.unfit)}")
         if trainer.revived:
             count, layers = sum(trainer.revived.values()), ", ".join(f"{n} of {name}" for name, n in trainer.revived.items())
             say(f"{count} channels counted for next to nothing, or were not there, and start anew: {layers}")

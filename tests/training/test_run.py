@@ -175,7 +175,7 @@ def test_start_takes_what_fits(
     assert sum(errors[0]) < 1.001 * sum(errors[1]), errors
     wider = ["--widths", "4,4/6,6/8,8,8/8,8/8,8,8", "--heads-at", "1", "2", "3", "2", "3", "--steps", "1"]
     assert main([*words(world, tmp_path / "wider.ckpt", *wider), "--start", str(whole)]) == 0
-    assert "these layers are not in it and start as without it: conv5_3, head1_1\n" in capfd.readouterr().err
+    assert "these layers are not in it and begin anew: conv5_3, head1_1\n" in capfd.readouterr().err
 
 
 def test_a_network_is_learned_in_parts(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
