@@ -40,7 +40,7 @@ from training.config import Config
 from training.data import Compressed, Decoded, Picture, Pictures, Source, gather, plan
 from training.loop import Machine, Step, Trainer
 from training.plot import svg
-from training.student import Shape, rounded, vgg19_cost
+from training.student import Shape, Student, rounded, vgg19_cost
 from training.teachers import Teacher, normalised, read_pair, read_vgg19
 
 USAGE = 2
@@ -372,17 +372,13 @@ def evaluate(
     json_file: Path
         Also write the figures here, as JSON.
     """
-    if not networks:
-        raise OptionError("name at least one checkpoint or weights file to evaluate")
     if bits is not None and not 2 <= bits <= 16:
         raise OptionError(f"bits must be 2 to 16, not {bits}")
-    students = {_label(file, networks): checkpoints.read_student(file) for file in networks}
+    where = _device(device)
+    students = _students(networks, where, "evaluate")
     if bits:
         students |= {f"{name}, {bits} bits": rounded(student, bits) for name, student in students.items()}
-    where = _device(device)
     rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
-    for student in students.values():
-        student.to(where)
     scores = evaluation.evaluate(students, teacher, rows, where, _progress(2 * sum(map(len, rows))))
     sys.stdout.write(evaluation.table(scores) + "\n")
     if json_file:
@@ -413,20 +409,25 @@ def probe(
     limit: int
         So many of them of each kind, evenly spread, clean and with noise; half are learned from, half measured on.
     """
-    if not networks:
-        raise OptionError("name at least one checkpoint or weights file to probe")
-    if limit < 2:
-        raise OptionError(f"limit must be at least 2, one to learn from and one to measure on, not {limit}")
-    students = {_label(file, networks): checkpoints.read_student(file) for file in networks}
+    if (fewest := min(limit, held_out)) < 2:
+        raise OptionError(f"limit and held_out must be at least 2, one to learn from and one to measure on, not {fewest}")
     where = _device(device)
+    students = _students(networks, where, "probe")
     rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
     count = 2 * sum(map(len, rows))
     scores = {
-        name: probes.probe(student.to(where), partial(teacher, rectified=False), rows, where, _progress(count))
+        name: probes.probe(student, partial(teacher, rectified=False), rows, where, _progress(count))
         for name, student in students.items()
     }
     sys.stdout.write(probes.table(scores) + "\n")
     return 0
+
+
+def _students(networks: Sequence[Path], where: torch.device, verb: str) -> dict[str, Student]:
+    """The networks by what to call them, on the device."""
+    if not networks:
+        raise OptionError(f"name at least one checkpoint or weights file to {verb}")
+    return {_label(file, networks): checkpoints.read_student(file).to(where) for file in networks}
 
 
 def _held_out(

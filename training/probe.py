@@ -94,13 +94,13 @@ def probe(
     and the rest is measured on.
     """
     regressions, scores = dict[Place, Regression](), dict[Place, Score]()
-    learned = [image for _, image in variants([row[::2] for row in pictures])]
-    for done, image in enumerate(learned, start=1):
+    learned, measured = [row[::2] for row in pictures], [row[1::2] for row in pictures]
+    for done, (_, image) in enumerate(variants(learned), start=1):
         for place, x, T in looks(student, image.to(device), teacher):
             regressions.setdefault(place, Regression()).add(x, T)
         progress(done)
     solved: dict[Place, tuple[Tensor, Tensor]] = {}
-    for done, (_, image) in enumerate(variants([row[1::2] for row in pictures]), start=1 + len(learned)):
+    for done, (_, image) in enumerate(variants(measured), start=1 + 2 * sum(map(len, learned))):
         for place, x, T in looks(student, image.to(device), teacher):
             if place not in solved:
                 solved[place] = regressions[place].solve(x.shape[1])

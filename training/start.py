@@ -39,7 +39,7 @@ def settle(student: Student, image: Tensor, teacher: Sequence[Tensor], layers: C
 
     def adjust(name: str, layer: nn.Conv2d, inputs: tuple[Tensor], y: Tensor) -> Tensor:
         if name in targets:
-            _solve(layer, inputs[0], targets[name])
+            _fit(layer, _rows(inputs[0]), _rows(targets[name]), RIDGE)
         else:
             _scale(layer, y)
         return functional.conv2d(inputs[0], layer.weight, layer.bias)
@@ -72,14 +72,9 @@ def _whiten(layer: nn.Conv2d, image: Tensor) -> None:
     layer.weight.copy_((layer.weight.flatten(1).double() @ white.T).reshape(layer.weight.shape))
 
 
-def _solve(layer: nn.Conv2d, x: Tensor, T: Tensor, strength: float = RIDGE) -> None:
-    """Set a layer to the ridge regression of T, BxKxhxw, on x, BxCxhxw: what each of its responses is made of."""
-    rows, wanted = (a.permute(0, 2, 3, 1).flatten(0, 2).double() for a in (x, T))
-    centre, mean = rows.mean(0), wanted.mean(0)
-    weight = _ridge(rows - centre, wanted - mean, strength).T
-    layer.weight.copy_(weight.reshape(layer.weight.shape))
-    if layer.bias is not None:
-        layer.bias.copy_(mean - weight @ centre)
+def _rows(x: Tensor) -> Tensor:
+    """BxCxhxw features as MxC values in float64, a row for each position."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2).double()
 
 
 def _ridge(rows: Tensor, wanted: Tensor, strength: float) -> Tensor:
@@ -157,11 +152,11 @@ def _compress(student: Student, name: str, image: Tensor, wanted: Tensor) -> Non
     _fit(student.get_submodule(f"head{name[len('conv')]}_1"), features, responses)
 
 
-def _fit(layer: nn.Module, rows: Tensor, wanted: Tensor) -> None:
-    """Set a layer's first filters to the ridge regression of MxK values on the MxC that it reads."""
+def _fit(layer: nn.Module, rows: Tensor, wanted: Tensor, strength: float = FAINT) -> None:
+    """Set a layer's first K filters to the ridge regression (`_ridge`) of MxK values on the MxC that it reads."""
     weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
     centre, mean, count = rows.mean(0), wanted.mean(0), wanted.shape[1]
-    found = _ridge(rows - centre, wanted - mean, FAINT).T
+    found = _ridge(rows - centre, wanted - mean, strength).T
     weight[:count] = found.reshape(count, *weight.shape[1:]).to(weight.dtype)
     bias[:count] = (mean - found @ centre).to(bias.dtype)
 

@@ -431,7 +431,7 @@ def test_probe_prints_a_table(world: World, whole: Path, capfd: pytest.CaptureFi
     assert all(float(cell) <= 1 for row in table[2:] for cell in row[2:] if cell)
     assert refused(capfd, ["probe", *world.sources], 2) == "name at least one checkpoint or weights file to probe"
     said = refused(capfd, ["probe", str(whole), *world.sources, "--limit", "1"], 2)
-    assert said == "limit must be at least 2, one to learn from and one to measure on, not 1"
+    assert said == "limit and held_out must be at least 2, one to learn from and one to measure on, not 1"
 
 
 def test_evaluate_prints_a_table(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
