@@ -84,7 +84,7 @@ def vgg(
 def lite(weights: Weights, picture: Array, pooling: str = "max", padding: str = "replicate") -> dict[str, Array]:
     """Every tap of `lite`, from its model card: a trunk of 3x3 convolutions, 1x1 heads on its blocks, the first on pixels."""
     x, features = picture.astype(np.float64), {}
-    for block, (depth, at) in enumerate(((2, 0), (2, 2), (3, 3), (3, 2), (2, 2)), start=1):
+    for block, (depth, at) in enumerate(((2, 0), (3, 2), (4, 1), (4, 1), (1, 1)), start=1):
         if block > 1:
             x = features[f"trunkpool{block - 1}"] = pool(x, pooling)
         else:

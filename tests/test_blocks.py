@@ -145,9 +145,9 @@ def test_what_lies_before_the_parting_is_not_parted() -> None:
         {"relu5_1"},
     ]
     assert last.handed == ""
-    # its margin is 6 pixels on either side, which begins at a multiple of 4; 68 of all that lies beyond
+    # its margin is 8 pixels on either side, which begins at a multiple of 4; 68 of all that lies beyond
     (top, left, *_) = (part for part in near.grid((96, 96), 32) if part.rows.start and part.columns.start)
-    assert (top.seen_rows, left.seen_columns) == (slice(24, 70), slice(56, 96))
+    assert (top.seen_rows, left.seen_columns) == (slice(24, 72), slice(56, 96))
     margins = [max(map(one.encoder.reach, one.encoder.taps)) for one in (near, third, fourth, last)]
     assert sum(margins) == max(map(lite(STYLE).reach, STYLE))
     assert len(stretches(lite(["relu1_1", "relu4_1"]))) == 3

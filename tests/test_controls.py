@@ -151,7 +151,7 @@ def test_between_two_rungs_the_targets_are_nearly_the_paintings_own(painting: Pa
     for longer in (152, 215, 304):
         mixed, exact = style.targets(longer), style.squeezed(style.size_at(longer))
         for tap, A in exact.items():
-            assert (mixed[tap] - A).square().sum() < 0.02 * A.square().sum(), (longer, tap)
+            assert (mixed[tap] - A).square().sum() < 0.025 * A.square().sum(), (longer, tap)
     assert style.targets(181) is style.at(1)
 
 

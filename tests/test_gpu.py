@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_world import TINY, build
+from training_world import HEADS, TINY, build
 
 import impasto
 from impasto.encoders import layers
@@ -55,6 +55,18 @@ def test_edges_are_repeated_as_torch_does() -> None:
 
 
 def test_the_encoder_trains_on_cuda(tmp_path: Path) -> None:
-    words = [*build(tmp_path).sources, *TINY, "--pool-batch", "2", "--drift-weight", "1", "--steps", "6", "--device", "cuda"]
+    words = [
+        *build(tmp_path).sources,
+        *TINY,
+        *HEADS,
+        "--pool-batch",
+        "2",
+        "--drift-weight",
+        "1",
+        "--steps",
+        "6",
+        "--device",
+        "cuda",
+    ]
     assert main([*words, "--no-compile", "-o", str(tmp_path / "lite.ckpt")]) == 0
     assert checkpoint.load(tmp_path / "lite.ckpt").step == 6

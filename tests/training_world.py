@@ -30,6 +30,8 @@ TINY = [
 ]
 TINY += ["--pool", "3", "--pool-visits", "4"]
 """Words for a network and crops that train in milliseconds a step."""
+HEADS = ["--heads-at", "0", "2", "3", "2", "2"]
+"""And for where its heads are."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ Weights = tuple[float, float, float, float, float]
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = (64, 128, 256, 512, 512)  # VGG-19's own, at these taps
 PRESETS = {
-    "lite": "16,32/48,80/112,112,96/160,160,144/160,128",
-    "nano": "8,16/24,40/56,56,48/80,80,72/80,64",
+    "lite": "16,32/48,80,96/112,48,48,56/128,80,80,80/128",
+    "nano": "8,16/24,40,48/56,24,24,28/64,40,40,40/64",
 }
 DEFAULT_STEPS = 10_000
 MEASURED = 50  # steps after which --minutes becomes a number of steps
@@ -46,7 +46,7 @@ class Config(BaseModel):
         default="", description="Channels of every 3x3 convolution, blocks parted by /: 16,32/48,64/... [default: the preset's]"
     )
     heads_at: Annotated[Five, _flag(NETWORK)] = Field(
-        default=(0, 2, 3, 2, 2),
+        default=(0, 2, 1, 1, 1),
         description="After which convolution of its block each head is taken, five numbers from 1. The first may be 0: relu1_1 is then "
         "the teacher's own 3x3 convolution of the pixels, which is not trained.",
     )

@@ -91,9 +91,10 @@ def begin(
 ) -> None:
     """First weights, from the pixels on, of convolutions that the network started from has not or that read another one there.
 
-    image: Bx3xHxW, 0..1; teacher: its five taps; responses: what VGG-19's own filters respond, by name; layers: "conv2_3", ...
-    Behind its block's head a convolution begins as VGG-19's filters behind that tap, as the only one that its head reads as what
-    tells most about the tap; others respond as they did, and those that are new by chance, as heads that are new do.
+    image: Bx3xHxW, 0..1; teacher: its five taps; responses: what the teacher's filters respond, by name; layers: "conv2_3", ...
+    Behind its block's head a convolution begins as the teacher's filters behind that tap. As the only one that its head reads it begins
+    as the teacher's at the tap if there is room for all, else as what tells most about the tap. Others respond as they did, and those
+    that are new by chance, as heads that are new do.
     """
     left = set(layers)
     for name in student.shape.convolutions():
@@ -101,10 +102,15 @@ def begin(
         if name not in left:
             continue
         left.remove(name)
-        if wanted is not None and name not in student.shape.sources(head):
-            _follow(student.get_submodule(name), _around(student, name, image)[0], wanted)
-        elif wanted is not None and [*student.shape.sources(head)] == [name]:
-            _compress(student, name, image, wanted.values)
+        alone = [*student.shape.sources(head)] == [name]
+        if wanted is not None and (alone or name not in student.shape.sources(head)):
+            layer = student.get_submodule(name)
+            if alone and len(wanted.heard) > layer.get_parameter("bias").numel():
+                _compress(student, name, image, responses[head].values)
+            else:
+                _follow(layer, _around(student, name, image)[0], wanted)
+            if alone:
+                _tell(student, name, image, responses[head].values)
         elif name in other.shape.convolutions():
             _refit(student, other, image, name)
             continue
@@ -138,9 +144,9 @@ def most_telling(covariance: Tensor, count: int) -> list[int]:
 
 
 def _compress(student: Student, name: str, image: Tensor, wanted: Tensor) -> None:
-    """Turn a convolution into the main directions of VGG-19's responses, BxKxhxw, as it can tell them, and its head into the way back.
+    """Turn a convolution into the main directions of a tap before its ReLU, BxKxhxw, as it can tell them.
 
-    They are raised so far that the ReLU between hardly cuts anything.
+    They are raised so far that the ReLU behind hardly cuts anything.
     """
     layer, x = student.get_submodule(name), _around(student, name, image)[0]
     fresh = nn.Conv2d(x.shape[1], layer.get_parameter("bias").numel(), 3).to(x.device)
@@ -148,7 +154,11 @@ def _compress(student: Student, name: str, image: Tensor, wanted: Tensor) -> Non
     _scale(fresh, fresh(x))
     fresh.get_parameter("bias").add_(RAISED)
     layer.load_state_dict(fresh.state_dict())
-    features, responses = _seen(functional.relu(fresh(x)), wanted, 1)
+
+
+def _tell(student: Student, name: str, image: Tensor, wanted: Tensor) -> None:
+    """Set the head that reads a convolution alone to the regression of its tap before the ReLU, BxKxhxw."""
+    features, responses = _seen(functional.relu(_around(student, name, image)[1]), wanted, 1)
     _fit(student.get_submodule(f"head{name[len('conv')]}_1"), features, responses)
 
 

@@ -33,7 +33,7 @@ class Shape:
     """
 
     widths: tuple[tuple[int, ...], ...]
-    heads_at: tuple[int, ...] = (0, 2, 3, 2, 2)
+    heads_at: tuple[int, ...] = (0, 2, 1, 1, 1)
     dense_heads: bool = True
     residual: bool = False
 

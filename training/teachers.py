@@ -76,13 +76,16 @@ class Trunk(nn.Module):
         return found
 
     def responses(self, image: Tensor) -> dict[str, Response]:
-        """What every convolution responds, by name."""
+        """What every convolution responds, by name, and as headK_1 what the taps are before their ReLU."""
         found: dict[str, Response] = {}
         x = image - self.get_buffer("mean")
         for name, reader in zip(self.names, [*self.names[1:], None], strict=True):
             y = self._respond(name, x)
             heard = self._filters(reader)[0].square().sum((0, 2, 3)).sqrt() if reader else torch.ones_like(y[0, :, 0, 0])
             found[name] = Response(y, heard)
+            if name.replace("conv", "relu") in self.taps:
+                seen = self._headed(name, y)
+                found[name.replace("conv", "head")] = Response(seen, torch.ones_like(seen[0, :, 0, 0]))
             x = functional.relu(y)
         return found
 
@@ -112,7 +115,7 @@ class Teacher(nn.Module):
     def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
         super().__init__()
         trunks = tuple(trunks)
-        self.first, self.responses = trunks[0].first, trunks[0].responses  # which is VGG-19's own, as far as it goes
+        self.first = trunks[0].first
         self.trunks = nn.ModuleList(trunks)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
@@ -126,6 +129,13 @@ class Teacher(nn.Module):
         for trunk in self.trunks:
             found |= trunk(image, wanted, rectified=rectified)
         return [found[tap] for tap in TAPS if tap in wanted]
+
+    def responses(self, image: Tensor) -> dict[str, Response]:
+        """What every convolution responds, by name: VGG-19's own as far as there are weights, then the distilled network's."""
+        found: dict[str, Response] = {}
+        for trunk in self.trunks:
+            found = trunk.responses(image) | found  # type: ignore[operator]
+        return found
 
 
 def _digest(tensors: Tensors) -> str:

@@ -27,7 +27,7 @@ OPERATIONS = list(operations())
 
 
 def origin(tap: str) -> str:
-    """The operation of the trunk behind which a tap is taken: "trunk4_2" for "relu4_1", by its head.
+    """The operation of the trunk behind which a tap is taken: "trunk2_2" for "relu2_1", by its head.
 
     For "relu1_1", whose head reads the pixels, it is "trunk1_1", which reads no more of them.
     """
@@ -44,11 +44,11 @@ def taps_behind(operation: str) -> list[str]:
 class Lite(Encoder):
     """A slim trunk of 3x3 convolutions with 1x1 heads into VGG-19's own channels (64, 128, 256, 512, 512).
 
-    A head reads its block up to where it is: the features of the first two convolutions, in block 3 of three. relu1_1 is seen in the
-    pixels, by VGG-19's own 3x3 convolution.
+    A head reads its block up to where it is: the features of the first convolution, in block 2 of two. relu1_1 is seen in the pixels,
+    by VGG-19's own 3x3 convolution. What stands behind a head stands for VGG-19's convolutions behind that tap.
 
     Taps: `relu1_1` .. `relu5_1` emulate the normalised VGG-19 (mean activation about 1, Gatys et al. 2015) and `conv1_1` .. `conv5_1`
-    are the same before the ReLU; `trunk1_1` .. `trunk5_2` are the trunk's own rectified features, which no VGG has, and `trunkpool1` ..
+    are the same before the ReLU; `trunk1_1` .. `trunk5_1` are the trunk's own rectified features, which no VGG has, and `trunkpool1` ..
     `trunkpool4` what its blocks hand on.
     tensors: `conv1_1.weight`, ..., `head5_1.bias`, as in impasto/assets/lite.safetensors. Trained with max pooling and replicate
     padding; optimising with average pooling works as well.

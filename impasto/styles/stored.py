@@ -41,6 +41,7 @@ from impasto.styles.base import Painted, Style, Targets, place, rung
 from impasto.styles.palette import palette
 
 SUFFIX = ".style"
+PASSES = 3  # of finding a factor and its diagonal
 FORMAT = 2  # raised when files of before can no longer be read
 RUNGS = range(-2, 7)  # 64 to 1024 pixels
 COLOURS = "quantiles"  # the key of the painting's
@@ -204,21 +205,25 @@ def _triangle(G: Tensor) -> Tensor:
 def _packed(key: str, G: Tensor, error: float) -> dict[str, Tensor]:
     """G, NxN, as a low-rank factor and the diagonal that it leaves, of the least rank that keeps the relative error (Frobenius).
 
-    The diagonal costs little and keeps every channel's energy, of which the many small eigenvalues have a fair part together.
+    The diagonal costs little and keeps every channel's energy, of which the many small eigenvalues have a fair part together. What it
+    takes over the factor need not tell, so that is found anew without it, a few times (iterated principal factors; Harman 1976, "Modern
+    Factor Analysis", chapter 8).
     """
-    values, vectors = torch.linalg.eigh(G.cpu().double())  # from the smallest
-    # column k: the diagonal of what is left out when the k + 1 smallest are
-    rest = (vectors.square() * values).cumsum(dim=1)
-    wrong = (values.square().cumsum(dim=0) - rest.square().sum(dim=0)).clamp_min(0).sqrt()
-    left_out = int((wrong <= error * values.norm()).sum())
-    N = len(values)
-    rank = max(1, N - left_out)
-    U = vectors[:, N - rank :] * values[N - rank :].clamp_min(0).sqrt()
+    G = G.cpu().double()
+    diagonal = torch.zeros_like(G[0])
+    for _ in range(PASSES):
+        values, vectors = torch.linalg.eigh(G - diagonal.diag())  # from the smallest
+        # column k: the diagonal of what is left out when the k + 1 smallest are
+        rest = (vectors.square() * values).cumsum(dim=1)
+        wrong = (values.square().cumsum(dim=0) - rest.square().sum(dim=0)).clamp_min(0).sqrt()
+        first = min(int((wrong <= error * G.norm()).sum()), len(G) - 1)
+        U = vectors[:, first:] * values[first:].clamp_min(0).sqrt()
+        diagonal = G.diagonal() - U.square().sum(dim=1)
     U = U * U.gather(0, U.abs().argmax(dim=0, keepdim=True)).sign()  # an eigenvector has none of its own
     scale = U.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)  # the columns' range is more than float16 has
     factor = (U / scale).half()
     kept = factor.double() * scale.float().double()
-    diagonal = G.cpu().double().diagonal() - kept.square().sum(dim=1)
+    diagonal = G.diagonal() - kept.square().sum(dim=1)
     short = diagonal.half()
     remains = short if short.isfinite().all() else diagonal.float()
     return {f"{key}/factor": factor.contiguous(), f"{key}/scale": scale.float(), f"{key}/rest": remains}

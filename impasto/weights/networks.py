@@ -21,16 +21,16 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-LITE_NAME = "impasto lite 7"
+LITE_NAME = "impasto lite 8"
 """What its file is called in its metadata; a name that begins with "impasto lite" is read as a lite's."""
 
-OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 7))
+OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 8))
 """What older versions came with; their taps are not the same."""
 
-LITE_DEPTHS = (2, 2, 3, 3, 2)
+LITE_DEPTHS = (2, 3, 4, 4, 1)
 """Convolutions in each of its five blocks."""
 
-LITE_HEADS = (0, 2, 3, 2, 2)
+LITE_HEADS = (0, 2, 1, 1, 1)
 """After how many convolutions of a block its head is; it reads what all of them give, by a 1x1 convolution.
 
 The first head comes before them all: it is a 3x3 convolution of the pixels, VGG-19's own.

@@ -63,8 +63,8 @@ _ENTRIES = (
         network="lite",
         file="lite.safetensors",
         url=None,
-        digest="sha256:6d45c9292a9bdab91a847a7582ef2525054564328db00c058f2a186079f7fdc4",
-        bytes=3454568,
+        digest="sha256:d533816bf933a9be4b38206a4f5c12f01081f119238f762cf2250927b5c906e6",
+        bytes=1717992,
         licence="Apache-2.0",
         origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
         "CVPR 2020)",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training_world import TINY, World, jpeg, write_tar
+from training_world import HEADS, TINY, World, jpeg, write_tar
 
 from training import checkpoint as checkpoints
 from training import encoder, teachers
@@ -36,7 +36,8 @@ def words(world: World, output: Path, *more: str) -> list[str]:
     pairs = zip(TINY[::2], TINY[1::2], strict=True)
     tiny = [word for pair in pairs if pair[0] not in more for word in pair]
     device = [] if "--device" in more else ["--device", "cpu"]
-    return [*world.sources, *tiny, *device, "-o", str(output), *more]
+    heads = [] if "--heads-at" in more else HEADS
+    return [*world.sources, *tiny, *heads, *device, "-o", str(output), *more]
 
 
 def trained(world: World, output: Path, *more: str) -> dict[str, torch.Tensor]:
