@@ -151,7 +151,8 @@ def test_between_two_rungs_the_targets_are_nearly_the_paintings_own(painting: Pa
     for longer in (152, 215, 304):
         mixed, exact = style.targets(longer), style.squeezed(style.size_at(longer))
         for tap, A in exact.items():
-            assert (mixed[tap] - A).square().sum() < 0.025 * A.square().sum(), (longer, tap)
+            share = 0.025 if tap == "relu5_1" else 0.02  # of which there are few positions at that size
+            assert (mixed[tap] - A).square().sum() < share * A.square().sum(), (longer, tap)
     assert style.targets(181) is style.at(1)
 
 

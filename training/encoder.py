@@ -100,7 +100,7 @@ def train(
     output: Path
         The checkpoint. Losses go beside it, as JSON lines and as a plot.
     start: Path
-        A checkpoint or lite.safetensors to begin with; layers that it has not begin as VGG-19's own where they can.
+        A checkpoint or lite.safetensors to begin with; layers that it has not begin as the teacher's own where they can.
     shallow: Path
         A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept.
     save_every: float

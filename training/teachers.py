@@ -115,7 +115,8 @@ class Teacher(nn.Module):
     def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
         super().__init__()
         trunks = tuple(trunks)
-        self.first = trunks[0].first
+        self.first = trunks[0].first  # VGG-19's own
+        self.respond = tuple(trunk.responses for trunk in reversed(trunks))
         self.trunks = nn.ModuleList(trunks)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
@@ -131,10 +132,13 @@ class Teacher(nn.Module):
         return [found[tap] for tap in TAPS if tap in wanted]
 
     def responses(self, image: Tensor) -> dict[str, Response]:
-        """What every convolution responds, by name: VGG-19's own as far as there are weights, then the distilled network's."""
+        """What every convolution responds, by name: VGG-19's own as far as there are weights, then the distilled network's.
+
+        image: Bx3xHxW, RGB, 0..1. headK_1 is what the tap reluK_1 is before its ReLU.
+        """
         found: dict[str, Response] = {}
-        for trunk in self.trunks:
-            found = trunk.responses(image) | found  # type: ignore[operator]
+        for respond in self.respond:
+            found |= respond(image)
         return found
 
 

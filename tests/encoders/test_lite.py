@@ -22,7 +22,7 @@ SAMPLES: Any = skimage.data  # which has no types
 CPU = torch.device("cpu")
 FILE = Path(impasto.__file__).parent / "assets" / "lite.safetensors"
 HEADS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}  # VGG-19's own channels
-# Root mean square error of a tap over its root mean square: bf16 keeps 8 bits, over up to 13 layers; measured: up to 0.02.
+# Root mean square error of a tap over its root mean square: bf16 keeps 8 bits, over up to 15 layers; measured: up to 0.026, at relu3_1.
 BF16_BOUND = 0.04
 
 
@@ -70,7 +70,8 @@ def test_every_tap_is_the_reference(
     for tap, features in expected.items():
         assert single[tap].shape == (1, *features.shape)
         np.testing.assert_allclose(double[tap][0].numpy(), features, rtol=0, atol=1e-12 * np.abs(features).max(), err_msg=tap)
-        np.testing.assert_allclose(single[tap][0].numpy(), features, rtol=0, atol=1e-5 * np.abs(features).max(), err_msg=tap)
+        slack = (1e-5 if tap.startswith("trunk") else 5e-6) * np.abs(features).max()  # conv3_2 sums what is nearly constant
+        np.testing.assert_allclose(single[tap][0].numpy(), features, rtol=0, atol=slack, err_msg=tap)
 
 
 def test_pooling_and_padding_of_its_training_are_the_defaults(weights: dict[str, np.ndarray], face: np.ndarray) -> None:
