@@ -102,7 +102,8 @@ def train(
     start: Path
         A checkpoint or lite.safetensors to begin with; layers that it has not begin as the teacher's own where they can.
     shallow: Path
-        A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept.
+        A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept; those behind
+        begin anew on what they see there. To go on learning the deep taps of one network, give it as --start alone.
     save_every: float
         Seconds between checkpoints.
     workers: int
@@ -196,13 +197,13 @@ def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Pa
     say(f"{photos} photographs and {paintings} paintings; {_costs(trainer.student.shape)}")
     if resumed:
         say(f"going on after step {trainer.step}")
-    elif start:
-        say(f"starting from {printable(start)}")
-        if trainer.unfit:
-            say(f"these layers are not in it and begin anew: {', '.join(trainer.unfit)}")
-        if trainer.revived:
-            count, layers = sum(trainer.revived.values()), ", ".join(f"{n} of {name}" for name, n in trainer.revived.items())
-            say(f"{count} channels counted for next to nothing, or were not there, and start anew: {layers}")
+        return
+    say(f"starting from {printable(start)}" if start else "starting as the teacher's own filters, as many as there is room for")
+    if trainer.unfit:
+        say(f"these layers are not in it and begin anew: {', '.join(trainer.unfit)}")
+    if trainer.revived:
+        count, layers = sum(trainer.revived.values()), ", ".join(f"{n} of {name}" for name, n in trainer.revived.items())
+        say(f"{count} channels counted for next to nothing, or were not there, and start anew: {layers}")
 
 
 def _costs(shape: Shape) -> str:

@@ -17,13 +17,12 @@ from training.config import MEASURED, Config
 from training.data import Plan, Source, augment, cuts, plan
 from training.distillation import TapLoss, gradient_error, tap_loss, total
 from training.pool import Pool
-from training.start import balance, begin, rank, revive, settle
+from training.start import balance, begin, rank, revive
 from training.student import Shape, Student, thinned
 from training.teachers import Teacher
 
 UNTIMED = 5  # steps at the start that tell nothing about the pace: memory is found, kernels are chosen
-SETTLED_ON = 32  # crops that the first weights are scaled by
-REFITTED_ON = 128  # crops that give more positions than a convolution has inputs
+FIRST = 128  # crops that the first weights are found from: they have more positions than a convolution has inputs
 NO_STEP = 2**40  # a step that no run comes to
 
 
@@ -128,25 +127,25 @@ class Trainer:
         self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
 
     def _settle(self, start: Student | None, shallow: Student | None) -> None:
-        """First weights from the first crops, for all layers, or where another network is started from for the rest."""
+        """First weights, from the first crops: the teacher's own, as far as there is room, where there is nothing to start from."""
+        many = self._first_crops(FIRST)
         self.student.adopt(*self.teacher.first())
-        if start is None:
-            image = self._first_crops(SETTLED_ON)
-            settle(self.student, image, self.teacher(image), self.student.learned())
-            return
-        start, many = start.to(self.machine.device), self._first_crops(REFITTED_ON)
-        rank(start, many)
-        self.unfit, moved = self.student.take(start)
-        new = {*self.unfit, *moved}
-        if shallow is not None:
-            fixed = self.student.shape.needed(self.config.learned[0] - 1)
-            self.student.adopt_layers(shallow.to(self.machine.device), fixed)
-            new |= {reader for name in fixed for reader in self.student.shape.followers(name)}
-            new -= {*fixed}
+        new = self._taken(start, shallow, many) if start else {*self.student.learned()}
         taps = self.teacher(many)
         begin(self.student, start, many, taps, self.teacher.responses(many), new)
         self.revived = revive(self.student, many, taps, self.config.seed, self.student.learned(*self.config.learned))
         balance(self.student, many)
+
+    def _taken(self, start: Student, shallow: Student | None, image: Tensor) -> set[str]:
+        """Take what fits from other networks. Returns the layers that are still to begin."""
+        rank(start.to(self.machine.device), image)
+        self.unfit, moved = self.student.take(start)
+        new = {*self.unfit, *moved}
+        if shallow is None:
+            return new
+        fixed = self.student.shape.needed(self.config.learned[0] - 1)
+        self.student.adopt_layers(shallow.to(self.machine.device), fixed)
+        return (new | {reader for name in fixed for reader in self.student.shape.followers(name)}) - {*fixed}
 
     def _first_crops(self, count: int) -> Tensor:
         """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""

@@ -12,8 +12,7 @@ from torch.nn import functional
 from training.student import Student, thinned
 from training.teachers import Response
 
-RIDGE = 0.1  # of the mean energy of what a head reads
-SLIGHT = 0.01  # the same where many more positions than inputs are seen
+SLIGHT = 0.01  # of the mean energy of what is read, where many more positions than inputs are seen
 FAINT = 1e-4  # the same of what is known to be made of the inputs, or nearly so
 RAISED = 3.0  # deviations that the main directions of a tap are raised by: a ReLU then cuts one value in a thousand
 IDLE = 0.02  # of what half of a layer's channels count for at least, see `counts`
@@ -39,7 +38,7 @@ def settle(student: Student, image: Tensor, teacher: Sequence[Tensor], layers: C
 
     def adjust(name: str, layer: nn.Conv2d, inputs: tuple[Tensor], y: Tensor) -> Tensor:
         if name in targets:
-            _fit(layer, _rows(inputs[0]), _rows(targets[name]), RIDGE)
+            _fit(layer, _rows(inputs[0]), _rows(targets[name]))
         else:
             _scale(layer, y)
         return functional.conv2d(inputs[0], layer.weight, layer.bias)
@@ -87,31 +86,34 @@ def _ridge(rows: Tensor, wanted: Tensor, strength: float) -> Tensor:
 
 @torch.no_grad()
 def begin(
-    student: Student, other: Student, image: Tensor, teacher: Sequence[Tensor], responses: Responses, layers: Collection[str]
+    student: Student,
+    other: Student | None,
+    image: Tensor,
+    teacher: Sequence[Tensor],
+    responses: Responses,
+    layers: Collection[str],
 ) -> None:
-    """First weights, from the pixels on, of convolutions that the network started from has not or that read another one there.
+    """First weights, from the pixels on, of layers that the network started from, if any, has not or that read another one there.
 
     image: Bx3xHxW, 0..1; teacher: its five taps; responses: what the teacher's filters respond, by name; layers: "conv2_3", ...
-    Behind its block's head a convolution begins as the teacher's filters behind that tap. As the only one that its head reads it begins
-    as the teacher's at the tap if there is room for all, else as what tells most about the tap. Others respond as they did, and those
-    that are new by chance, as heads that are new do.
+    A convolution begins as the teacher's filters at its place. As the only one that its block's head reads it begins as the teacher's
+    at the tap if there is room for all, else as what tells most about the tap. Those up to the head that the other network has respond
+    as they did. By chance begins what the teacher has nothing for, or where a convolution's input is added to what it responds.
     """
-    left = set(layers)
+    left, old = {*layers}, {*other.shape.convolutions()} if other else set[str]()
+    known = {} if student.shape.residual else responses
     for name in student.shape.convolutions():
-        head, wanted = f"head{name[len('conv')]}_1", responses.get(student.shape.place(name))
         if name not in left:
             continue
         left.remove(name)
-        alone = [*student.shape.sources(head)] == [name]
-        if wanted is not None and (alone or name not in student.shape.sources(head)):
-            layer = student.get_submodule(name)
-            if alone and len(wanted.heard) > layer.get_parameter("bias").numel():
-                _compress(student, name, image, responses[head].values)
-            else:
-                _follow(layer, _around(student, name, image)[0], wanted)
-            if alone:
-                _tell(student, name, image, responses[head].values)
-        elif name in other.shape.convolutions():
+        head = f"head{name[len('conv')]}_1"
+        read, wanted = [*student.shape.sources(head)], known.get(student.shape.place(name))
+        if wanted and read == [name]:
+            _become(student, name, head, image, wanted, responses[head].values)
+            left.discard(head)
+        elif wanted and not (name in old and name in read):
+            _follow(student.get_submodule(name), _around(student, name, image)[0], wanted)
+        elif other and name in old:
             _refit(student, other, image, name)
             continue
         else:
@@ -119,6 +121,17 @@ def begin(
         left |= {*student.shape.followers(name)}
     if left:
         settle(student, image, teacher, left)
+
+
+def _become(student: Student, name: str, head: str, image: Tensor, wanted: Response, tap: Tensor) -> None:
+    """Turn a convolution, and the head that reads it alone, into the teacher's. tap: as it is before its ReLU, BxKxhxw."""
+    layer = student.get_submodule(name)
+    if len(wanted.heard) > layer.get_parameter("bias").numel():
+        _compress(student, name, image, tap)
+    else:
+        _follow(layer, _around(student, name, image)[0], wanted)
+    features, responses = _seen(functional.relu(_around(student, name, image)[1]), tap, 1)
+    _fit(student.get_submodule(head), features, responses)
 
 
 def _follow(layer: nn.Module, x: Tensor, wanted: Response) -> None:
@@ -154,12 +167,6 @@ def _compress(student: Student, name: str, image: Tensor, wanted: Tensor) -> Non
     _scale(fresh, fresh(x))
     fresh.get_parameter("bias").add_(RAISED)
     layer.load_state_dict(fresh.state_dict())
-
-
-def _tell(student: Student, name: str, image: Tensor, wanted: Tensor) -> None:
-    """Set the head that reads a convolution alone to the regression of its tap before the ReLU, BxKxhxw."""
-    features, responses = _seen(functional.relu(_around(student, name, image)[1]), wanted, 1)
-    _fit(student.get_submodule(f"head{name[len('conv')]}_1"), features, responses)
 
 
 def _fit(layer: nn.Module, rows: Tensor, wanted: Tensor, strength: float = FAINT) -> None:

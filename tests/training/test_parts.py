@@ -177,6 +177,19 @@ def test_where_there_is_room_a_network_begins_as_the_distilled_teacher_up_to_its
         assert feature_error(mine, theirs) < 0.02
 
 
+@torch.no_grad()
+def test_with_nothing_to_start_from_a_network_begins_as_its_teacher(world: World) -> None:
+    """It has room for all of VGG-19's filters up to relu2_1, and for what tells most of relu3_1 behind that."""
+    image = torch.cat([picture(seed, (64, 64)) for seed in range(8)])
+    teacher = teachers.read_pair(world.teachers)
+    student = Student(Shape(((64, 64), (128, 40), (30,), (7,), (8,)), (0, 1, 1, 1, 1)), seed=1)
+    student.adopt(*teacher.first())
+    begin(student, None, image, teacher(image), teacher.responses(image), student.learned())
+    after = [feature_error(mine, theirs) for mine, theirs in zip(student(image), teacher(image), strict=True)]
+    assert max(after[:2]) < 0.01
+    assert max(after[2:]) < 0.1
+
+
 def filters(weight: Tensor, x: Tensor) -> Tensor:
     """3x3 filters, a row of the matrix each, of what is padded already."""
     return nn.functional.conv2d(x, weight.reshape(len(weight), -1, 3, 3))
