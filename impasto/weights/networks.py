@@ -21,10 +21,10 @@ CHANNELS = (64, 128, 256, 512, 512)
 LITE = "lite"
 """The embedded network, an emulator of VGG-19."""
 
-LITE_NAME = "impasto lite 8"
+LITE_NAME = "impasto lite 9"
 """What its file is called in its metadata; a name that begins with "impasto lite" is read as a lite's."""
 
-OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 8))
+OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 9))
 """What older versions came with; their taps are not the same."""
 
 LITE_DEPTHS = (2, 3, 4, 4, 1)
