@@ -148,7 +148,7 @@ def test_a_painting_that_gatys_would_squeeze_too_small_is_refused_by_its_name(ph
 def test_between_two_rungs_the_targets_are_nearly_the_paintings_own(painting: Path) -> None:
     style = impasto.Stylizer(**QUICK).style(painting)
     assert isinstance(style, Painted)
-    for longer in (160, 215, 304):  # at 152 relu5_1 sees 9 positions of 9.5, and VGG-19's own differs by 0.02
+    for longer in (160, 215, 304):  # at 152 relu5_1 would see 9 positions of 9.5, as VGG-19 does
         mixed, exact = style.targets(longer), style.squeezed(style.size_at(longer))
         for tap, A in exact.items():
             assert (mixed[tap] - A).square().sum() < 0.02 * A.square().sum(), (longer, tap)

@@ -100,7 +100,8 @@ def train(
     output: Path
         The checkpoint. Losses go beside it, as JSON lines and as a plot.
     start: Path
-        A checkpoint or lite.safetensors to begin with; layers that it has not begin as the teacher's own where they can.
+        A checkpoint or lite.safetensors to begin with; layers that it has not begin as the teacher's own where they can, and without it
+        all do.
     shallow: Path
         A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept; those behind
         begin anew on what they see there. To go on learning the deep taps of one network, give it as --start alone.

@@ -13,7 +13,7 @@ from training.student import Student, thinned
 from training.teachers import Response
 
 SLIGHT = 0.01  # of the mean energy of what is read, where many more positions than inputs are seen
-FAINT = 1e-4  # the same of what is known to be made of the inputs, or nearly so
+FAINT = 1e-4  # the same for heads, and for what is known to be made of the inputs, or nearly so
 RAISED = 3.0  # deviations that the main directions of a tap are raised by: a ReLU then cuts one value in a thousand
 IDLE = 0.02  # of what half of a layer's channels count for at least, see `counts`
 RARE = 2e-3  # of all positions
