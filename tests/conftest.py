@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,22 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setattr(socket.socket, "connect", _only_here)
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     monkeypatch.delenv("IMPASTO_OFFLINE", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_heard() -> Iterator[None]:
+    """Where nohup, or a shell's &, has pytest ignore signals, have them heard: what tests start, and Ctrl-C in them, would be deaf too.
+
+    Nothing of pytest's own ends by a closed terminal even so, while programs that it starts have the system's own handlers.
+    """
+    heard = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda number, frame: None}
+    numbers = {getattr(signal, name): handler for name, handler in heard.items() if hasattr(signal, name)}
+    ignored = [number for number in numbers if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, numbers[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture
