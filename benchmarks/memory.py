@@ -65,6 +65,7 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
     memory = Memory(0.01, torch.ones(()), (picture.clone(), move), pairs)
     # the picture, the best one and the one before are three: more there can never be
     run.go_on(State(1, {"style": 1e9}, picture.clone(), 1e9, Ahead(picture, memory)))
+    run.start = torch.empty(0)  # which in a run of many scales is small
     del pairs, memory, move, picture
     began = time.perf_counter()
     for _ in run:

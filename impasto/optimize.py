@@ -174,13 +174,16 @@ def coarse_to_fine(
     state: of an earlier run of the same scales, to go on from. keep: is given the state before each Step is yielded.
     Raises DivergenceError when the objective is no longer finite; the steps before it stay valid.
     """
-    picture = state.best if state else start
+    picture, done = (state.best, (state.scale, state.step)) if state else (start, (0, 0))
     for number, scale in enumerate(scales, start=1):
-        if state and (number, scale.steps) <= (state.scale, state.step):
+        if (number, scale.steps) <= done:
             continue  # done before
         here = state if state and number == state.scale else None
         begin = picture if here else enlarge(picture, scale.size)
-        for now in minimise(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size)):
+        steps = minimise(objective_at(scale.size), begin, scale.steps, here, metric_at(scale.size), history_at(scale.size))
+        del here, begin  # of a large picture every copy counts, and so do those of a state that was gone on from
+        state = None
+        for now in steps:
             latest, picture = replace(now, scale=number), now.best
             keep(latest)
             yield latest.at(scales)
@@ -212,7 +215,9 @@ def minimise(
     if state and state.ahead:
         best, lowest, picture = state.best, state.lowest, state.ahead.picture
         lbfgs.recall(state.ahead.memory)
-    for step in range(state.step + 1 if state else 1, steps + 1):
+    first = state.step + 1 if state else 1
+    del start, state  # what they hold is soon of the past, and of a large picture every copy counts
+    for step in range(first, steps + 1):
         losses, gradient = evaluate(objective, picture)
         total = sum(losses.values())
         if not (math.isfinite(total) and bool(gradient.isfinite().all())):

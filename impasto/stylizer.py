@@ -168,7 +168,6 @@ class Run:
         self.start = self._start()
         self.last: Step | None = None
         self.state: State | None = None  # the engine's, after the last step
-        self._begin: State | None = None
 
     def _coloured(self, layout: Layout) -> Layout:
         """The layout with the paintings' colours as keep_colors wants them; "luma" paints in grey (Gatys et al. 2017, section 5)."""
@@ -234,7 +233,9 @@ class Run:
         )
 
     def __iter__(self) -> Iterator[Step]:
-        """Paint, yielding every step. After DivergenceError or MemoryLimitError `image()` still gives the last good picture."""
+        """Paint, yielding every step; again, from where it was left. After DivergenceError or MemoryLimitError `image()` still gives
+        the last good picture.
+        """
         steps = coarse_to_fine(
             self.start,
             self.scales,
@@ -242,7 +243,7 @@ class Run:
             pictures.enlarge,
             metric_at=self.metric,
             history_at=lambda size: self.history(self.plan(size).history),
-            state=self._begin,
+            state=self.state,
             keep=self._keep,
         )
         device, dtype = self.device, self.encoder.dtype
@@ -266,7 +267,7 @@ class Run:
         """
         self._limit = limit or self._limit
         self.scales = self._planned(self.scales)
-        self._begin = self.state = state
+        self.state = state
         self.last = state.at(self.scales)
 
     def finish(self) -> Image.Image:

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,32 @@ def state_after(count: int, **changes: object) -> tuple[Run, State]:
             break
     assert run.state is not None
     return run, run.state
+
+
+def test_iterating_again_goes_on(tmp_path: Path) -> None:
+    run, state = state_after(5)
+    whole = Stylizer(**SMALL).run("photo.png", "style.png").finish()  # type: ignore[arg-type]
+    left = [(step.scale, step.step) for step in run]
+    assert left[0] == (state.scale, state.step + 1)
+    assert run.image().tobytes() == whole.tobytes()
+    assert list(run) == []
+
+
+def test_what_a_run_went_on_from_is_let_go_of(tmp_path: Path) -> None:
+    """Of a large picture every copy counts, and what the optimiser knew there is soon of the past."""
+    run, state = state_after(5, iterations=20)
+    states.write(tmp_path / LEFT, card_of(run), state)
+    again = Stylizer(**SMALL | {"iterations": 20}).run("photo.png", "style.png")  # type: ignore[arg-type]
+    state = states.load(tmp_path / LEFT, again.device)[1]
+    assert state.ahead is not None
+    assert state.ahead.memory.before is not None
+    held = [weakref.ref(x) for x in (state.best, state.ahead.picture, *state.ahead.memory.before)]
+    again.go_on(state)
+    del state
+    steps = iter(again)
+    assert all(x() is not None for x in held)
+    assert len(list(islice(steps, 4))) == 4
+    assert [x() for x in held] == [None] * 4
 
 
 def test_a_history_of_other_numbers_is_kept_as_it_is(tmp_path: Path) -> None:
