@@ -30,9 +30,7 @@ Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over
 
 HALF = (torch.bfloat16, torch.float16)
 PIECE = 1 << 20  # values of features that are made float32 at a time, as for a Gram matrix
-PARTS = (
-    4  # of a piece, multiplied side by side: a single product with so few columns keeps one thread busy, and the others wait
-)
+PARTS = 4  # of a piece, multiplied side by side: a single product of 64 columns keeps but one thread busy
 BAND = 1 << 18  # and for a distance, which is nothing but reading and writing: they stay in a processor's cache
 GROUP = 32  # channels of a photograph's features that are made float32 at a time
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky

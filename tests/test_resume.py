@@ -36,7 +36,7 @@ from impasto.stylizer import Run, Stylizer
 ROOT = Path(__file__).resolve().parent.parent
 OUT = "out.png"
 LEFT = "out.png.unfinished"
-SMALL = {"size": 40, "iterations": 7, "device": "cpu"}
+SMALL: dict[str, Any] = {"size": 40, "iterations": 7, "device": "cpu"}
 WORDS = ("--size", "40", "--iterations", "9", "--device", "cpu")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and pipes")
 
@@ -97,7 +97,7 @@ def same(one: str | Path, other: str | Path) -> bool:
 # ------------------------------------------------------------------------------------------------------------- the engine
 
 
-ASKED: dict[str, tuple[dict[str, object], list[str]]] = {
+ASKED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "scales": ({"size": 181, "iterations": 9}, ["style.png"]),
     "masked": ({"mask": ("mask.png=another.png",)}, ["style.png"]),
     "kept": ({"mask": ("mask.png=keep",), "tv_weight": 2.0}, ["style.png"]),
@@ -110,7 +110,7 @@ ASKED: dict[str, tuple[dict[str, object], list[str]]] = {
 @pytest.mark.parametrize("asked", ASKED)
 def test_from_every_step_it_ends_in_the_same_bits(asked: str, tmp_path: Path) -> None:
     changes, styles = ASKED[asked]
-    stylizer = Stylizer(**(SMALL | changes))  # type: ignore[arg-type]
+    stylizer = Stylizer(**(SMALL | changes))
     run, file = stylizer.run("photo.png", styles), tmp_path / LEFT
     kept = []
     for step in run:
@@ -139,8 +139,12 @@ def card_of(run: Run) -> states.Card:
     return states.Card(settings={}, paths={}, output={}, threads=1, scales=scales)
 
 
-def state_after(count: int, **changes: object) -> tuple[Run, State]:
-    run = Stylizer(**(SMALL | changes)).run("photo.png", "style.png")  # type: ignore[arg-type]
+def run_of(**changes: Any) -> Run:
+    return Stylizer(**(SMALL | changes)).run("photo.png", "style.png")
+
+
+def state_after(count: int, **changes: Any) -> tuple[Run, State]:
+    run = run_of(**changes)
     for number, _ in enumerate(run, 1):
         if number == count:
             break
@@ -148,9 +152,9 @@ def state_after(count: int, **changes: object) -> tuple[Run, State]:
     return run, run.state
 
 
-def test_iterating_again_goes_on(tmp_path: Path) -> None:
+def test_iterating_again_goes_on() -> None:
     run, state = state_after(5)
-    whole = Stylizer(**SMALL).run("photo.png", "style.png").finish()  # type: ignore[arg-type]
+    whole = run_of().finish()
     left = [(step.scale, step.step) for step in run]
     assert left[0] == (state.scale, state.step + 1)
     assert run.image().tobytes() == whole.tobytes()
@@ -161,7 +165,7 @@ def test_what_a_run_went_on_from_is_let_go_of(tmp_path: Path) -> None:
     """Of a large picture every copy counts, and what the optimiser knew there is soon of the past."""
     run, state = state_after(5, iterations=20)
     states.write(tmp_path / LEFT, card_of(run), state)
-    again = Stylizer(**SMALL | {"iterations": 20}).run("photo.png", "style.png")  # type: ignore[arg-type]
+    again = run_of(iterations=20)
     state = states.load(tmp_path / LEFT, again.device)[1]
     assert state.ahead is not None
     assert state.ahead.memory.before is not None
@@ -194,7 +198,7 @@ def test_a_state_too_large_is_kept_without_its_memory(tmp_path: Path, monkeypatc
     whole = states.write(tmp_path / LEFT, card_of(run), state)
     monkeypatch.setattr(states, "MOST_BYTES", whole // 2)
     assert states.write(tmp_path / LEFT, card_of(run), state) < whole / 5
-    again = Stylizer(**SMALL | {"iterations": 20}).run("photo.png", "style.png")  # type: ignore[arg-type]
+    again = run_of(iterations=20)
     again.go_on(states.load(tmp_path / LEFT, again.device)[1])
     assert again.last is not None
     before = again.last.total
