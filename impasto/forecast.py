@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 import time
 from collections.abc import Callable
+from statistics import median
 
 import torch
 
@@ -15,7 +17,7 @@ from impasto.stylizer import Run
 
 TRIAL = 512  # pixels, the longer side of what is computed at once for a trial; of blocks one is
 NEW = 1 << 27  # bytes: of memory that is asked for, to see how long that takes
-TRIALS = 3  # the first one also sets things up
+TRIALS = 3  # of which the middle one counts; the first also sets things up
 SETUP = 0.7  # steps whose time a scale takes before its first: the features of photograph and painting, without gradients
 
 Clock = Callable[[], float]
@@ -44,18 +46,18 @@ def _pace(run: Run, side: int | None, clock: Clock) -> float:
     size = pictures.fit(run.photo.size, min(side or TRIAL, max(run.size)))
     if min(size) < run.encoder.minimum_side:  # a narrow picture
         size = run.size
-    way, picture, shortest = run.way(size, side), pictures.resize(run.pixels, size), math.inf
+    way, picture, seconds = run.way(size, side), pictures.resize(run.pixels, size), list[float]()
     for _ in range(TRIALS):
         began = clock()
         way(picture)
-        shortest = min(shortest, clock() - began)
-    return shortest / (work(size, side, run.appetite) + STEP_OVERHEAD)
+        seconds.append(clock() - began)
+    return median(seconds) / (work(size, side, run.appetite) + STEP_OVERHEAD)
 
 
 def _pace_of_memory(clock: Clock) -> float:
     """Seconds until a byte of memory that nothing has used yet is there: the system clears it first."""
     began = clock()
-    torch.ones(NEW // 4)
+    torch.frombuffer(mmap.mmap(-1, NEW), dtype=torch.uint8).fill_(1)  # the C library would give what it has kept
     return (clock() - began) / NEW
 
 
@@ -63,10 +65,9 @@ def _pace_of_moves(run: Run, kind: HistoryKind, clock: Clock) -> float:
     """Seconds that L-BFGS's step takes for a pixel, with its history full; judged on a bowl."""
     size = pictures.fit(run.photo.size, min(TRIAL, max(run.size)))
     lbfgs = LBFGS(torch.Size((1, 3, *size)), metric=run.metric(size), history=run.history(kind))
-    picture, shortest = pictures.resize(run.pixels, size), math.inf
-    for number in range(HISTORY + TRIALS):
+    picture, seconds = pictures.resize(run.pixels, size), list[float]()
+    for _ in range(HISTORY + TRIALS):
         began = clock()
         picture = picture + lbfgs.move(picture, picture - 0.5)
-        if number >= HISTORY:
-            shortest = min(shortest, clock() - began)
-    return shortest / math.prod(size)
+        seconds.append(clock() - began)
+    return median(seconds[HISTORY:]) / math.prod(size)

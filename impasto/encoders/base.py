@@ -190,7 +190,7 @@ class Encoder(nn.Module):
 
 def cut(features: Tensor, within: Within | None) -> Tensor:
     """Those rows and columns of BxCxHxW features, a view; all of them for None."""
-    return features if within is None else features[..., within[0], within[1]]
+    return features if within is None else layers.part(features, *within)
 
 
 def block_of(tap: str) -> int:

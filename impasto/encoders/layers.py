@@ -152,6 +152,29 @@ def _spread(gradient: Tensor, weight: Tensor) -> Tensor:
     return wide.transpose(0, 1)
 
 
+def part(x: Tensor, rows: slice, columns: slice) -> Tensor:
+    """Some rows and columns of BxCxHxW features, a view."""
+    y: Tensor = _Part.apply(x, rows, columns)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Part(torch.autograd.Function):
+    """Its own backward: torch's lays the gradient out channel by channel, and everything behind it then takes several times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: slice, columns: slice) -> Tensor:
+        """See `part`."""
+        ctx.size, ctx.within = x.shape, (rows, columns)
+        return x[..., rows, columns]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """gradient: of the part. Returns that of the whole, 0 elsewhere."""
+        whole = torch.empty(ctx.size, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last).zero_()
+        whole[(..., *ctx.within)] = gradient
+        return whole, None, None
+
+
 def average_pool(x: Tensor) -> Tensor:
     """The mean of every 2x2 positions, rounding height and width down. x: BxCxHxW."""
     y: Tensor = _AveragePool.apply(x)  # type: ignore[no-untyped-call]

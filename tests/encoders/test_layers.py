@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto import devices
-from impasto.encoders.layers import FEW, Padding, average_pool, convolve, max_pool
+from impasto.encoders.layers import FEW, Padding, average_pool, convolve, max_pool, part
 
 SIZES = [(1, 1), (1, 4), (2, 3), (7, 6)]
 
@@ -76,6 +76,17 @@ def test_average_pooling(size: tuple[int, int]) -> None:
     x = maps(2, 3, *size)
     found, expected = gradient(average_pool, x), gradient(lambda x: functional.avg_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(slice(0, 5), slice(0, 8)), (slice(1, 4), slice(3, 8)), (slice(2, 2), slice(0, 1))]
+)
+def test_part(rows: slice, columns: slice) -> None:
+    x = maps(2, 6, 5, 8)
+    y, found = gradient(lambda x: part(x, rows, columns), x)
+    expected = gradient(lambda x: x[..., rows, columns], x)
+    torch.testing.assert_close((y, found), expected, rtol=0, atol=0)
+    assert found.is_contiguous(memory_format=torch.channels_last)  # as whatever is behind it goes on with
 
 
 @pytest.mark.usefixtures("products")
