@@ -137,15 +137,21 @@ def row(side: int, limit: str, found: dict[str, float | str | None]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def charts(megapixels: list[float], results: list[dict[str, float]]) -> str:
-    """Memory and time against megapixels, as Mermaid draws them."""
-    axis = ", ".join(f'"{number:.1f}"' for number in megapixels)
+def charts(asked: list[str], results: list[dict[str, float]]) -> str:
+    """Memory and time against megapixels, as Mermaid draws them; behind a size's megapixels its limit, if it has one."""
+    axis = ", ".join(f'"{label(size)}"' for size in asked)
     memory = ", ".join(f"{found['peak'] / 1e9:.2f}" for found in results)
     times = ", ".join(f"{found['step']:.2f}" for found in results)
     return "".join(
         f'\n```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "megapixels" [{axis}]\n  line [{values}]\n```\n'
         for title, values in (("peak memory, GB", memory), ("a step, seconds", times))
     )
+
+
+def label(size: str) -> str:
+    """4096:4GiB as 16.8 in 4GiB, 1024 as 1.0."""
+    side, _, limit = size.partition(":")
+    return f"{int(side) ** 2 / 1e6:.1f}" + (f" in {limit}" if limit else "")
 
 
 def flatness(megapixels: list[float], results: list[dict[str, float]]) -> str:
@@ -187,7 +193,7 @@ def main() -> None:
         head = PAGE.read_text(encoding="utf-8") if asked.add else HEAD
         section = SECTION.format(processor=processor(), threads=first["threads"], precision=first["precision"], words=words)
         table = section + "\n".join(rows) + "\n" + flatness(megapixels, results)
-        PAGE.write_text(head + table + charts(megapixels, results), encoding="utf-8")
+        PAGE.write_text(head + table + charts(asked.sizes, results), encoding="utf-8")
 
 
 if __name__ == "__main__":

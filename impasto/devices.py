@@ -33,7 +33,8 @@ MOVING = 8  # pictures there are while L-BFGS takes its step: these, the change,
 VALUE = 1.8  # how often a value of a feature is there while gradients are computed, or was and its memory is kept
 BESIDE_VALUE = 3.4  # bytes for each value besides: what float32 holds of it meanwhile, whatever its own precision
 STANDING_IN = 3.0  # bytes for each value besides: what float32 takes where it stands in for bfloat16 (`multipliable`)
-IN_BLOCKS = 1.05  # of the memory of a block of every stretch: what is kept of one seldom fits those of another
+LARGEST_BLOCK = 1.05  # of the memory of the stretch's block that takes most
+OTHER_BLOCKS = 0.7  # of that of the other stretches' blocks: part of what is kept of one fits another
 WORKING = 90_000_000  # bytes: what products in blocks take beside
 REGION = 16  # bytes of a pixel for a region's masks
 PAIRS: dict[HistoryKind, int] = {"memory": 20 * PICTURE, "half": 10 * PICTURE, "disk": 0}  # bytes of a pixel for L-BFGS's pairs
@@ -121,7 +122,8 @@ def _plan(size: Size, appetite: Appetite, side: int | None, history: HistoryKind
     pixels = math.prod(size)
     space = appetite.value * pixels * sum(one.trunk + one.heads for one in appetite.stretches)
     if side is not None:
-        space = WORKING + IN_BLOCKS * appetite.value * sum(_values(size, one, side) for one in appetite.stretches)
+        *others, largest = sorted(appetite.value * _values(size, one, side) for one in appetite.stretches)
+        space = WORKING + LARGEST_BLOCK * largest + OTHER_BLOCKS * sum(others)
     handed = 0.0 if side is None else pixels * appetite.bytes_each * _handed(appetite)
     evaluating, moving = PICTURE * pixels * EVALUATING + handed, PICTURE * pixels * MOVING
     # the memory of blocks is kept apart from that of pictures, and while L-BFGS moves

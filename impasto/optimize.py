@@ -24,7 +24,7 @@ Metric = Callable[
 
 LEAST_STEPS = 2  # at a scale: the first step only looks
 HISTORY = 10  # pairs L-BFGS keeps; 20 and 50 reach the same losses, to 1 percent, for more memory and time
-FIRST_STEP = 0.02  # root mean square change of the picture, in its range 0..1, by a first step
+FIRST_STEP = 0.01  # root mean square change of the picture, in its range 0..1, by a first step; with 0.02 many went uphill
 LONGEST_STEP = 0.03  # by any step
 SURGE = 2.0  # a total this many times the lowest one means that a step went astray
 CURVATURE = 1e-9  # least cosine between a move and the change of gradient along it
