@@ -99,10 +99,8 @@ def begin_at_the_last(run: Run) -> None:
     from impasto.optimize import HISTORY, Ahead, Memory, State
 
     plan, (scale,) = run.plan(run.size), run.scales
-    if plan.side:
-        devices.keep_blocks_apart(
-            run.size, plan.side, run.appetite
-        )  # as the run itself will, but before the history is made up
+    if plan.side:  # as the run itself will, but before the history is made up
+        devices.keep_blocks_apart(run.size, plan.side, run.appetite)
     history, picture = run.history(plan.history), pictures.enlarge(run.start, run.size)
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
     pairs = tuple((history.keep(move, zero), history.keep(move, zero), 1 / move.square().sum()) for _ in range(HISTORY))

@@ -89,7 +89,8 @@ def _product(rows: Tensor) -> Tensor:
 def _as_exact(F: Tensor) -> Iterator[None]:
     """Let float32 products of what bfloat16 holds exactly be multiplied as bfloat16, and added up in float32, by processors that can.
 
-    The sums are as good and take half as long. On CUDA `devices.repeatable` says as much for the whole run.
+    The sums are as good and take half as long with AMX; with AVX-512 alone oneDNN keeps to float32. On CUDA `devices.repeatable` says
+    as much for the whole run.
     """
     products = getattr(torch.backends.mkldnn, "matmul", None)
     if F.dtype != torch.bfloat16 or F.device.type != "cpu" or products is None:

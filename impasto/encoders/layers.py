@@ -153,7 +153,7 @@ def _spread(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def part(x: Tensor, rows: slice, columns: slice) -> Tensor:
-    """Some rows and columns of BxCxHxW features, a view."""
+    """Some rows and columns of x, a view whose gradient is channels_last. x: BxCxHxW. Returns BxCxhxw."""
     y: Tensor = _Part.apply(x, rows, columns)  # type: ignore[no-untyped-call]
     return y
 
