@@ -1,4 +1,4 @@
-"""Files of any kind, written whole or not at all, and what to say of them: one line that any terminal can show."""
+"""Files of any kind: written whole or not at all, opened safely, hashed; and one-line descriptions of what went wrong."""
 
 from __future__ import annotations
 
@@ -13,22 +13,71 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from impasto.errors import OutputError, SaveError
+from impasto.errors import ImpastoError, OutputError, SaveError
 
 Bytes: TypeAlias = bytes | memoryview
+PathLike: TypeAlias = str | os.PathLike[str]
 
 
-def check(path: str | os.PathLike[str], suffixes: Collection[str], *, overwrite: bool = False) -> Path:
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
+def open_regular(path: PathLike, error: type[ImpastoError], role: str = "") -> BinaryIO:
+    """Open a regular, non-empty file for reading.
+
+    role: what the file is for; begins the message. Raises `error` for anything else, which includes directories, pipes (opening one
+    would wait for a writer) and empty files.
+    """
+    subject = f"{role} {printable(path)}".strip()
+    try:
+        found = Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise error(f"{subject}: is a directory, not a file")
+        if not stat.S_ISREG(found.st_mode):
+            raise error(f"{subject}: is not a regular file")
+        if not found.st_size:
+            raise error(f"{subject}: the file is empty")
+        return Path(path).open("rb")
+    except (OSError, ValueError) as failure:
+        if isinstance(failure, ImpastoError):
+            raise
+        raise error(f"{subject}: {reason(failure)}") from failure
+
+
+def digest(path: PathLike) -> str:
+    """SHA-256 of a file's bytes as hexadecimal; "" where there is no regular file that can be read."""
+    try:
+        if not Path(path).is_file():
+            return ""
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+    except (OSError, ValueError):
+        return ""
+
+
+def _digest(file: BinaryIO) -> str:
+    """`hashlib.file_digest`, which Python 3.10 lacks."""
+    found = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------------------- writing
+
+
+def check(path: PathLike, suffixes: Collection[str] = (), *, overwrite: bool = False) -> Path:
     """Make sure, before the work is done, that `write` can write there.
 
-    suffixes: those allowed, in lower case, with their dot. Returns the path. Raises OutputError: unknown suffix, no such directory
-    or no right to write there, an existing file without `overwrite`.
+    suffixes: those allowed, in lower case, with their dot; none for any. Returns the path. Raises OutputError: an unknown suffix, no
+    such directory, no permission to write there, or an existing file without `overwrite`.
     """
     name, target = printable(path), Path(path)
     found = _stat(name, target)
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise OutputError(f"{name} is a directory; name a file in it")
-    _check_suffix(name, target.suffix.lower(), suffixes)
+        raise OutputError(f"{name} is a directory", remedy="name a file in it")
+    if suffixes:
+        _check_suffix(name, target.suffix.lower(), suffixes)
     _check_directory(name, target)
     if found is not None:
         _check_replaceable(name, target, found, overwrite)
@@ -45,7 +94,7 @@ def _stat(name: str, target: Path) -> os.stat_result | None:
     try:
         return target.stat()
     except OSError as error:
-        raise OutputError(f"{name} is a link that leads nowhere ({reason(error)})") from error
+        raise OutputError(f"{name} is a broken link ({reason(error)})") from error
 
 
 def _check_suffix(name: str, suffix: str, suffixes: Collection[str]) -> None:
@@ -68,19 +117,17 @@ def _check_replaceable(name: str, target: Path, found: os.stat_result, overwrite
     if not stat.S_ISREG(found.st_mode):
         raise OutputError(f"{name} exists and is not a regular file")
     if not overwrite:
-        raise OutputError(f"{name} exists; add --overwrite to replace it")
+        raise OutputError(f"{name} exists", remedy="use {overwrite} to replace it")
     if not os.access(target, os.W_OK):
         raise OutputError(f"{name} exists and is write-protected")
 
 
-def write(
-    path: str | os.PathLike[str], data: bytes | Iterable[Bytes], suffixes: Collection[str], *, overwrite: bool = False
-) -> None:
-    """Write a file whole or not at all; an existing one keeps its permissions, a new one gets those of any new file.
+def write(path: PathLike, data: bytes | Iterable[Bytes], suffixes: Collection[str] = (), *, overwrite: bool = False) -> None:
+    """Write a file whole or not at all. An existing file keeps its permissions; a new one gets those of any new file.
 
-    data: all of it, or its parts one after the other, which then need not be in memory together.
+    data: all of it, or its parts in order, which then need not be in memory together. A symbolic link stays a link.
     Raises OutputError as `check` does, also for a file that appears while this runs, and SaveError when the disk is full or the
-    like; either way an existing file is untouched and nothing is left beside it.
+    like. Either way an existing file is untouched and nothing is left in the directory.
     """
     try:
         _replace(Path(path), (data,) if isinstance(data, bytes) else data, suffixes, overwrite)
@@ -89,16 +136,14 @@ def write(
 
 
 def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], overwrite: bool) -> None:
-    final = target.resolve()  # a link stays a link
-    temporary = final.with_name(f"{_scratch(final)}{secrets.token_hex(8)}.tmp")
+    final = target.resolve()
+    temporary = final.with_name(f"{_temporary_prefix(final)}{secrets.token_hex(8)}.tmp")
     try:
-        with _new(temporary) as file:
+        with temporary.open("xb") as file:
             for part in data:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-            if not temporary.exists():
-                _name(file, temporary)
         check(target, suffixes, overwrite=overwrite)
         if final.exists():
             shutil.copymode(final, temporary)
@@ -108,40 +153,16 @@ def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], ove
             temporary.unlink(missing_ok=True)
 
 
-def _new(name: Path) -> BinaryIO:
-    """A new file; on Linux without a name as yet, so that a process killed while it writes leaves nothing."""
-    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
-        with contextlib.suppress(OSError):  # a file system that has none
-            return os.fdopen(os.open(name.parent, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
-    return name.open("xb")
-
-
-def _name(file: BinaryIO, name: Path) -> None:
-    """Give a file without a name one."""
-    folder = os.open(name.parent, os.O_RDONLY)
-    try:
-        # with a folder, which an absolute path needs not, Python calls what follows links of /proc
-        os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=folder, follow_symlinks=True)
-    except OSError:
-        file.seek(0)
-        with name.open("xb") as copy:
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-    finally:
-        os.close(folder)
-
-
-def _scratch(final: Path) -> str:
-    """How the names begin under which a file is written before it gets its own; hidden, and short however long that is."""
+def _temporary_prefix(final: Path) -> str:
+    """How the names of a file's temporary files begin: hidden, and short however long its own name is."""
     return f".impasto-{hashlib.sha256(os.fsencode(final.name)).hexdigest()[:12]}-"
 
 
-def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove what a killed process left of writing a file. Only for one who knows that nobody writes it now."""
+def sweep(path: PathLike) -> None:
+    """Remove the temporary files that killed processes left while writing a file. Call it only while nobody writes that file."""
     final = Path(path).resolve()
     with contextlib.suppress(OSError):
-        for left in final.parent.glob(f"{_scratch(final)}*.tmp"):
+        for left in final.parent.glob(f"{_temporary_prefix(final)}*.tmp"):
             left.unlink()
 
 
@@ -151,7 +172,7 @@ def _publish(temporary: Path, final: Path, overwrite: bool) -> None:
         try:
             os.link(temporary, final)
         except FileExistsError:
-            raise OutputError(f"{printable(final)} exists; add --overwrite to replace it") from None
+            raise OutputError(f"{printable(final)} exists", remedy="use {overwrite} to replace it") from None
         except OSError:
             pass  # no hard links on this file system: rename, a moment after the check
         else:
@@ -159,14 +180,17 @@ def _publish(temporary: Path, final: Path, overwrite: bool) -> None:
     temporary.replace(final)
 
 
-def printable(path: str | os.PathLike[str]) -> str:
-    """A path as one line any terminal can show, whatever bytes its name is made of."""
+# ------------------------------------------------------------------------------------------------------------------ words
+
+
+def printable(path: PathLike) -> str:
+    """A path as one line that any terminal can show, whatever bytes its name consists of."""
     text = os.fspath(path)
     return text if text and text.isprintable() else ascii(text)[1:-1] or "''"
 
 
 def one_line(text: str) -> str:
-    """At most 200 characters of a text from anywhere, without what would move the cursor."""
+    """At most 200 characters of a text from any source, without characters that would move the cursor."""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:200]
 
 

@@ -12,7 +12,7 @@ import cyclopts
 from pydantic import ValidationError
 
 from impasto.cli.commands import app
-from impasto.cli.console import INTERRUPTED, fail, silence
+from impasto.cli.console import INTERRUPTED, fail, silence, worded
 from impasto.errors import ImpastoError
 from impasto.options import explain
 
@@ -48,7 +48,7 @@ def _run(words: list[str]) -> int:
     except cyclopts.CycloptsError as error:
         return fail(usage_message(error), USAGE, as_json=as_json)
     except ImpastoError as error:
-        return fail(str(error), error.exit_code, as_json=as_json)
+        return fail(worded(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt as stopped:
         return fail("interrupted; nothing was written", getattr(stopped, "code", INTERRUPTED), as_json=as_json)
     return code if isinstance(code, int) else 0

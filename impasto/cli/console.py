@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Column
 
-from impasto.errors import PictureError
+from impasto.errors import ImpastoError, PictureError
 
 if TYPE_CHECKING:
     from impasto.optimize import Step
@@ -97,6 +97,11 @@ def fail(message: str, code: int, *, as_json: bool = False) -> int:
     if as_json:
         tell(json.dumps({"error": line, "exit_code": code}))
     return code
+
+
+def worded(error: ImpastoError) -> str:
+    """An error's text with options spelled as flags."""
+    return error.worded(lambda name: f"--{name.replace('_', '-')}")
 
 
 def note(message: str, *, quiet: bool = False) -> None:

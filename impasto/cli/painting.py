@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.cli.console import fail, follow, note, refuse_address, seconds, tell
+from impasto.cli.console import fail, follow, note, refuse_address, seconds, tell, worded
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
 from impasto.files import printable
 from impasto.options import Options, Output
@@ -212,7 +212,7 @@ class _Job:
         try:
             making.finish()
         except SaveError as error:
-            raise SaveError(f"{error}; {keeper.how}" if keeper.there else str(error)) from error
+            raise SaveError(f"{worded(error)}; {keeper.how}" if keeper.there else worded(error)) from error
 
     def _exif(self, photo: Path) -> Kept:
         """What is kept of the photograph's EXIF."""
@@ -243,7 +243,7 @@ class _Job:
                 name = self.target.with_name(f"{self.target.stem}-{number}{self.target.suffix}")
             except SaveError as error:
                 keeper.save()
-                raise SaveError(f"{error}; {keeper.how}" if keeper.there else str(error)) from error
+                raise SaveError(f"{worded(error)}; {keeper.how}" if keeper.there else worded(error)) from error
             else:
                 break
         for word in notes:
@@ -285,7 +285,7 @@ def _follow(run: Run, watch: Callable[[Step], None], *, quiet: bool) -> Problem 
     except KeyboardInterrupt as stopped:
         return Problem(*how_stopped(stopped))
     except RunError as error:
-        return Problem(str(error), error.exit_code, hopeless=isinstance(error, DivergenceError))
+        return Problem(worded(error), error.exit_code, hopeless=isinstance(error, DivergenceError))
     return None
 
 
