@@ -1,19 +1,19 @@
-"""Styles: what paintings look like to an encoder, at any scale; blended, masked, kept in files, some of them by name."""
+"""Styles: what paintings look like to an encoder, at any scale; blends, parts of paintings, style files."""
 
-from impasto.styles.base import Blend, Painted, Style, Targets, rung
-from impasto.styles.stored import SUFFIX, Card, Stored, load, read_card, read_thumbnail, save
+from impasto.styles.stored import Card, Stored, load, read_card, read_image, save
+from impasto.styles.style import Blend, Means, Painted, Style, Targets, blended
 
 __all__ = [
-    "SUFFIX",
     "Blend",
     "Card",
+    "Means",
     "Painted",
     "Stored",
     "Style",
     "Targets",
+    "blended",
     "load",
     "read_card",
-    "read_thumbnail",
-    "rung",
+    "read_image",
     "save",
 ]

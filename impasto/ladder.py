@@ -1,0 +1,77 @@
+"""The ladder of scales: the sizes an image is optimized at, and how the steps are shared among them.
+
+Rung 0 has a longer side of 128 pixels, and every rung has twice the pixels of the one below: 128, 181, 256, 362, 512, ... Styles are
+stored on the same rungs, so that a stored style and its painting give the same targets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+
+Size = tuple[int, int]  # (height, width) in pixels
+
+COARSEST = 128  # longer side in pixels of rung 0
+RATIO = math.sqrt(2)  # between neighbouring rungs
+ON_A_RUNG = 0.01  # of the distance between rungs: 181 pixels count as rung 1, which lies at 181.02
+LEAST_STEPS = 2  # at a scale: the first step only evaluates
+STEP_OVERHEAD = 10_000  # pixels that could be computed in the time a step takes to start
+
+
+def rung(number: int) -> int:
+    """The longer side in pixels of a rung: 128, 181, 256, 362, 512, ... from 0; 91, 64, ... below."""
+    return max(1, round(COARSEST * RATIO**number))
+
+
+def position(longer: float) -> float:
+    """Where a longer side of `longer` pixels lies on the ladder, in rungs: 4.0 for 512 pixels."""
+    found = math.log(longer / COARSEST, RATIO)
+    return float(round(found)) if abs(found - round(found)) < ON_A_RUNG else found
+
+
+def longer_sides(longest: int) -> list[int]:
+    """The longer sides of a run's scales, from coarse to `longest` pixels: 128, 181, 256, 362, 512 for 512.
+
+    Large forms and the palette settle at the first ones. The last rung below `longest` is left out if it is nearer than half a rung.
+    """
+    rungs = takewhile(lambda side: side * math.sqrt(RATIO) < longest, map(rung, count()))
+    return [*rungs, longest]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale of a run: the image's size there and the number of steps.
+
+    work: pixels a step computes where these are not the image's own, as in blocks (`compute.memory.Plan`).
+    """
+
+    size: Size
+    steps: int
+    work: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """The time of a step, in pixels: those it computes, and a fixed part that matters for small images."""
+        return (math.prod(self.size) if self.work is None else self.work) + STEP_OVERHEAD
+
+
+def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
+    """Share `iterations` among scales in proportion to 1 / sqrt(longer side), LEAST_STEPS at least: more where a step is cheap.
+
+    sizes: from coarse to fine. If there are too few steps for all, the coarsest scales are left out; a single step makes one scale.
+    """
+    sizes = sizes[-max(1, iterations // LEAST_STEPS) :]
+    least = min(iterations, LEAST_STEPS)
+    extra = iterations - least * len(sizes)
+    shares = [max(size) ** -0.5 for size in sizes]
+    steps = [least + math.floor(extra * share / sum(shares)) for share in shares]
+    left = iterations - sum(steps)  # fewer than one per scale: the coarsest scales get them
+    return [Scale(size, number + (i < left)) for i, (size, number) in enumerate(zip(sizes, steps, strict=True))]
+
+
+def share_done(scales: Sequence[Scale], number: int, step: int) -> float:
+    """The share of the whole work, 0..1, after a step of the scale of this number, both counted from 1."""
+    work = [scale.steps * scale.cost for scale in scales]
+    return (sum(work[: number - 1]) + step * scales[number - 1].cost) / sum(work)

@@ -1,0 +1,305 @@
+"""What is to be painted: from images, styles and options to a start, an objective at every size, and the finished image.
+
+Nothing here has state or decides about memory: `run` does. The table METHODS holds all that distinguishes one method from another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from impasto import colors, pictures
+from impasto.compute import device as devices
+from impasto.compute import mapped
+from impasto.compute.memory import MemoryModel, Plan, StageCost
+from impasto.encoders import Encoder
+from impasto.errors import PictureError
+from impasto.ladder import Scale, Size, longer_sides, schedule
+from impasto.lbfgs import Metric, pink
+from impasto.losses import (
+    ContentLoss,
+    PaletteLoss,
+    StyleLoss,
+    Term,
+    VariationLoss,
+    detail,
+    halved,
+    relative,
+    relative_style_loss,
+    style_loss,
+    weighted,
+)
+from impasto.objective import blocks
+from impasto.objective.evaluate import Evaluate, at_once
+from impasto.objective.recorded import Recorded
+from impasto.options import Options
+from impasto.pictures import Picture
+from impasto.regions import Layout, Region, guidance
+from impasto.styles import Style
+
+ALL = slice(None)
+RECORDED = 1 << 21  # pixels: larger images keep a GPU busy for longer than their layers take to launch
+NOISE_DEVIATION = 0.1  # of the white noise around mid-gray that a run may start from
+
+
+@dataclass(frozen=True)
+class Method:
+    """What distinguishes a method (docs/method.md).
+
+    content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. one_scale:
+    optimize at the final size only. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from at a size;
+    None for the identity. Weights, layers and the start are options, with defaults for each method (`options.DEFAULTS`).
+    """
+
+    content_measure: Callable[[Tensor, int, Tensor], Tensor]
+    style_measure: Callable[[Tensor, Tensor, Tensor | int], Tensor]
+    weigh_detail: bool
+    one_scale: bool
+    squeeze: bool
+    metric: Callable[[Size, torch.device], Metric] | None
+
+
+METHODS = {
+    "impasto": Method(relative, relative_style_loss, weigh_detail=True, one_scale=False, squeeze=False, metric=pink),
+    "gatys": Method(halved, style_loss, weigh_detail=False, one_scale=True, squeeze=True, metric=None),
+}
+
+
+class Problem:
+    """One photograph to be repainted.
+
+    photo: with the pixels and the transparency of the result. styles: those that the layout's regions refer to by number; start: the
+    image to start from, None for what the option `init` says. Raises PictureError for a photograph, or a result, that is too small for
+    the encoder or too large, OptionError for a style that the options cannot be used with.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        encoder: Encoder,
+        photo: Picture,
+        styles: Sequence[Style],
+        layout: Layout,
+        start: Picture | None = None,
+    ) -> None:
+        self.options, self.encoder, self.photo, self.layout = options, encoder, photo, layout
+        self.method = METHODS[options.method]
+        self.device = next(encoder.parameters()).device
+        longer = max(photo.size) if options.size == "original" else int(options.size)
+        self.size = pictures.fit(photo.size, longer)
+        self._check_size()
+        pixels = photo.pixels.to(self.device)
+        # luma paints in gray, at the photograph's brightness (Gatys et al. 2017, section 5)
+        self.pixels = colors.grey(pixels) if options.keep_colors == "luma" else pixels
+        recolored = [self._recolored(style, pixels) for style in styles]
+        self.styles = [style if part is None else style.part(part) for style, part in self._parts(recolored)]
+        self.scales = self._scales(longer) if options.strength else []
+        self._start = None if start is None else start.pixels.to(self.device)
+
+    def _check_size(self) -> None:
+        height, width = self.size
+        if height * width > self.options.max_pixels:
+            raise PictureError(
+                f"the result would have {width}x{height} pixels, more than the limit of {self.options.max_pixels:,}",
+                remedy="raise {max_pixels}",
+            )
+        self.encoder.check_size(*self.photo.size, "photograph")
+        self.encoder.check_size(*self.size, "photograph at the size asked for")
+
+    def _recolored(self, style: Style, photo: Tensor) -> Style:
+        """A style with the colors that the option keep_colors asks for."""
+        if self.options.keep_colors == "match":
+            return style.recolored(lambda painting: colors.match(painting, photo))
+        if self.options.keep_colors == "luma":
+            return style.recolored(lambda painting: colors.match_luminance(painting, photo))
+        return style
+
+    def _parts(self, styles: Sequence[Style]) -> Iterator[tuple[Style, Tensor | None]]:
+        """The style of every region, and the part of its painting."""
+        return ((styles[region.style], region.part) for region in self.layout.regions)
+
+    def _scales(self, longer: int) -> list[Scale]:
+        if self.method.one_scale:
+            return schedule([self.size], self.options.iterations)
+        least = min(self.options.init_size or 0, longer)
+        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer) if side >= least]
+        return schedule([size for size in sizes if min(size) >= self.encoder.minimum_side], self.options.iterations)
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages about memory."""
+        return f"{self.size[1]}x{self.size[0]} pixels with encoder {self.encoder.name}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user about the images and styles."""
+        sides = [self._style_side(max(scale.size)) for scale in self.scales]
+        of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for style in self.styles)
+        return (*self.photo.notes, *self.layout.notes, *dict.fromkeys(note for notes in of_styles for note in notes))
+
+    def _style_side(self, longer: int) -> float:
+        """The painting's longer side for an image whose own is `longer`."""
+        return longer * self.options.style_scale
+
+    # ------------------------------------------------------------------------------------------------------- start
+
+    def start(self, size: Size) -> Tensor:
+        """What a scale of (height, width) starts from, 1x3xHxW."""
+        if self._start is not None:
+            return pictures.resize(self._start, size)
+        if self.options.init == "content":
+            return pictures.resize(self.pixels, size)
+        generator = torch.Generator().manual_seed(self.options.seed)  # on the CPU: the same noise for every device
+        return (0.5 + NOISE_DEVIATION * torch.randn(1, 3, *size, generator=generator)).to(self.device)
+
+    def metric(self, size: Size) -> Metric | None:
+        """What L-BFGS starts from at a size; None for the identity."""
+        return None if self.method.metric is None else self.method.metric(size, self.device)
+
+    # --------------------------------------------------------------------------------------------------- objective
+
+    def objective(self, size: Size, plan: Plan, extra: Sequence[Term] = (), folder: Path | None = None) -> Evaluate:
+        """The losses and their gradient for images of (height, width), computed as the plan says.
+
+        extra: further terms. folder: keep the photograph's features in files there when computing in blocks.
+        """
+        photo = self._photo_features(size, plan.side, folder)
+        terms = [*self._content_terms(photo), *self._style_terms(size, plan.side), *extra]
+        if self.options.tv_weight:
+            terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
+        composite = self._composite(size)
+        if plan.side is not None:
+            return blocks.InBlocks(self.encoder, terms, plan.side, composite, lambda: _drop(photo))
+
+        def losses(image: Tensor) -> dict[str, Tensor]:
+            seen = composite(image)
+            return weighted(terms, seen, self.encoder(seen))
+
+        return Recorded(losses) if self._records(size) else at_once(losses)
+
+    def _records(self, size: Size) -> bool:
+        """Whether a step is recorded as a CUDA graph: for small images without masks, whose values are read during a step."""
+        masked = self.layout.painted is not None or any(region.weight is not None for region in self.layout.regions)
+        return self.device.type == "cuda" and math.prod(size) <= RECORDED and not masked
+
+    def _composite(self, size: Size) -> blocks.Composite:
+        """What the encoder sees of an image: the photograph where nothing is painted, so that nothing changes there."""
+        if self.layout.painted is None:
+            return blocks.unchanged
+        painted = guidance(self.layout.painted, size).to(self.device)
+        photo = pictures.resize(self.pixels, size)
+
+        def composite(image: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+            return torch.lerp(photo[..., rows, columns], image, painted[..., rows, columns])
+
+        return composite
+
+    @torch.no_grad()
+    def _photo_features(self, size: Size, side: int | None, folder: Path | None) -> Mapping[str, Tensor]:
+        """The photograph's features at the content taps, {tap: 1xNxhxw}."""
+        photo, taps = pictures.resize(self.pixels, size), self.options.content_taps
+        if side is None:
+            return self.encoder.only(taps)(photo)
+        return blocks.features_of(self.encoder, photo, taps, side, folder)
+
+    @torch.no_grad()
+    def _content_terms(self, photo: Mapping[str, Tensor]) -> Iterator[Term]:
+        weight = self._dial(content=True) * self.options.content_weight / len(photo)
+        for tap, P in photo.items():
+            W = detail(P) if self.method.weigh_detail else None
+            yield Term("content", weight, ContentLoss.of(tap, P, self.method.content_measure, W))
+            mapped.drop(P)
+
+    def _style_terms(self, size: Size, side: int | None) -> Iterator[Term]:
+        for region, style in zip(self.layout.regions, self.styles, strict=True):
+            yield from self._region_terms(region, style, size, side)
+
+    def _region_terms(self, region: Region, style: Style, size: Size, side: int | None) -> Iterator[Term]:
+        """The style and palette terms of a region. Like its part of the content loss, it counts by its share of the image."""
+        scale = self.options.style_scale
+        square = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        squeeze = self.method.squeeze
+        targets = style.squeezed(square, side) if squeeze else style.targets(self._style_side(max(size)), side)
+        weight = self._dial(content=False) * region.share
+        for tap, A in targets.items():
+            T = None if region.weight is None else guidance(region.weight, self.encoder.size_at(tap, size)).to(self.device)
+            loss = StyleLoss(tap, T, A=A, measure=self.method.style_measure)
+            yield Term("style", weight * self.options.style_weight / len(targets), loss)
+        if self.options.palette_weight:
+            T = None if region.weight is None else region.weight.to(self.device)
+            yield Term("palette", weight * self.options.palette_weight, PaletteLoss(style.quantiles(), T))
+
+    def _dial(self, *, content: bool) -> float:
+        """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
+
+        t is 0.8 at strength 1, where the style counts 16 times as much as at 0.5: more brings no image nearer to the painting.
+        """
+        t = self.options.strength * (1.2 - 0.4 * self.options.strength)
+        return 4 * ((1 - t) if content else t) ** 2
+
+    # ------------------------------------------------------------------------------------------------------ memory
+
+    @cached_property
+    def memory(self) -> MemoryModel:
+        """What computing takes with this encoder and these regions."""
+        return self.memory_with(self.encoder.dtype)
+
+    def memory_with(self, dtype: torch.dtype) -> MemoryModel:
+        """The same with the encoder in another dtype."""
+        model = MemoryModel(
+            tuple(_cost(stage, self.encoder) for stage in blocks.stages(self.encoder)),
+            widest=self.encoder.widest,
+            content=self.encoder.density(self.options.content_taps),
+            itemsize=dtype.itemsize,
+            stood_in=devices.stands_in(dtype, self.device),
+            regions=sum(region.weight is not None for region in self.layout.regions),
+        )
+        return model if self.device.type == "cpu" else replace(model, resting=0)
+
+    # -------------------------------------------------------------------------------------------------- the result
+
+    def image(self, pixels: Tensor) -> Image.Image:
+        """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
+        alpha = self.photo.alpha
+        return pictures.to_image(self.finished(pixels), alpha if alpha is None else pictures.resize(alpha, self.size))
+
+    def finished(self, pixels: Tensor) -> Tensor:
+        """Pixels at the final size on the CPU, 1x3xHxW, with the photograph's colors and unpainted parts where asked.
+
+        What no style covers is the photograph at that size, to the last bit; so is everything at strength 0.
+        """
+        photo = pictures.resize(self.photo.pixels, self.size)
+        if not self.options.strength:
+            return photo
+        full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+        if self.options.keep_colors == "luma":
+            full = colors.with_luminance(photo, full)
+        painted = self.layout.painted
+        return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
+
+
+def _drop(photo: Mapping[str, Tensor]) -> None:
+    """Drop the resident pages of features in files."""
+    for features in photo.values():
+        mapped.drop(features)
+
+
+def _cost(stage: blocks.Stage, whole: Encoder) -> StageCost:
+    """What a stage of an encoder takes."""
+    encoder = stage.encoder
+    return StageCost(
+        trunk=encoder.values("conv"),
+        heads=encoder.values("head"),
+        margin=max(map(encoder.reach, encoder.taps)),
+        scale=stage.scale,
+        # layers of many values and few filters take as long for their memory as others for their products
+        share=(encoder.arithmetic / whole.arithmetic + encoder.computed / whole.computed) / 2,
+        output=whole.density([stage.output_tap]) if stage.output_tap else 0.0,
+    )

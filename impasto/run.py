@@ -1,0 +1,156 @@
+"""One engine session: iterate over a Run for its steps, stop whenever you like, resume from its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from impasto import pictures
+from impasto.compute import allocator, mapped, memory
+from impasto.compute import device as devices
+from impasto.compute.memory import Plan
+from impasto.errors import MemoryLimitError
+from impasto.ladder import Scale, Size
+from impasto.lbfgs import HalfPairs, Pairs
+from impasto.losses import Term
+from impasto.objective.evaluate import Evaluate, RetrySmaller
+from impasto.optimize import State, Step, coarse_to_fine
+from impasto.problem import Problem
+
+Extra = Callable[[Size], Sequence[Term]]  # further terms of the objective at a size
+
+
+class Run:
+    """A problem on its way to being painted.
+
+    limit: bytes of memory to plan for; None for the option max_memory, or what is free. extra: makes further terms of the objective.
+    last: the last Step; state: the engine's, after it. Raises MemoryLimitError if even the smallest blocks exceed max_memory.
+    """
+
+    def __init__(self, problem: Problem, limit: int | None = None, extra: Extra = lambda size: ()) -> None:
+        self.problem = problem
+        self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
+        self.extra = extra
+        self._check_memory()
+        self.scales = self._with_work(problem.scales)
+        self.last: Step | None = None
+        self.state: State | None = None
+        self._largest = allocator.ANY
+
+    def _check_memory(self) -> None:
+        problem, asked = self.problem, self.problem.options.memory_limit
+        if not (asked and problem.scales):
+            return
+        needed, halved = (
+            model.plan(problem.size, asked).peak for model in (problem.memory, problem.memory_with(torch.bfloat16))
+        )
+        if needed > asked:
+            less = f"; {{precision}} bf16 needs {halved / 1e9:.2f} GB" if halved <= asked else ""
+            raise MemoryLimitError(
+                f"{problem.name} need {needed / 1e9:.2f} GB in blocks, more than the limit of {problem.options.max_memory}",
+                remedy=f"raise {{max_memory}}{less}",
+            )
+
+    def plan(self, size: Size) -> Plan:
+        """How an image of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its pairs."""
+        return self.problem.memory.plan(size, self.limit)
+
+    def _with_work(self, scales: Sequence[Scale]) -> list[Scale]:
+        """Scales with the work of a step as it is computed here, which progress is measured by."""
+        return [replace(scale, work=self.plan(scale.size).work) for scale in scales]
+
+    def __len__(self) -> int:
+        """The number of steps."""
+        return sum(scale.steps for scale in self.scales)
+
+    def __iter__(self) -> Iterator[Step]:
+        """Paint, yielding every step; a second iteration resumes where the first was left.
+
+        After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's global settings and the allocator's
+        are ours during a step only.
+        """
+        problem = self.problem
+        steps = coarse_to_fine(
+            self._start(),
+            self.scales,
+            self._objective,
+            pictures.enlarge,
+            metric_at=problem.metric,
+            pairs_at=lambda size: self.pairs(self.plan(size)),
+            state=self.state,
+            keep=self._keep,
+        )
+        try:
+            while True:
+                with self._settings():
+                    step = next(steps, None)
+                if step is None:
+                    return
+                self.last = step
+                del step  # of a large image every copy counts
+                yield self.last
+        finally:
+            allocator.trim()
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        problem = self.problem
+        with (
+            memory.clear_errors(problem.name),
+            devices.settings(problem.device, problem.encoder.dtype),
+            allocator.kept(self._largest),
+        ):
+            yield
+
+    def _start(self) -> torch.Tensor:
+        return self.problem.start(self.scales[0].size if self.scales else self.problem.size)
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+
+    def _objective(self, size: Size) -> Evaluate:
+        plan, extra = self.plan(size), self.extra(size)
+
+        def make(side: int | None) -> Evaluate:
+            self._largest = allocator.ANY if side is None else self.problem.memory.block_tensor(size, side)
+            allocator.keep_up_to(self._largest)
+            allocator.trim()
+            return self.problem.objective(size, replace(plan, side=side), extra, self.folder(plan))
+
+        return RetrySmaller(make, max(size), plan.side)
+
+    def pairs(self, plan: Plan) -> Pairs:
+        """Where L-BFGS keeps its pairs."""
+        return Pairs() if plan.pairs == "memory" else HalfPairs(self.folder(plan))
+
+    @staticmethod
+    def folder(plan: Plan) -> Path | None:
+        """The folder of files for what memory cannot hold; None if it holds everything. Raises SaveError."""
+        return mapped.scratch_folder() if plan.pairs == "disk" else None
+
+    def resume(self, state: State, limit: int | None = None) -> None:
+        """Start from the state of an earlier run of the same problem, and end as that one would have.
+
+        On the same machine with as many threads this holds to the last bit, unless the state is without L-BFGS's memory. limit: the
+        earlier run's, since what is computed in blocks differs in its last bits.
+        """
+        self.limit = limit or self.limit
+        self.scales = self._with_work(self.problem.scales)
+        self.state = state
+        self.last = state.at(self.scales)
+
+    def finish(self) -> Image.Image:
+        """Paint to the end and return the image."""
+        for _ in self:
+            pass
+        return self.image()
+
+    def image(self) -> Image.Image:
+        """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
+        with memory.clear_errors(self.problem.name):
+            return self.problem.image(self.last.image if self.last else self._start())

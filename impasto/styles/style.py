@@ -1,0 +1,225 @@
+"""What a painting looks like to an encoder: its Gram matrices at every scale asked for. Paintings, parts of paintings, and blends."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from impasto import pictures
+from impasto.encoders import Encoder
+from impasto.errors import OptionError
+from impasto.ladder import Size, position, rung
+from impasto.losses import ChannelSum, GramSum, quantiles
+from impasto.objective import blocks
+from impasto.regions import check_aspect, guidance
+
+Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}
+Means = Mapping[str, Tensor]  # {tap: mean of each channel, (N,)}
+
+LARGE = 1_500_000  # pixels: a painting of no more is encoded at once, which takes a gigabyte with lite
+SIDE = 768  # pixels: of the blocks of a larger one
+REMEMBERED = 32  # sizes at which a painting's targets are kept
+
+
+def mix(parts: Sequence[tuple[Mapping[str, Tensor], float]]) -> Mapping[str, Tensor]:
+    """The weighted sum of targets, tap by tap; a single part of weight 1 itself, to the last bit."""
+    (first, weight), *rest = parts
+    if not rest and weight == 1:
+        return first
+    return {tap: sum((targets[tap] * share for targets, share in rest), first[tap] * weight) for tap in first}
+
+
+class Style:
+    """Targets for one encoder at any scale.
+
+    encoder: where they are taken; taps: at which of its taps; notes: for the user, from loading. A subclass gives `at`, the targets on a
+    rung of the ladder of scales, `means_at` and `quantiles`. `targets` interpolates between rungs, so that a stored style, which holds
+    rungs only, equals its painting. side: of the blocks a painting is encoded in, in pixels; None: at once, unless it is LARGE.
+    """
+
+    def __init__(self, encoder: Encoder, taps: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
+        self.encoder = encoder
+        self.taps = taps
+        self.notes = notes
+
+    def at(self, number: int, side: int | None = None) -> Targets:
+        """The targets on rung `number`."""
+        raise NotImplementedError
+
+    def means_at(self, number: int) -> Means:
+        """The mean of each channel on rung `number`."""
+        raise NotImplementedError
+
+    def quantiles(self) -> Tensor:
+        """The painting's colors, 7xQUANTILES (`losses.quantiles`)."""
+        raise NotImplementedError
+
+    def targets(self, longer: float, side: int | None = None) -> Targets:
+        """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side."""
+        place = position(longer)
+        below = math.floor(place)
+        above = place - below
+        if not above:
+            return self.at(below, side)
+        return mix([(self.at(below, side), 1 - above), (self.at(below + 1, side), above)])
+
+    def squeezed(self, size: Size, side: int | None = None) -> Targets:
+        """The targets of the painting squeezed to (height, width), whatever its proportions (the published method)."""
+        return self.targets(max(size), side)
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """Notes for the user about a use at these longer sides, in pixels."""
+        return ()
+
+    def recolored(self, change: Callable[[Tensor], Tensor]) -> Style:
+        """The style of the painting with other colors. change: 1x3xHxW, 0..1 -> the same. Raises OptionError without a painting."""
+        raise OptionError("needs the painting itself: a stored style has no colors to change", option="keep_colors")
+
+    def part(self, weight: Tensor) -> Style:
+        """The style of a part of the painting. weight: 1x1xhxw of any size, 0..1. Raises OptionError without a painting."""
+        raise OptionError("needs the painting itself: a stored style has no regions", option="style_mask")
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width) of the painting in pixels; None without a painting."""
+        return None
+
+
+class Painted(Style):
+    """The targets of a painting, computed when first asked for.
+
+    painting: 1x3xHxW float32, 0..1. weight: 1x1xHxW, 0..1: which of its pixels count; None for all.
+    """
+
+    def __init__(
+        self,
+        painting: Tensor,
+        encoder: Encoder,
+        taps: tuple[str, ...],
+        notes: tuple[str, ...] = (),
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(encoder, taps, notes)
+        self.painting = painting
+        self.weight = weight
+        self._known: OrderedDict[tuple[Size, int], Targets] = OrderedDict()
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the painting in pixels."""
+        return int(self.painting.shape[-2]), int(self.painting.shape[-1])
+
+    def at(self, number: int, side: int | None = None) -> Targets:
+        """The targets on rung `number`, in the painting's own proportions."""
+        return self.squeezed(self.size_at(rung(number)), side)
+
+    def squeezed(self, size: Size, side: int | None = None) -> Targets:
+        """The targets of the painting squeezed to (height, width). Raises PictureError for a size too small for the encoder."""
+        key = (size, self._side(size, side))
+        if key not in self._known:
+            found = self._sums([GramSum(tap, self._guidance(tap, size)) for tap in self.taps], *key)
+            self._known[key] = found
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def means_at(self, number: int) -> Means:
+        """The mean of each channel on rung `number`."""
+        size = self.size_at(rung(number))
+        return self._sums([ChannelSum(tap, self._guidance(tap, size)) for tap in self.taps], size, self._side(size, None))
+
+    @torch.no_grad()
+    def _sums(self, sums: Sequence[GramSum], size: Size, side: int) -> dict[str, Tensor]:
+        """Sums per position of the painting squeezed to `size`, by tap."""
+        self.encoder.check_size(*size, "style image at this size and style scale")
+        found = blocks.totals(self.encoder.only(self.taps), pictures.resize(self.painting, size), sums, side)
+        return {one.tap: one.per_position(*total) for one, total in zip(sums, found, strict=True)}
+
+    @staticmethod
+    def _side(size: Size, side: int | None) -> int:
+        return side or (SIDE if math.prod(size) > LARGE else max(size))
+
+    def quantiles(self) -> Tensor:
+        """The colors of the painting, or of the part of it that counts."""
+        return quantiles(self.painting, self.weight)
+
+    def _guidance(self, tap: str, size: Size) -> Tensor | None:
+        return None if self.weight is None else guidance(self.weight, self.encoder.size_at(tap, size))
+
+    def size_at(self, longer: int) -> Size:
+        """The painting's size with a longer side of `longer` pixels, or more if it is too narrow for the encoder then."""
+        height, width = self.size
+        needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
+        return pictures.fit((height, width), max(longer, needed))
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """A note if the painting has to be enlarged."""
+        (height, width), longer = self.size, max(sides)
+        if longer <= max(height, width):
+            return ()
+        return (
+            f"the painting has {width}x{height} pixels and is enlarged to {round(longer)}, which softens its strokes; "
+            "a larger image of it, or a smaller style scale, is sharper",
+        )
+
+    def recolored(self, change: Callable[[Tensor], Tensor]) -> Painted:
+        """The style of the painting with other colors. change: 1x3xHxW, 0..1 -> the same."""
+        return Painted(change(self.painting), self.encoder, self.taps, self.notes, self.weight)
+
+    def part(self, weight: Tensor) -> Painted:
+        """The style of a part of the painting. weight: 1x1xhxw, 0..1, of the painting's aspect. Raises PictureError for another."""
+        check_aspect((int(weight.shape[-2]), int(weight.shape[-1])), self.size, "style mask")
+        return Painted(self.painting, self.encoder, self.taps, self.notes, weight.to(self.painting.device))
+
+
+class Blend(Style):
+    """Several styles at once: the weighted mean of their targets. parts: (style, weight); the weights sum to 1."""
+
+    def __init__(self, parts: Sequence[tuple[Style, float]]) -> None:
+        first = parts[0][0]
+        super().__init__(first.encoder, first.taps, tuple(note for style, _ in parts for note in style.notes))
+        self.parts = tuple(parts)
+
+    def at(self, number: int, side: int | None = None) -> Targets:
+        """The mean of the styles' targets on rung `number`."""
+        return mix([(style.at(number, side), weight) for style, weight in self.parts])
+
+    def means_at(self, number: int) -> Means:
+        """The mean of the styles' channel means."""
+        return mix([(style.means_at(number), weight) for style, weight in self.parts])
+
+    def quantiles(self) -> Tensor:
+        """The mean of the styles' quantiles: the palette between theirs."""
+        (first, share), *rest = self.parts
+        return sum((style.quantiles() * weight for style, weight in rest), first.quantiles() * share)
+
+    def squeezed(self, size: Size, side: int | None = None) -> Targets:
+        """The mean of the styles' targets at (height, width)."""
+        return mix([(style.squeezed(size, side), weight) for style, weight in self.parts])
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """The notes of all styles."""
+        return tuple(note for style, _ in self.parts for note in style.notes_at(sides))
+
+    def recolored(self, change: Callable[[Tensor], Tensor]) -> Blend:
+        """The blend of the recolored styles."""
+        return Blend([(style.recolored(change), weight) for style, weight in self.parts])
+
+    def part(self, weight: Tensor) -> Style:
+        """A blend has no single painting that a mask could refer to. Raises OptionError."""
+        raise OptionError("names regions of one painting, and this is a blend", option="style_mask")
+
+
+def blended(styles: Sequence[Style], weights: Sequence[float]) -> Style:
+    """One style of several. weights: a number for each, of any sum; none for equal weights. Raises OptionError for another count."""
+    if weights and len(weights) != len(styles):
+        raise OptionError(f"must have one number for each of the {len(styles)} styles, not {len(weights)}", option="blend")
+    if len(styles) == 1:
+        return styles[0]
+    shares = weights or (1.0,) * len(styles)
+    return Blend([(style, share / sum(shares)) for style, share in zip(styles, shares, strict=True) if share])
