@@ -1,0 +1,72 @@
+"""What a job reports while it runs. Events hold plain values, so that they can be sent to another process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step was made; the fields are those of `optimize.Step`. width, height: of the image at this scale, in pixels."""
+
+    count: int
+    of: int
+    scale: int
+    scales: int
+    step: int
+    steps: int
+    width: int
+    height: int
+    losses: Mapping[str, float]
+    done: float
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A preview was written after step `count`."""
+
+    path: Path
+    count: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The image was written, finished or, with a `problem`, as far as it was.
+
+    path: of the file; None if the job has none, and then data: its bytes. losses: at the end. settings: as stored in the image.
+    compared: whether an image made again is the same, in words. notes: all that were reported. resume: how to resume, in words.
+    """
+
+    path: Path | None
+    width: int
+    height: int
+    seconds: float
+    data: bytes = b""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    compared: str = ""
+    problem: str = ""
+    resume: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job ended before there was an image to write."""
+
+    problem: str
+    exit_code: int
+
+
+Event: TypeAlias = Note | Progress | Preview | Saved | Failed

@@ -1,0 +1,85 @@
+"""A job: inputs, options and an output. It can be turned into JSON and back, so that a queue or another machine can hold it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
+
+from impasto import files
+from impasto.errors import OptionError, PictureError
+from impasto.inputs import Inputs
+from impasto.options import Options, invalid
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.SUFFIXES`, known before torch is loaded
+
+
+class Output(BaseModel):
+    """Where the image goes, and what is kept of its making.
+
+    path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. keep_exif: copy the
+    photograph's EXIF to it. preview: also save the image every so many steps, as ...-step00050.png. frames: keep the making-of in a
+    folder, a .gif or an .mp4. Raises OptionError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path | None = None
+    suffix: str = ".png"
+    overwrite: bool = False
+    metadata: bool = True
+    keep_exif: bool = False
+    preview: Annotated[int, Field(ge=1)] | None = None
+    frames: Path | None = None
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise invalid(error, type(self)) from None
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.keep_exif and not self.metadata:
+            raise PydanticCustomError("rule", "EXIF cannot be kept in a file without metadata")
+        if self.path is None and (self.preview or self.frames):
+            raise PydanticCustomError("rule", "previews and frames need an output file")
+        return self
+
+
+@dataclass(frozen=True)
+class Job:
+    """An image to be painted."""
+
+    inputs: Inputs
+    options: Options
+    output: Output
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as JSON holds it. Inputs are absolute paths, or names of built-in styles. Raises PictureError for inputs in memory."""
+        return {
+            "inputs": {role: self._place(role, source) for role, source in self.inputs.sources().items()},
+            "options": self.options.model_dump(mode="json", exclude_unset=True),
+            "output": self.output.model_dump(mode="json", exclude={"overwrite"}),
+        }
+
+    def _place(self, role: str, source: object) -> str:
+        if not isinstance(source, (str, os.PathLike)):
+            raise PictureError(f"{role}: a job with inputs in memory cannot be stored; save them to files first")
+        built_in = self.inputs.files()[role] != Path(source)
+        return os.fspath(source) if built_in else os.path.abspath(source)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Job:
+        """The job that `to_json` stored. Raises OptionError for anything else."""
+        try:
+            options, output = Options(**stored["options"]), Output(**stored["output"])
+            return cls(Inputs.of(stored["inputs"]), options, output)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise OptionError(f"not a job: {files.one_line(repr(error))}") from error

@@ -1,0 +1,179 @@
+"""What is kept of an image's making: previews every so many steps, and frames for a folder, a GIF or an MP4."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from impasto import files, pictures
+from impasto.errors import OutputError, SaveError
+from impasto.jobs import events, film
+from impasto.jobs.job import Output
+from impasto.jobs.lock import alone, state_of
+from impasto.ladder import share_done
+from impasto.optimize import Step
+from impasto.run import Run
+
+MOST_FRAMES = 120  # of a making-of: 10 seconds at 12 frames a second
+
+
+class Recorder:
+    """Saves previews and frames after steps. note: for the user, if frames cannot be kept.
+
+    A run that resumes continues its previews and its frames. Raises OutputError before anything is done.
+    """
+
+    def __init__(self, run: Run, target: Path, output: Output, stack: contextlib.ExitStack) -> None:
+        """stack: what is left at the end of the job, whatever ends it."""
+        self.run, self.target, self.every = run, target, output.preview
+        self.overwrite = output.overwrite or run.state is not None
+        self.frames: Frames | None = None
+        self.note = ""
+        if self.every:
+            pictures.check_output(preview_of(target, self.every), overwrite=self.overwrite)
+        if output.frames:
+            if output.frames.suffix:
+                stack.enter_context(alone(output.frames))
+            frames = Frames(run, target, output.frames, overwrite=self.overwrite)
+            if frames.lost:
+                place = files.printable(output.frames)
+                self.note = f"{place} will not be written: the frames from before the interruption are missing"
+            else:
+                self.frames = frames
+                stack.callback(frames.tidy)
+
+    def after_step(self, step: Step) -> events.Preview | None:
+        """Save what is due. Returns the event of a preview."""
+        if self.frames:
+            self.frames.after_step(step)
+        if self.every and step.count % self.every == 0:
+            path = preview_of(self.target, step.count)
+            pictures.save(self.run.image(), path, overwrite=self.overwrite)
+            return events.Preview(path, step.count)
+        return None
+
+    def finish(self) -> None:
+        """Write a film of the frames. Raises SaveError."""
+        if self.frames:
+            self.frames.finish()
+
+
+def preview_of(target: Path, count: int) -> Path:
+    """The file of a preview after `count` steps."""
+    return target.with_name(f"{target.stem}-step{count:05}{target.suffix}")
+
+
+def replaces(output: Output, target: Path, file: Path) -> bool:
+    """Whether a frame or a preview might replace `file`."""
+    file = file.resolve()
+    if output.frames:
+        frames = output.frames.resolve()
+        if file == frames or (file.parent in (frames, state_of(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
+            return True
+    preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
+    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
+
+
+class Frames:
+    """Keeps at most MOST_FRAMES images, spread evenly over the work, in a folder, and makes them a film if asked.
+
+    The folder of a film is next to it, named like a state; it is kept as long as the run has a state to resume from.
+    """
+
+    def __init__(self, run: Run, target: Path, place: Path, *, overwrite: bool) -> None:
+        self.run, self.target, self.place, self.overwrite = run, target, place, overwrite
+        self.kind = place.suffix.lower()
+        self.folder = state_of(place) if self.kind else place
+        self.count, self.next = 0, 0.0
+        self.new = False  # whether this run made the folder
+        if self.kind == ".mp4":
+            film.ffmpeg()
+        if self.kind in film.LONGEST:
+            files.check(place, (self.kind,), overwrite=overwrite)
+        elif self.kind:
+            raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(place)}")
+        else:
+            self._check_folder()
+        for done in _shares_before(run):
+            self.count += self._due(done)
+
+    @property
+    def lost(self) -> bool:
+        """Whether frames of a film are missing that the run kept before it was interrupted."""
+        return bool(self.kind) and not all(self._file(number).exists() for number in range(1, self.count + 1))
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:04}.png"
+
+    def _check_folder(self) -> None:
+        name = files.printable(self.place)
+        try:
+            if self.place.exists() and (not self.place.is_dir() or (any(self.place.iterdir()) and not self.overwrite)):
+                raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
+            self.new = not self.place.exists()
+            self.place.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+
+    def after_step(self, step: Step) -> None:
+        """Keep the image if enough work was done since the last frame."""
+        if self._due(step.done):
+            self._keep(self.run.image())
+
+    def _due(self, done: float) -> bool:
+        """Whether a frame is kept after this share of the work."""
+        due = done >= self.next or done >= 1
+        if due:
+            self.next = done + 1 / MOST_FRAMES
+        return due
+
+    def _keep(self, image: Image.Image) -> None:
+        self.count += 1
+        file = self._file(self.count)
+        if not self.kind:
+            pictures.save(image, file, overwrite=True)
+            return
+        try:
+            if self.count == 1:
+                film.clear(self.folder)  # of what an abandoned run has left
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SaveError(f"{files.printable(self.folder)} could not be made for frames: {files.reason(error)}") from error
+        files.write(file, film.frame(image, self.kind), (".png",), overwrite=True)
+
+    def finish(self) -> None:
+        """Write a film, or remove the later frames that an earlier run left in the folder. Raises SaveError.
+
+        At strength 0 the one frame is the image.
+        """
+        if not self.run.scales:
+            self._keep(self.run.image())
+        if self.kind and self.count:
+            film.write(self.place, overwrite=self.overwrite)
+        elif not self.kind and self.run.last is not None and self.run.last.done >= 1:
+            for file in self.folder.glob("[0-9][0-9][0-9][0-9]*.png"):
+                if file.stem.isdigit() and int(file.stem) > self.count:
+                    file.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove a folder that got no frames, and the folder of a film whose run is over."""
+        if self.kind and not state_of(self.target).exists():
+            film.clear(self.folder)
+        elif self.new and not (self.kind or self.count):
+            with contextlib.suppress(OSError):
+                self.place.rmdir()
+
+
+def _shares_before(run: Run) -> Iterator[float]:
+    """The share of the work after each step that was made before the run was resumed."""
+    if run.state is None:
+        return
+    here = run.state.scale, run.state.step
+    for number, scale in enumerate(run.scales, 1):
+        for step in range(1, scale.steps + 1):
+            if (number, step) <= here:
+                yield share_done(run.scales, number, step)

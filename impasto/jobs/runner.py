@@ -1,0 +1,336 @@
+"""Running a job: from inputs to a file, as an iterator of events."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impasto import files
+from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
+from impasto.files import printable
+from impasto.jobs import signals
+from impasto.jobs.events import Event, Failed, Note, Progress, Saved
+from impasto.jobs.job import SUFFIXES, Job
+from impasto.jobs.lock import alone, how_to_resume, state_of
+
+if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
+    from PIL import Image
+
+    from impasto.inputs import Loaded
+    from impasto.jobs.keeper import Keeper
+    from impasto.jobs.records import Previous, Record
+    from impasto.jobs.recorder import Recorder
+    from impasto.jobs.states import Card
+    from impasto.optimize import Step
+    from impasto.run import Run
+    from impasto.stylizer import Stylizer
+
+
+def run(
+    job: Job, stylizer: Stylizer | None = None, *, resume: bool = True, previous: Previous | None = None
+) -> Iterator[Event]:
+    """Run a job. The last event is Saved or Failed.
+
+    stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job, if its
+    state is there; without it such a state is an error, or replaced if the output may be overwritten. previous: the image that is made
+    again. Closing the iterator cancels the job and saves its state, from which the job resumes. Ctrl-C, and errors of the run, save the
+    best image so far too. Raises UsageError before anything is written, SaveError if the image cannot be written.
+    """
+    target, card = job.output.path, None
+    if target is None:
+        yield from _start(job, stylizer, previous).events()
+        return
+    if not target.name:
+        raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
+    if resume and state_of(target).exists():
+        from impasto.jobs import states
+
+        card = states.read(state_of(target))
+    _check(job, target, card)
+    with alone(target):
+        yield from _start(job, stylizer, previous, card).events()
+
+
+def _check(job: Job, target: Path, card: Card | None) -> None:
+    """Raise OutputError if the image must not be written. card: of the run to resume."""
+    state = state_of(target)
+    if card is None and not job.output.overwrite and state.exists():
+        how = how_to_resume(target)
+        raise OutputError(f"{printable(state)} belongs to an unfinished run: {how}", remedy="use {overwrite} to start again")
+    if card is not None and card.job != job.to_json():
+        raise OutputError(
+            f"{printable(state)} belongs to an unfinished run of another job: {how_to_resume(target)}",
+            remedy="use {overwrite} to start again",
+        )
+    mine = card is not None and card.may_replace(target)
+    files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
+    from impasto.jobs.recorder import replaces
+
+    for file in job.inputs.files().values():
+        if target.exists() and file.exists() and target.samefile(file):
+            raise OutputError(f"output {printable(target)} is the input {printable(file)} itself; choose another name")
+        if replaces(job.output, target, file):
+            raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
+
+
+def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
+    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
+    started = time.monotonic()
+    from impasto import pictures
+    from impasto.jobs import records
+    from impasto.stylizer import Stylizer
+
+    stylizer = stylizer or Stylizer(job.options, weights=job.inputs.weights)
+    loaded = job.inputs.load(job.options.max_pixels)
+    if card is not None:
+        before = records.record_of(card.settings, "the state of the run")
+        run, notes = stylizer.paint(loaded, before.memory), list[str]()
+    else:
+        run, notes = _planned(stylizer.paint(loaded), previous.record.memory if previous else 0)
+    record = records.begin(run, loaded, keep_exif=job.output.keep_exif)
+    notes = [*stylizer.notes, *run.problem.notes, *notes]
+    if job.output.path is not None:
+        mine = card is not None and card.may_replace(job.output.path)
+        pictures.check_output(job.output.path, overwrite=job.output.overwrite or mine, size=run.problem.size)
+    if card is not None:
+        notes += _resume(job, run, card, record)
+    elif previous is not None:
+        notes += previous.differences(record)
+    return _Session(job, run, loaded, record, card or _card(job, run, record), notes, started, previous)
+
+
+def _planned(run: Run, memory: int) -> tuple[Run, list[str]]:
+    """The run as the image was planned that it makes again, since the last bits depend on blocks; and notes.
+
+    memory: bytes it was planned for; 0 if unknown. Where that is more than there is now, the run stays as it is, with a note.
+    """
+    from impasto.run import Run
+
+    if not memory or run.problem.options.memory_limit:
+        return run, []
+    earlier = Run(run.problem, memory)
+    plans = [(earlier.plan(scale.size), run.plan(scale.size)) for scale in run.scales]
+    if all((was.side, was.pairs) == (now.side, now.pairs) for was, now in plans):
+        return run, []
+    if all(was.peak <= run.limit for was, _ in plans):
+        return earlier, []
+    return run, [f"it was computed with {memory / 1e9:.1f} GB of memory, and {run.limit / 1e9:.1f} GB are free: the last bits may differ"]
+
+
+def _card(job: Job, run: Run, record: Record) -> Card | None:
+    """What the state of a new run says; None for a job that cannot be stored."""
+    from impasto.jobs import records, states
+
+    target = job.output.path
+    if target is None or len(job.inputs.files()) < len(job.inputs.sources()):
+        return None
+    replaced = files.digest(target) if job.output.overwrite else ""
+    return states.Card(
+        job=job.to_json(),
+        settings=records.settings(run.problem.options) | record.stored(),
+        scales=_scales(run) or ((*run.problem.size, 1),),
+        mine=(replaced,) if replaced else (),
+    )
+
+
+def _scales(run: Run) -> tuple[tuple[int, int, int], ...]:
+    return tuple((*scale.size, scale.steps) for scale in run.scales)
+
+
+def _resume(job: Job, run: Run, card: Card, record: Record) -> Iterator[str]:
+    """Have the run start from its state. Yields notes."""
+    from impasto.jobs import records, states
+
+    file = state_of(job.output.path or Path())
+    previous = records.Previous(file, card.settings, records.record_of(card.settings, printable(file)))
+    if card.settings["threads"] != record.threads:
+        yield f"the run continues on {record.threads} threads and started on {card.settings['threads']}: the last bits may differ"
+    for difference in previous.differences(record.model_copy(update={"threads": previous.record.threads})):
+        raise StateFileError(f"{printable(file)} cannot be resumed: {difference}")
+    found, state = states.load(file, run.problem.device)
+    if found != card or card.scales != _scales(run):
+        raise StateFileError(f"{printable(file)} has changed meanwhile, or belongs to other inputs")
+    if state.ahead is None and state.step < card.scales[state.scale - 1][2]:
+        yield "this run was too large to save the optimizer's state; it resumes, but the result will differ slightly"
+    run.resume(state, previous.record.memory)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What cut a run short. hopeless: whether resuming would only lead there again."""
+
+    text: str
+    code: int
+    hopeless: bool = False
+
+
+@dataclass
+class _Session:
+    """One image on its way to its file. card: of its state; None if it keeps none. started: by the monotonic clock."""
+
+    job: Job
+    run: Run
+    loaded: Loaded
+    record: Record
+    card: Card | None
+    notes: list[str]
+    started: float
+    previous: Previous | None
+
+    def events(self) -> Iterator[Event]:
+        """Paint, then save."""
+        with contextlib.ExitStack() as stack:
+            keeper, recorder = self._helpers(stack)
+            if self.job.output.keep_exif and not self.loaded.photo.exif:
+                self.notes.append("the photograph has no EXIF that could be kept")
+            yield from map(Note, self.notes)
+            problem = None
+            try:
+                for step in self.run:
+                    yield from self._after_step(step, keeper, recorder)
+            except KeyboardInterrupt as stopped:
+                problem = _Problem(*signals.how_stopped(stopped))
+            except RunError as error:
+                problem = _Problem(str(error), error.exit_code, hopeless=isinstance(error, DivergenceError))
+            except BaseException:  # a bug, or the iterator was closed
+                if keeper:
+                    keeper.save()
+                raise
+            if problem and self.run.last is None:
+                yield Failed(f"{problem.text}; nothing was written", problem.code)
+                return
+            known = len(self.notes)
+            with signals.ignored():
+                saved = self._save(problem, keeper, recorder)
+            yield from map(Note, self.notes[known:])
+            yield saved
+
+    def _helpers(self, stack: contextlib.ExitStack) -> tuple[Keeper | None, Recorder | None]:
+        """Whoever saves states, and previews and frames; both need an output file."""
+        from impasto.jobs.keeper import Keeper
+        from impasto.jobs.recorder import Recorder
+
+        target, card = self.job.output.path, self.card
+        if target is None:
+            return None, None
+        recorder = Recorder(self.run, target, self.job.output, stack)
+        self.notes += [recorder.note] if recorder.note else []
+        if card is None:
+            return None, recorder
+        spent = time.monotonic() - self.started
+        return Keeper(self.run, target, card.model_copy(update={"seconds": card.seconds + spent})), recorder
+
+    def _after_step(self, step: Step, keeper: Keeper | None, recorder: Recorder | None) -> Iterator[Event]:
+        preview = recorder.after_step(step) if recorder else None
+        if preview:
+            yield preview
+        note = keeper.after_step() if keeper else ""
+        if note:
+            yield self._noted(note)
+        height, width = step.image.shape[-2:]
+        yield Progress(
+            count=step.count,
+            of=step.of,
+            scale=step.scale,
+            scales=step.scales,
+            step=step.step,
+            steps=step.steps,
+            width=width,
+            height=height,
+            losses=dict(step.losses),
+            done=step.done,
+        )
+
+    def _noted(self, text: str) -> Note:
+        self.notes.append(text)
+        return Note(text)
+
+    def _save(self, problem: _Problem | None, keeper: Keeper | None, recorder: Recorder | None) -> Saved:
+        """Write the image, and a film of it."""
+        from impasto.jobs import records
+
+        run, output, previous = self.run, self.job.output, self.previous
+        seconds = keeper.seconds if keeper else time.monotonic() - self.started
+        image = run.image()
+        record = records.finish(self.record, run, image, seconds, whole=not problem)
+        compared = previous.compared(image, record) if previous and not problem else ""
+        stored = records.settings(run.problem.options) | (previous.settled(record) if previous else record).stored()
+        settings = stored if output.metadata else None
+        path, data = self._write(image, settings, keeper, whole=not problem)
+        if recorder:
+            with _how_to_go_on(keeper):
+                recorder.finish()
+        if keeper and (not problem or problem.hopeless):
+            keeper.remove()
+        return Saved(
+            path=path,
+            data=data,
+            width=image.width,
+            height=image.height,
+            seconds=round(seconds, 2),
+            losses=record.losses,
+            settings=stored,
+            notes=tuple(self.notes),
+            compared=compared,
+            problem=f"{problem.text}{self._how_far()}" if problem else "",
+            resume=keeper.how if keeper and problem else "",
+            exit_code=problem.code if problem else 0,
+        )
+
+    def _write(
+        self, image: Image.Image, settings: dict[str, object] | None, keeper: Keeper | None, *, whole: bool
+    ) -> tuple[Path | None, bytes]:
+        """Write under the output's name, or under the next free one if a file has appeared there meanwhile.
+
+        Returns that name; for a job without a file the bytes. Raises SaveError, which says how to try again.
+        """
+        from impasto import pictures
+
+        output, target = self.job.output, self.job.output.path
+        exif = self.loaded.photo.exif if output.keep_exif else None
+        if target is None:
+            data, notes = pictures.encode(image, output.suffix, settings=settings, exif=exif)
+            self.notes += notes
+            return None, data
+        name = target
+        announce = partial(keeper.announce, whole=whole) if keeper else len
+        for number in itertools.count(2):
+            mine = keeper is not None and name == target and keeper.card.may_replace(name)
+            overwrite = output.overwrite or mine
+            try:
+                with _how_to_go_on(keeper):
+                    self.notes += pictures.save(image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce)
+                break
+            except OutputError:
+                if overwrite or not name.exists():
+                    raise
+                name = target.with_name(f"{target.stem}-{number}{target.suffix}")
+        return name, b""
+
+    def _how_far(self) -> str:
+        """Words such as " at 40%, still at 256x170 and enlarged"."""
+        step = self.run.last
+        if step is None:
+            return ""
+        height, width = step.image.shape[-2:]
+        small = (height, width) != self.run.problem.size
+        return f" at {step.done:.0%}" + (f", still at {width}x{height} and enlarged" if small else "")
+
+
+@contextlib.contextmanager
+def _how_to_go_on(keeper: Keeper | None) -> Iterator[None]:
+    """Have a SaveError say how to try again."""
+    try:
+        yield
+    except SaveError as error:
+        if keeper:
+            keeper.save()
+        if not (keeper and keeper.there):
+            raise
+        raise SaveError(f"{error}; {keeper.how}") from error
