@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from impasto import devices
-from impasto.encoders import Encoder
+from impasto.encoders import Encoder, cost_of
 from impasto.history import filed, put_down
 from impasto.losses import Part, Summed, Sums, Term, grouped
 
@@ -91,7 +91,7 @@ def block(encoder: Encoder, whole: Size, rows: slice, columns: slice) -> Block:
         slice(max(0, own.start - margin) // step * step, min(length, own.stop + margin))
         for own, length in zip((rows, columns), whole, strict=True)
     )
-    return Block(whole, rows, columns, maps, strides, seen_rows, seen_columns, encoder.begin_stride)
+    return Block(whole, rows, columns, maps, strides, seen_rows, seen_columns, encoder.input_stride)
 
 
 def _shrunk(pixels: slice, stride: int) -> slice:
@@ -149,14 +149,14 @@ class Stretch:
 
     def is_for(self, loss: Summed) -> bool:
         """Whether a loss looks at one of its taps, or at the picture itself and it is the first."""
-        return loss.tap in self.encoder.taps or not (loss.tap or self.encoder.begin)
+        return loss.tap in self.encoder.taps or not (loss.tap or self.encoder.input_block)
 
     def see(self, source: Tensor, part: Block, show: Show) -> tuple[Tensor, dict[str, Tensor]]:
         """A block's own pixels (of a part that is given a picture; see `Block.pixels`), and its own features.
 
         source: what `Block.see` gives. show: what is seen of a picture.
         """
-        if self.encoder.begin:
+        if self.encoder.input_block:
             return source, self.encoder(source, part.within)
         return _seen(self.encoder, source, part, show)
 
@@ -165,17 +165,17 @@ def stretches(encoder: Encoder) -> list[Stretch]:
     """The parts that an encoder is looked through in: behind every block of PARTED that taps lie beyond."""
     found, beyond = list[Stretch](), encoder
     for block in PARTED:
-        near, rest = beyond.parted(block)
+        near, rest = beyond.split_after(block)
         if rest is None:
             break
-        found.append(_stretch(near, found, handed=encoder.pooled(block)))
+        found.append(_stretch(near, found, handed=encoder.pool_tap(block)))
         beyond = rest
     return [*found, _stretch(beyond, found)]
 
 
 def _stretch(encoder: Encoder, before: Sequence[Stretch], handed: str = "") -> Stretch:
     """The next one, whose blocks are as much longer as it computes fewer values for a pixel than the first."""
-    wider = math.sqrt(before[0].encoder.computed / encoder.computed) if before else 1.0
+    wider = math.sqrt(cost_of(before[0].encoder).values / cost_of(encoder).values) if before else 1.0
     return Stretch(encoder, max(1.0, wider), handed)
 
 

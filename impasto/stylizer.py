@@ -225,8 +225,8 @@ class Run:
         """The same with the encoder in some dtype."""
         return Appetite(
             tuple(_taken(one, self.encoder) for one in blocks.stretches(self.encoder)),
-            widest=self.encoder.widest,
-            content=self.encoder.density(self.options.content_taps),
+            widest=encoders.cost_of(self.encoder).widest,
+            content=encoders.density(self.encoder, self.options.content_taps),
             bytes_each=dtype.itemsize,
             stood_in=devices.stood_in(dtype, self.device),
             regions=sum(region.weight is not None for region in self.layout.regions),
@@ -462,12 +462,13 @@ class Run:
 def _taken(stretch: blocks.Stretch, whole: encoders.Encoder) -> devices.Demand:
     """What a part of an encoder takes."""
     encoder = stretch.encoder
+    cost, total = encoders.cost_of(encoder), encoders.cost_of(whole)
     return devices.Demand(
-        trunk=encoder.values("conv"),
-        heads=encoder.values("head"),
+        trunk=cost.trunk,
+        heads=cost.heads,
         margin=max(map(encoder.reach, encoder.taps)),
         wider=stretch.wider,
         # layers of many values and few filters take as long for their memory as others for their products
-        share=(encoder.arithmetic / whole.arithmetic + encoder.computed / whole.computed) / 2,
-        handed=whole.density([stretch.handed]) if stretch.handed else 0.0,
+        share=(cost.arithmetic / total.arithmetic + cost.values / total.values) / 2,
+        handed=encoders.density(whole, [stretch.handed]) if stretch.handed else 0.0,
     )
