@@ -19,7 +19,7 @@ from impasto import colors, pictures
 from impasto.compute import device as devices
 from impasto.compute import mapped
 from impasto.compute.memory import MemoryModel, Plan, StageCost
-from impasto.encoders import Encoder
+from impasto.encoders import Encoder, cost_of, density
 from impasto.errors import PictureError
 from impasto.ladder import Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric, pink
@@ -255,8 +255,8 @@ class Problem:
         """The same with the encoder in another dtype."""
         model = MemoryModel(
             tuple(_cost(stage, self.encoder) for stage in blocks.stages(self.encoder)),
-            widest=self.encoder.widest,
-            content=self.encoder.density(self.options.content_taps),
+            widest=cost_of(self.encoder).widest,
+            content=density(self.encoder, self.options.content_taps),
             itemsize=dtype.itemsize,
             stood_in=devices.stands_in(dtype, self.device),
             regions=sum(region.weight is not None for region in self.layout.regions),
@@ -293,13 +293,13 @@ def _drop(photo: Mapping[str, Tensor]) -> None:
 
 def _cost(stage: blocks.Stage, whole: Encoder) -> StageCost:
     """What a stage of an encoder takes."""
-    encoder = stage.encoder
+    encoder, cost, total = stage.encoder, cost_of(stage.encoder), cost_of(whole)
     return StageCost(
-        trunk=encoder.values("conv"),
-        heads=encoder.values("head"),
+        trunk=cost.trunk,
+        heads=cost.heads,
         margin=max(map(encoder.reach, encoder.taps)),
         scale=stage.scale,
         # layers of many values and few filters take as long for their memory as others for their products
-        share=(encoder.arithmetic / whole.arithmetic + encoder.computed / whole.computed) / 2,
-        output=whole.density([stage.output_tap]) if stage.output_tap else 0.0,
+        share=(cost.arithmetic / total.arithmetic + cost.values / total.values) / 2,
+        output=density(whole, [stage.output_tap]) if stage.output_tap else 0.0,
     )

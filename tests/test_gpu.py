@@ -46,8 +46,8 @@ def test_a_recorded_step_is_the_step(assets: Path, monkeypatch: pytest.MonkeyPat
 
 def test_edges_are_repeated_as_torch_does() -> None:
     x = torch.randn(2, 5, 7, 6, device="cuda", requires_grad=True)
-    for inward, mode in enumerate(("replicate", "reflect")):
-        ours, theirs = layers.edged(x, inward), torch.nn.functional.pad(x, (1, 1, 1, 1), mode=mode)
+    for mode in ("replicate", "reflect"):
+        ours, theirs = layers.pad_border(x, reflect=mode == "reflect"), torch.nn.functional.pad(x, (1, 1, 1, 1), mode=mode)
         assert torch.equal(ours, theirs)
         slope = torch.randn_like(theirs)
         (mine,), (its,) = (torch.autograd.grad((y * slope).sum(), x) for y in (ours, theirs))

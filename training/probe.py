@@ -74,10 +74,10 @@ def looks(student: Student, image: Tensor, teacher: Network) -> Iterator[tuple[P
         for i in range(1, len(row) + 1):
             name = f"conv{block}_{i}"
             if block > 1:
-                yield (name, f"relu{block}_1"), layers.edged(seen[name]), taps[f"relu{block}_1"]
+                yield (name, f"relu{block}_1"), layers.pad_border(seen[name]), taps[f"relu{block}_1"]
             if i == len(row) and block < len(student.shape.widths):
                 tap = f"relu{block + 1}_1"
-                yield (name, tap), layers.edged(functional.max_pool2d(seen[name], 2)), taps[tap]
+                yield (name, tap), layers.pad_border(functional.max_pool2d(seen[name], 2)), taps[tap]
 
 
 @torch.no_grad()

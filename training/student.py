@@ -220,7 +220,7 @@ class Student(nn.Module):
                 x = self._convolve(f"conv{block}_{i}", functional.max_pool2d(x, 2) if i == 1 < block else x)
                 seen.append(x)
             read.append(seen[:at] if self.shape.dense_heads else seen[at - 1 : at])
-        return read if self.shape.heads_at[0] else [[layers.edged(image)], *read[1:]]
+        return read if self.shape.heads_at[0] else [[layers.pad_border(image)], *read[1:]]
 
     def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets, first: int = 1) -> list[Tensor]:
         """The taps from what `trunk` returns, see `forward`."""
@@ -241,7 +241,7 @@ class Student(nn.Module):
         return functional.relu(functional.conv2d(padded[..., down:, right:], weight, bias, stride=stride))
 
     def _convolve(self, name: str, x: Tensor) -> Tensor:
-        y: Tensor = self.get_submodule(name)(layers.edged(x))
+        y: Tensor = self.get_submodule(name)(layers.pad_border(x))
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
     @torch.no_grad()

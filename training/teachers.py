@@ -98,7 +98,7 @@ class Trunk(nn.Module):
     def _respond(self, name: str, x: Tensor) -> Tensor:
         """What a convolution makes, before its ReLU, of the features before it, which are pooled where a block begins."""
         pooled = functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x
-        return functional.conv2d(layers.edged(pooled, 1 if self.padding == "reflect" else 0), *self._filters(name))
+        return functional.conv2d(layers.pad_border(pooled, reflect=self.padding == "reflect"), *self._filters(name))
 
     def _filters(self, name: str) -> tuple[Tensor, Tensor]:
         return self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")

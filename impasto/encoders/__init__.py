@@ -1,22 +1,23 @@
-"""Networks that pictures are seen through: VGG-16, VGG-19 and the embedded `lite`, as named taps."""
+"""VGG-16, VGG-19 and the built-in `lite`: networks whose features, at named taps, are compared by the losses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from impasto.encoders.base import Encoder, Pooling
+from impasto.encoders.cost import Cost, cost_of, density
 from impasto.encoders.layers import Padding
 from impasto.encoders.lite import Lite
 from impasto.encoders.vgg import VGG
 from impasto.weights import VGGWeights
 
-__all__ = ["VGG", "Encoder", "Lite", "Padding", "Pooling", "build"]
+__all__ = ["VGG", "Cost", "Encoder", "Lite", "Padding", "Pooling", "build", "cost_of", "density"]
 
 
 def build(weights: VGGWeights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:
-    """The encoder these weights are for, as deep as its deepest tap.
+    """The encoder for these weights, up to the deepest of the taps.
 
-    Raises UnknownNameError for a tap it does not have, WeightsFileError for weights that end before the deepest.
+    Raises UnknownNameError for a tap that the network does not have, and WeightsFileError if the weights end before the deepest tap.
     """
     encoder = (
         Lite(weights.tensors, taps, pooling=pooling, padding=padding)

@@ -1,9 +1,9 @@
-"""What every encoder is: a picture in, a dict of named features ("taps") out."""
+"""The base class of all encoders: an image goes in, a dict of named feature maps ("taps") comes out."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,22 +16,22 @@ from impasto.encoders.layers import Padding
 from impasto.errors import PictureError, UnknownNameError
 
 Pooling = Literal["average", "max"]
-Within = tuple[slice, slice]  # rows and columns of a tap's maps
-EVERYWHERE: Mapping[str, Within] = MappingProxyType({})
+Window = tuple[slice, slice]  # rows and columns of a tap's feature map
+NO_WINDOWS: Mapping[str, Window] = MappingProxyType({})
 
 
 class Encoder(nn.Module):
-    """Base class: checks tap names and picture sizes, pools and pads.
+    """Checks tap names and image sizes, and defines pooling and padding. The parameters are frozen.
 
-    taps: names of the features `forward` returns. pooling, padding: see the options of the same name.
-    Subclasses set `known`, every tap name from shallow to deep. Parameters are frozen: only the picture is optimised.
-    begin: the block whose pooled features `forward` is given in place of a picture; 0 for a picture (see `parted`).
-    digest: of the weights, where they came from `impasto.weights`; a stored style is for one encoder and says by this which.
+    taps: names of the features that `forward` returns. pooling, padding: see the options of the same names.
+    known: all tap names of the network, from shallow to deep; set by subclasses.
+    input_block: the block whose pooled features `forward` takes as input (see `split_after`); 0 if it takes an image.
+    digest: SHA-256 of the weights if they came from `impasto.weights`. A style file names its encoder by this digest.
     """
 
     name: str
     digest: str = ""
-    begin: int = 0
+    input_block: int = 0
     known: Sequence[str]
 
     def __init__(self, taps: Iterable[str], pooling: Pooling, padding: Padding) -> None:
@@ -43,7 +43,10 @@ class Encoder(nn.Module):
         self.dtype = torch.float32
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """Move to a device; convolve in dtype, in the memory layout convolutions are fastest in. Features come out in dtype."""
+        """Move the encoder to a device and cast its filters to `dtype`, which is then the dtype of the features.
+
+        Filters are stored in channels_last, the fastest memory format for convolutions.
+        """
         self.to(device)
         self.dtype = dtype
         for name, tensor in self.filters.items():
@@ -52,113 +55,77 @@ class Encoder(nn.Module):
         return self
 
     def check_taps(self) -> None:
-        """Raise UnknownNameError for a tap this encoder does not have."""
+        """Raise UnknownNameError if the network does not have one of the taps."""
         for tap in sorted(self.taps):
             if tap not in self.known:
                 raise UnknownNameError(f"tap of encoder {self.name}:", tap, self.known)
 
-    @property
-    def deepest_block(self) -> int:
-        """The number of the deepest block used, 1 to 5."""
-        return max(block_of(tap) for tap in self.taps)
-
-    @property
-    def minimum_side(self) -> int:
-        """Pixels a picture needs on each side so that the deepest tap still has one position."""
-        return 1 << (self.deepest_block - 1)
-
-    def size_at(self, tap: str, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) of a tap's maps for a picture of (height, width) pixels."""
-        halvings = block_of(tap) - 1
-        return size[0] >> halvings, size[1] >> halvings
-
     def path(self, tap: str) -> Sequence[str]:
-        """What lies between a picture and a tap, in order: "conv" for every 3x3 convolution, "pool" for every pooling."""
+        """The layers from the image to a tap, in order: "conv" for each 3x3 convolution, "pool" for each pooling."""
         raise NotImplementedError
 
-    def pooled(self, block: int) -> str:
-        """The tap of what a block hands on to the next."""
+    def pool_tap(self, block: int) -> str:
+        """The name of the tap after the pooling that ends a block (1 is the first block)."""
+        raise NotImplementedError
+
+    def channels(self, tap: str) -> int:
+        """The number of channels C of a tap's BxCxhxw features."""
         raise NotImplementedError
 
     @property
-    def begin_stride(self) -> int:
-        """Pixels from one position of what `forward` is given to the next: 1 for a picture."""
-        return 1 << self.begin
+    def input_stride(self) -> int:
+        """Image pixels between neighboring positions of the input of `forward`; 1 if that is an image."""
+        return 1 << self.input_block
 
     def stride(self, tap: str) -> int:
-        """Pixels from one position of a tap's maps to the next."""
+        """Image pixels between neighboring positions of a tap's map."""
         return 1 << self.path(tap).count("pool")
 
     def reach(self, tap: str) -> int:
-        """How many pixels beyond its own stride x stride a position of a tap sees, at most, on each side.
+        """How far the receptive field of a position extends beyond its own stride x stride pixels, in image pixels per side.
 
-        Counted from the tap back to what `forward` is given: a convolution sees one more, and a pooling makes two of each.
+        It is the largest such distance, counted from the tap back to the input of `forward`: a 3x3 convolution adds one position on
+        each side, and a pooling doubles the number of positions.
         """
         reach, pools = 0, self.path(tap).count("pool")
-        for step in reversed(self.path(tap)):
-            if step == "pool" and pools == self.begin:
+        for layer in reversed(self.path(tap)):
+            if layer == "pool" and pools == self.input_block:
                 break
-            reach, pools = (reach + 1, pools) if step == "conv" else (2 * reach, pools - 1)
-        return reach * self.begin_stride
+            reach, pools = (reach + 1, pools) if layer == "conv" else (2 * reach, pools - 1)
+        return reach * self.input_stride
 
     @property
-    def widest(self) -> float:
-        """The most values that one layer computes for each pixel of a picture."""
-        used = (*self._used("conv"), *self._used("head"))
-        return float(max(filters.shape[0] / 4 ** (block - 1) for block, filters in used))
+    def minimum_side(self) -> int:
+        """The smallest height and width of an image, in pixels, for which the deepest tap has at least one position."""
+        return max(map(self.stride, self.taps))
 
-    def values(self, kind: Literal["conv", "head"]) -> float:
-        """How many values the 3x3 convolutions ("conv"), or the 1x1 heads on them, compute for each pixel of a picture."""
-        return float(sum(filters.shape[0] / 4 ** (block - 1) for block, filters in self._used(kind)))
-
-    @property
-    def computed(self) -> float:
-        """How many values all of them compute for each pixel of a picture."""
-        return self.values("conv") + self.values("head")
-
-    @property
-    def arithmetic(self) -> float:
-        """How many multiply-adds the convolutions take for each pixel of a picture."""
-        return float(
-            sum(filters.numel() / 4 ** (block - 1) for kind in ("conv", "head") for block, filters in self._used(kind))
-        )
-
-    def _used(self, kind: str) -> Iterator[tuple[int, Tensor]]:
-        """The filters of that kind in the blocks from what `forward` is given to the deepest tap, each with its block."""
-        last, side = max(block_of(tap) - ("pool" in tap) for tap in self.taps), {"conv": 3, "head": 1}[kind]
-        for name, filters in self.filters.items():
-            block = block_of(name)
-            if filters.dim() == 4 and filters.shape[-1] == side and self.begin < block <= last:
-                yield block, filters
-
-    def density(self, taps: Iterable[str]) -> float:
-        """How many values the maps at these taps have for each pixel of a picture."""
-        side = self.minimum_side
-        with torch.no_grad():
-            shown = self.only(taps)(torch.zeros(1, 3, side, side, device=next(iter(self.filters.values())).device))
-        return float(sum(features.shape[1] / self.stride(tap) ** 2 for tap, features in shown.items()))
+    def size_at(self, tap: str, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) of a tap's map for an image of (height, width) pixels. Poolings round down."""
+        stride = self.stride(tap)
+        return size[0] // stride, size[1] // stride
 
     def only(self, taps: Iterable[str]) -> Self:
-        """The same encoder, sharing its filters, as deep as these of its taps ask for."""
+        """A copy of the encoder with these taps, which computes no layer beyond the deepest one. It shares the filters."""
         shallow = copy.copy(self)
         shallow.taps = frozenset(taps)
         return shallow
 
-    def parted(self, block: int) -> tuple[Self, Self | None]:
-        """The same encoder in two: up to what `block` hands on, and from there to the taps beyond it; whole where there are none.
+    def split_after(self, block: int) -> tuple[Self, Self | None]:
+        """Split the encoder after the pooling of a block. Returns (encoder, None) if no tap lies beyond it.
 
-        The second is given the first one's tap `pooled(block)`. Both share the filters, and sizes and strides count a picture's pixels.
+        The first part has the tap `pool_tap(block)` in addition; its features are the input of the second part. Both parts share the
+        filters. Sizes, strides and reaches of both are in pixels of the image.
         """
-        edge = self.known.index(self.pooled(block))
-        beyond = {tap for tap in self.taps if self.known.index(tap) > edge}
+        last = self.known.index(self.pool_tap(block))
+        beyond = {tap for tap in self.taps if self.known.index(tap) > last}
         if not beyond:
             return self, None
-        first, second = self.only({*self.taps - beyond, self.pooled(block)}), self.only(beyond)
-        second.begin = block
+        first, second = self.only({*self.taps - beyond, self.pool_tap(block)}), self.only(beyond)
+        second.input_block = block
         return first, second
 
     def check_size(self, height: int, width: int, what: str = "picture") -> None:
-        """Raise PictureError if `what`, of height x width pixels, is too small for the deepest tap."""
+        """Raise PictureError if an image of height x width pixels is too small for the deepest tap. what: its name in the error."""
         side = self.minimum_side
         if min(height, width) < side:
             raise PictureError(
@@ -166,34 +133,34 @@ class Encoder(nn.Module):
             )
 
     def pool(self, x: Tensor) -> Tensor:
-        """Halve BxCxHxW features in height and width, rounding down."""
+        """2x2 pooling with stride 2. x: BxCxHxW. Returns BxCx(H//2)x(W//2)."""
         return layers.average_pool(x) if self.pooling == "average" else layers.max_pool(x)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor, *, rectify: bool) -> Tensor:
-        """3x3 or 1x1 convolution that keeps height and width, and the ReLU behind it if asked."""
+        """A convolution with the encoder's padding, see `layers.convolve`. x: BxCxHxW. Returns BxKxHxW."""
         return layers.convolve(x, weight, bias, self.padding, rectify=rectify)
 
-    def forward(self, image: Tensor, within: Mapping[str, Within] = EVERYWHERE) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for every tap asked for.
+    def forward(self, image: Tensor, windows: Mapping[str, Window] = NO_WINDOWS) -> dict[str, Tensor]:
+        """Compute the features at all taps. Raises PictureError if the image is too small.
 
-        image: or the features it begins with (`parted`). within: the rows and columns of a tap's maps that are wanted; all of them
-        where it says nothing.
+        image: Bx3xHxW, RGB in 0..1, or BxCxhxw features of `pool_tap(input_block)`.
+        windows: the rows and columns to return of a tap's map; a tap that is not listed is returned whole.
+        Returns {tap: BxCxhxw} in the encoder's dtype.
         """
         height, width = image.shape[-2:]
-        self.check_size(height * self.begin_stride, width * self.begin_stride)
-        return self.see(image.contiguous(memory_format=torch.channels_last), within)
+        self.check_size(height * self.input_stride, width * self.input_stride)
+        return self.compute(image.contiguous(memory_format=torch.channels_last), windows)
 
-    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
-        """`forward` without its checks: what a subclass defines."""
+    def compute(self, image: Tensor, windows: Mapping[str, Window]) -> dict[str, Tensor]:
+        """`forward` without its checks. Arguments and result have the same shapes. Defined by subclasses."""
         raise NotImplementedError
 
 
-def cut(features: Tensor, within: Within | None) -> Tensor:
-    """Those rows and columns of BxCxHxW features, a view; all of them for None."""
-    return features if within is None else layers.part(features, *within)
+def crop(features: Tensor, window: Window | None) -> Tensor:
+    """A view of the rows and columns in a window. features: BxCxHxW. Returns BxCxhxw, or the input itself if window is None."""
+    return features if window is None else layers.crop(features, *window)
 
 
-def block_of(tap: str) -> int:
-    """The block number in a tap's name: 4 for "relu4_1"; for "pool4", whose maps are those of block 5, it is 5."""
-    digits = "".join(c for c in tap.partition("_")[0] if c.isdigit())
-    return int(digits) + ("pool" in tap)
+def block_of(name: str) -> int:
+    """The number of the block in the name of a tap or a filter: 4 for "relu4_1", "pool4" and "conv4_1_weight"."""
+    return int("".join(c for c in name.partition("_")[0] if c.isdigit()))

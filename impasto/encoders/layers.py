@@ -1,11 +1,12 @@
-"""The layers of an encoder whose filters are frozen, so that nothing need be kept for the filters' gradients.
+"""The layers of an encoder with frozen filters. They save less for the backward pass than torch's own.
 
-torch keeps every convolution's padded input and every max pooling's 8-byte indices until the backward pass. Here a convolution keeps
-its rectified output alone, which the next layer reads anyway: a picture takes less memory.
+torch saves the padded input of every convolution, and 8-byte indices for every max pooling. Here a convolution saves only its
+rectified output, which the next layer reads anyway, and a max pooling only its input.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -13,15 +14,15 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-from impasto.devices import multipliable
+from impasto.compute.device import multipliable
 
 Padding = Literal["zero", "replicate"]
 
-FEW = 4  # channels, see `_spread`
+FEW_CHANNELS = 4  # at most so many input channels: the input is an image, see `_few_channel_conv_transpose`
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, padding: Padding = "zero", *, rectify: bool = False) -> Tensor:
-    """A convolution that keeps height and width, and if asked the ReLU behind it; only x has a gradient.
+    """A convolution that keeps height and width, followed by a ReLU if `rectify`. Only x gets a gradient.
 
     x: BxCxHxW; weight: KxCx3x3 or KxCx1x1; bias: K. Returns BxKxHxW.
     """
@@ -35,154 +36,185 @@ class _Convolution(torch.autograd.Function):
         """See `convolve`."""
         border = weight.shape[-1] // 2
         ctx.replicated, ctx.rectify = bool(border) and padding == "replicate", rectify
-        seen, border = (_edged(x, 0), 0) if ctx.replicated else (x, border)
-        y = _convolved(seen, weight, bias, border, rectify)
+        padded, border = (_pad_border(x, False), 0) if ctx.replicated else (x, border)
+        y = _conv2d(padded, weight, bias, border, rectify)
         ctx.save_for_backward(weight, *((y,) if rectify else ()))
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
-        """gradient: BxKxHxW. Returns that of x: the transposed convolution, and what a repeated edge got goes to the edge."""
+        """gradient: of the output, BxKxHxW. Returns the gradient of x, BxCxHxW: a transposed convolution, its border folded back."""
         weight, *rectified = ctx.saved_tensors
         if ctx.rectify:
             gradient = torch.ops.aten.threshold_backward(gradient, rectified[0], 0)
-        few = weight.shape[-1] == 3 and weight.shape[1] <= FEW and gradient.device.type == "cpu"
-        given, filters = multipliable(gradient), multipliable(weight)
+        few = weight.shape[-1] == 3 and weight.shape[1] <= FEW_CHANNELS and gradient.device.type == "cpu"
+        y, filters = multipliable(gradient), multipliable(weight)
         if not (few or ctx.replicated):
-            back = functional.conv_transpose2d(given, filters, padding=weight.shape[-1] // 2)
+            back = functional.conv_transpose2d(y, filters, padding=weight.shape[-1] // 2)
         else:
-            wide = _spread(given, filters) if few else functional.conv_transpose2d(given, filters)
-            back = _folded(wide, 0) if ctx.replicated else wide[..., 1:-1, 1:-1]
+            padded = _few_channel_conv_transpose(y, filters) if few else functional.conv_transpose2d(y, filters)
+            back = _fold_border(padded, False) if ctx.replicated else padded[..., 1:-1, 1:-1]
         return back.to(gradient.dtype), None, None, None, None
 
 
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor, padding: int, rectify: bool) -> Tensor:
-    """The convolution and its ReLU if asked, in one pass over the result where oneDNN is there."""
+def _conv2d(x: Tensor, weight: Tensor, bias: Tensor, padding: int, rectify: bool) -> Tensor:
+    """A convolution with zero padding, followed by a ReLU if `rectify`, in one pass over the output where oneDNN can do that.
+
+    x: BxCxHxW; weight: KxCxSxS; bias: K. Returns BxKx(H+2*padding-S+1)x(W+2*padding-S+1) in the dtype of x.
+    """
     dtype = x.dtype
     x, weight, bias = multipliable(x), multipliable(weight), multipliable(bias)
-    if rectify and x.device.type == "cpu" and _fuses(x.dtype):
-        once, sides = [1, 1], [padding, padding]
-        fused: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, sides, once, once, 1, "relu", [], "")
-        return fused.to(dtype)
+    if rectify and x.device.type == "cpu" and _fused_conv_relu_works(x.dtype):
+        return _fused_conv_relu(x, weight, bias, padding).to(dtype)
     y = functional.conv2d(x, weight, bias, padding=padding)
     return (y.relu_() if rectify else y).to(dtype)
 
 
-def _fuses(dtype: torch.dtype) -> bool:
-    """Whether oneDNN is there and convolves in this precision. What torch compiles calls it by this name; it has no public one."""
-    return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and dtype in (torch.float32, torch.bfloat16)
-
-
-def edged(x: Tensor, inward: int = 0) -> Tensor:
-    """Features with one more position on every side: the edge's own again, or the next inward (1: reflected).
-
-    x: BxCxHxW. Returns BxCx(H+2)x(W+2). torch's own padding is as fast on a CPU; on CUDA it knows one layout only, which is not that
-    of fast convolutions, and adds up its gradient in any order.
-    """
-    y: Tensor = _Edged.apply(x, inward)  # type: ignore[no-untyped-call]
+def _fused_conv_relu(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """Convolution and ReLU by the private operation of torch that its compiler uses; there is no public one. Shapes: see `_conv2d`."""
+    ones, sides = [1, 1], [padding, padding]
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, sides, ones, ones, 1, "relu", [], "")
     return y
 
 
-class _Edged(torch.autograd.Function):
+@cache
+def _fused_conv_relu_works(dtype: torch.dtype) -> bool:
+    """Whether the private operation exists, takes our arguments and agrees with conv2d and ReLU. Tried once per process and dtype."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+
+    def integers(*shape: int) -> Tensor:  # -3 to 3: no output is above 256, so bfloat16 holds every one exactly
+        numbers = torch.arange(torch.Size(shape).numel(), device="cpu") % 7 - 3
+        return numbers.reshape(shape).to(dtype)
+
+    x, weight = (integers(*shape).to(memory_format=torch.channels_last) for shape in ((1, 3, 5, 6), (8, 3, 3, 3)))
+    bias = integers(8)
+    try:
+        for padding in (0, 1):
+            expected = functional.conv2d(x, weight, bias, padding=padding).relu_()
+            found = _fused_conv_relu(x, weight, bias, padding)
+            slack = 8 * torch.finfo(dtype).eps * float(expected.max())  # algorithms round intermediate results differently
+            if found.shape != expected.shape or not torch.allclose(found, expected, rtol=0, atol=slack):
+                return False
+    except Exception:  # a later torch may change or drop the operation in any way
+        return False
+    return True
+
+
+def pad_border(x: Tensor, *, reflect: bool = False) -> Tensor:
+    """Pad by one position on every side: replicate padding, or reflect padding. x: BxCxHxW. Returns BxCx(H+2)x(W+2).
+
+    On a CPU this calls torch's own padding. On CUDA torch's padding does not keep channels_last, the memory format of fast
+    convolutions, and its gradient is not deterministic; so it is written out there.
+    """
+    y: Tensor = _PadBorder.apply(x, reflect)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _PadBorder(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inward: int) -> Tensor:
-        """See `edged`."""
-        ctx.inward = inward
-        return _edged(x, inward)
+    def forward(ctx: Any, x: Tensor, reflect: bool) -> Tensor:
+        """See `pad_border`."""
+        ctx.reflect = reflect
+        return _pad_border(x, reflect)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """gradient: of the result."""
-        return _Folded.apply(gradient, ctx.inward), None  # type: ignore[no-untyped-call]
+        """gradient: of the output, BxCx(H+2)x(W+2). Returns the gradient of x, BxCxHxW."""
+        return _FoldBorder.apply(gradient, ctx.reflect), None  # type: ignore[no-untyped-call]
 
 
-class _Folded(torch.autograd.Function):
-    """What _Edged does to gradients, and the other way round."""
+class _FoldBorder(torch.autograd.Function):
+    """The backward pass of `_PadBorder` as a function of its own, so that it can be differentiated again."""
 
     @staticmethod
-    def forward(ctx: Any, wide: Tensor, inward: int) -> Tensor:
-        """wide: BxCx(H+2)x(W+2). Returns BxCxHxW."""
-        ctx.inward = inward
-        return _folded(wide.clone(), inward)
+    def forward(ctx: Any, padded: Tensor, reflect: bool) -> Tensor:
+        """padded: BxCx(H+2)x(W+2). Returns BxCxHxW."""
+        ctx.reflect = reflect
+        return _fold_border(padded.clone(), reflect)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """gradient: of the result."""
-        return _Edged.apply(gradient, ctx.inward), None  # type: ignore[no-untyped-call]
+        """gradient: of the output, BxCxHxW. Returns the gradient of `padded`, BxCx(H+2)x(W+2)."""
+        return _PadBorder.apply(gradient, ctx.reflect), None  # type: ignore[no-untyped-call]
 
 
-def _edged(x: Tensor, inward: int) -> Tensor:
+def _pad_border(x: Tensor, reflect: bool) -> Tensor:
+    """`pad_border` without its gradient. x: BxCxHxW. Returns BxCx(H+2)x(W+2)."""
     if x.device.type == "cpu":
-        return functional.pad(x, (1, 1, 1, 1), mode="reflect" if inward else "replicate")
+        return functional.pad(x, (1, 1, 1, 1), mode="reflect" if reflect else "replicate")
     batch, channels, height, width = x.shape
     size = batch, channels, height + 2, width + 2
     y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     y[..., 1:-1, 1:-1] = x
     for axis, last in ((-2, height + 1), (-1, width + 1)):
-        y.select(axis, 0).copy_(y.select(axis, 1 + inward))
-        y.select(axis, last).copy_(y.select(axis, last - 1 - inward))
+        y.select(axis, 0).copy_(y.select(axis, 1 + reflect))
+        y.select(axis, last).copy_(y.select(axis, last - 1 - reflect))
     return y
 
 
-def _folded(wide: Tensor, inward: int) -> Tensor:
-    """Add what a repeated edge got to the positions it repeats; returns a view into `wide`, which is changed."""
-    for axis in (-2, -1):
-        last = wide.shape[axis] - 1
-        wide.select(axis, 1 + inward).add_(wide.select(axis, 0))
-        wide.select(axis, last - 1 - inward).add_(wide.select(axis, last))
-    return wide[..., 1:-1, 1:-1]
+def _fold_border(padded: Tensor, reflect: bool) -> Tensor:
+    """Add the gradient of the border to the positions that the border copies.
 
-
-def _spread(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The transposed convolution into few channels. gradient: BxKxHxW; weight: KxCx3x3. Returns BxCx(H+2)x(W+2), at least float32.
-
-    On a CPU libraries reckon with 16 channels where a picture has three. Here one matrix product finds what every position gives to
-    each of its nine neighbours, and nine sums collect it.
+    padded: BxCx(H+2)x(W+2), changed in place. Returns BxCxHxW, a view of it.
     """
-    channels, (batch, _, height, width) = weight.shape[1], gradient.shape
+    for axis in (-2, -1):
+        last = padded.shape[axis] - 1
+        padded.select(axis, 1 + reflect).add_(padded.select(axis, 0))
+        padded.select(axis, last - 1 - reflect).add_(padded.select(axis, last))
+    return padded[..., 1:-1, 1:-1]
+
+
+def _few_channel_conv_transpose(y: Tensor, weight: Tensor) -> Tensor:
+    """A 3x3 transposed convolution with few output channels C, for CPUs.
+
+    y: BxKxHxW; weight: KxCx3x3. Returns BxCx(H+2)x(W+2) in float32, or in the dtype of y if that is wider.
+
+    CPU libraries round C up to 16 channels, which wastes most of the work for the three of an image. Here one matrix product computes
+    the contribution of every position to each of its nine neighbors, and nine additions sum them up.
+    """
+    channels, (batch, _, height, width) = weight.shape[1], y.shape
     filters = weight.permute(2, 3, 1, 0).flatten(0, 2)  # 9CxK
-    rows = gradient.permute(1, 0, 2, 3).flatten(1)  # a view of one picture in channels_last, which a batched product would copy
-    given = (filters @ rows).view(3, 3, channels, batch, height, width)
-    wide = gradient.new_zeros(
-        (channels, batch, height + 2, width + 2), dtype=torch.promote_types(gradient.dtype, torch.float32)
-    )
+    columns = y.permute(1, 0, 2, 3).flatten(1)  # KxBHW; for one channels_last image a view, which a batched product would copy
+    products = (filters @ columns).view(3, 3, channels, batch, height, width)
+    padded = y.new_zeros((channels, batch, height + 2, width + 2), dtype=torch.promote_types(y.dtype, torch.float32))
     for down in range(3):
         for right in range(3):
-            wide[..., down : down + height, right : right + width] += given[down, right]
-    return wide.transpose(0, 1)
+            padded[..., down : down + height, right : right + width] += products[down, right]
+    return padded.transpose(0, 1)
 
 
-def part(x: Tensor, rows: slice, columns: slice) -> Tensor:
-    """Some rows and columns of x, a view whose gradient is channels_last. x: BxCxHxW. Returns BxCxhxw."""
-    y: Tensor = _Part.apply(x, rows, columns)  # type: ignore[no-untyped-call]
+def crop(x: Tensor, rows: slice, columns: slice) -> Tensor:
+    """A view of some rows and columns of x, whose gradient is channels_last. x: BxCxHxW. Returns BxCxhxw."""
+    y: Tensor = _Crop.apply(x, rows, columns)  # type: ignore[no-untyped-call]
     return y
 
 
-class _Part(torch.autograd.Function):
-    """Its own backward: torch's lays the gradient out channel by channel, and everything behind it then takes several times as long."""
+class _Crop(torch.autograd.Function):
+    """torch's own gradient of a crop is not channels_last, which makes the backward pass of earlier layers several times slower."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: slice, columns: slice) -> Tensor:
-        """See `part`."""
-        ctx.size, ctx.within = x.shape, (rows, columns)
+        """See `crop`."""
+        ctx.size, ctx.window = x.shape, (rows, columns)
         return x[..., rows, columns]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """gradient: of the part. Returns that of the whole, 0 elsewhere."""
+        """gradient: of the output, BxCxhxw. Returns the gradient of x, BxCxHxW, 0 outside the crop."""
         whole = torch.empty(ctx.size, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last).zero_()
-        whole[(..., *ctx.within)] = gradient
+        whole[(..., *ctx.window)] = gradient
         return whole, None, None
 
 
 def average_pool(x: Tensor) -> Tensor:
-    """The mean of every 2x2 positions, rounding height and width down. x: BxCxHxW."""
+    """2x2 average pooling with stride 2. x: BxCxHxW. Returns BxCx(H//2)x(W//2)."""
     y: Tensor = _AveragePool.apply(x)  # type: ignore[no-untyped-call]
     return y
 
 
 class _AveragePool(torch.autograd.Function):
-    """Its own backward: torch's fills the gradient with zeros first and adds to them, which takes three times as long on a CPU."""
+    """torch's own backward pass fills the gradient with zeros and adds to them, which takes three times as long on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -192,15 +224,15 @@ class _AveragePool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """gradient: that of the result."""
+        """gradient: of the output, BxCx(H//2)x(W//2). Returns the gradient of x, BxCxHxW, 0 in an odd last row or column."""
         height, width = ctx.size
-        wide: Tensor = functional.interpolate(gradient / 4, scale_factor=2)
-        odd = (0, width - wide.shape[-1], 0, height - wide.shape[-2])
-        return functional.pad(wide, odd) if any(odd) else wide
+        spread: Tensor = functional.interpolate(gradient / 4, scale_factor=2)
+        odd = (0, width - spread.shape[-1], 0, height - spread.shape[-2])
+        return functional.pad(spread, odd) if any(odd) else spread
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of every 2x2 positions, rounding height and width down. x: BxCxHxW."""
+    """2x2 max pooling with stride 2. x: BxCxHxW. Returns BxCx(H//2)x(W//2)."""
     y: Tensor = _MaxPool.apply(x)  # type: ignore[no-untyped-call]
     return y
 
@@ -214,9 +246,12 @@ class _MaxPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """gradient: that of the result. Looks for the largest again: that takes less than keeping where they were."""
+        """gradient: of the output, BxCx(H//2)x(W//2). Returns the gradient of x, BxCxHxW.
+
+        The position of each maximum is found again, which takes less memory than keeping it.
+        """
         (x,) = ctx.saved_tensors
         variable = x.detach().requires_grad_()
         with torch.enable_grad():
-            found: Tensor = torch.autograd.grad(functional.max_pool2d(variable, 2), variable, gradient)[0]
-        return found
+            back: Tensor = torch.autograd.grad(functional.max_pool2d(variable, 2), variable, gradient)[0]
+        return back

@@ -1,4 +1,4 @@
-"""`lite`, the embedded encoder: a small network that emulates VGG-19, trained for impasto and shipped inside it."""
+"""`lite`, the encoder that ships with impasto: a small network trained to reproduce the features of VGG-19."""
 
 from __future__ import annotations
 
@@ -8,54 +8,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Pooling, Within, block_of, cut
+from impasto.encoders.base import Encoder, Pooling, Window, block_of, crop
 from impasto.encoders.layers import Padding
 from impasto.weights.networks import LITE_DEPTHS, LITE_HEADS
 
-POOLED = "trunkpool"
+POOL = "trunkpool"
 
 
 def operations() -> Iterator[str]:
-    """The trunk's operations in order, by the tap behind each: "trunk1_1", "trunk1_2", "trunkpool1", "trunk2_1", ..."""
+    """The operations of the trunk in order, each named by the tap after it: "trunk1_1", "trunk1_2", "trunkpool1", "trunk2_1", ..."""
     for block, count in enumerate(LITE_DEPTHS, start=1):
         yield from (f"trunk{block}_{i}" for i in range(1, count + 1))
         if block < len(LITE_DEPTHS):
-            yield f"{POOLED}{block}"
+            yield f"{POOL}{block}"
 
 
 OPERATIONS = list(operations())
+HEADS = {f"trunk{block}_{max(1, count)}": block for block, count in enumerate(LITE_HEADS, start=1)}
+"""{operation: block} for the operation after which the head of each block is computed.
+
+The head of block 1 reads pixels, not features. It is computed after the first convolution, which has the same receptive field.
+"""
 
 
-def origin(tap: str) -> str:
-    """The operation of the trunk behind which a tap is taken: "trunk2_2" for "relu2_1", by its head.
-
-    For "relu1_1", whose head reads the pixels, it is "trunk1_1", which reads no more of them.
-    """
-    block = block_of(tap)
-    return tap if tap.startswith("trunk") else f"trunk{block}_{max(1, LITE_HEADS[block - 1])}"
+def last_operation(tap: str) -> str:
+    """The last operation of the trunk that a tap needs: "trunk2_2" for "relu2_1", since the head of block 2 reads trunk2_2."""
+    if tap in OPERATIONS:
+        return tap
+    return next(operation for operation, block in HEADS.items() if block == block_of(tap))
 
 
-def taps_behind(operation: str) -> list[str]:
-    """The taps to be had behind an operation of the trunk; one convolution of each block has a head."""
-    block = block_of(operation)
-    return [operation, *([f"conv{block}_1", f"relu{block}_1"] if operation == origin(f"relu{block}_1") else [])]
+def taps_after(operation: str) -> list[str]:
+    """The taps that become available with an operation of the trunk: its own, and those of the head that is computed after it."""
+    head = HEADS.get(operation)
+    return [operation, *([f"conv{head}_1", f"relu{head}_1"] if head else [])]
 
 
 class Lite(Encoder):
-    """A slim trunk of 3x3 convolutions with 1x1 heads into VGG-19's own channels (64, 128, 256, 512, 512).
+    """A narrow trunk of 3x3 convolutions with one head per block, which has as many channels as VGG-19 (64, 128, 256, 512, 512).
 
-    A head reads its block up to where it is: the features of the first convolution, in block 2 of two. relu1_1 is seen in the pixels,
-    by VGG-19's own 3x3 convolution. What stands behind a head stands for VGG-19's convolutions behind that tap.
+    A head is a 1x1 convolution. It reads the concatenated features of the first convolution of its block, in block 2 of the first two.
+    The head of block 1 is the 3x3 convolution conv1_1 of VGG-19 and reads the pixels. The remaining convolutions of a block stand in
+    for the VGG-19 layers after its tap.
 
-    Taps: `relu1_1` .. `relu5_1` emulate the normalised VGG-19 (mean activation about 1, Gatys et al. 2015) and `conv1_1` .. `conv5_1`
-    are the same before the ReLU; `trunk1_1` .. `trunk5_1` are the trunk's own rectified features, which no VGG has, and `trunkpool1` ..
-    `trunkpool4` what its blocks hand on.
-    tensors: `conv1_1.weight`, ..., `head5_1.bias`, as in impasto/assets/lite.safetensors. Trained with max pooling and replicate
-    padding; optimising with average pooling works as well.
+    Taps: `relu1_1` .. `relu5_1` reproduce the normalized VGG-19 (mean activation about 1, Gatys et al. 2015). `conv1_1` .. `conv5_1`
+    are the same before the ReLU. `trunk1_1` .. `trunk5_1` are the rectified features of the trunk itself, which no VGG has, and
+    `trunkpool1` .. `trunkpool4` the pooled output of its blocks.
+    tensors: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), ..., `head5_1.bias`, as in impasto/assets/lite.safetensors.
+    The network was trained with max pooling and replicate padding. Average pooling works as well.
     """
 
     name = "lite"
-    known = tuple(tap for operation in OPERATIONS for tap in taps_behind(operation))
+    known = tuple(tap for operation in OPERATIONS for tap in taps_after(operation))
 
     def __init__(
         self, tensors: Mapping[str, Tensor], taps: Iterable[str], *, pooling: Pooling = "max", padding: Padding = "replicate"
@@ -65,51 +69,67 @@ class Lite(Encoder):
         for name, tensor in tensors.items():
             self.filters[name.replace(".", "_")] = nn.Parameter(tensor.float(), requires_grad=False)
 
-    def pooled(self, block: int) -> str:
-        """See `Encoder.pooled`."""
-        return f"{POOLED}{block}"
+    def pool_tap(self, block: int) -> str:
+        """See `Encoder.pool_tap`."""
+        return f"{POOL}{block}"
 
     def path(self, tap: str) -> list[str]:
         """See `Encoder.path`."""
-        operations = OPERATIONS[: 1 + OPERATIONS.index(origin(tap))]
-        return ["pool" if operation.startswith(POOLED) else "conv" for operation in operations]
+        operations = OPERATIONS[: 1 + OPERATIONS.index(last_operation(tap))]
+        return ["pool" if operation.startswith(POOL) else "conv" for operation in operations]
+
+    def channels(self, tap: str) -> int:
+        """See `Encoder.channels`."""
+        if tap not in OPERATIONS:
+            weight, _ = self._filters("head", f"{block_of(tap)}_1")
+        else:
+            convolutions = [name for name in OPERATIONS[: 1 + OPERATIONS.index(tap)] if not name.startswith(POOL)]
+            weight, _ = self._filters("conv", convolutions[-1].removeprefix("trunk"))
+        return weight.shape[0]
 
     @property
     def operations(self) -> list[str]:
-        """The operations from where it begins up to the deepest tap."""
-        first = 1 + OPERATIONS.index(self.pooled(self.begin)) if self.begin else 0
-        return OPERATIONS[first : 1 + max(OPERATIONS.index(origin(tap)) for tap in self.taps)]
+        """The operations of the trunk from the input of `forward` to the deepest tap."""
+        first = 1 + OPERATIONS.index(self.pool_tap(self.input_block)) if self.input_block else 0
+        return OPERATIONS[first : 1 + max(OPERATIONS.index(last_operation(tap)) for tap in self.taps)]
 
-    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
+    def compute(self, image: Tensor, windows: Mapping[str, Window]) -> dict[str, Tensor]:
         """See `Encoder.forward`."""
-        pixels, block, features = image.to(self.dtype), list[Tensor](), dict[str, Tensor]()
-        x = pixels
+        x = pixels = image.to(self.dtype)
+        outputs, features = list[Tensor](), dict[str, Tensor]()  # outputs: of the convolutions of this block so far
         for operation in self.operations:
-            if operation.startswith(POOLED):
-                x, block = self.pool(x), []
+            if operation.startswith(POOL):
+                x, outputs = self.pool(x), []
             else:
                 x = self.convolve(x, *self._filters("conv", operation.removeprefix("trunk")), rectify=True)
-                block.append(x)
+                outputs.append(x)
             if operation in self.taps:
-                features[operation] = cut(x, within.get(operation))
-            features |= self._headed(operation, block if LITE_HEADS[block_of(operation) - 1] else [pixels], within)
+                features[operation] = crop(x, windows.get(operation))
+            if operation in HEADS:
+                block = HEADS[operation]
+                features |= self._head(block, outputs if LITE_HEADS[block - 1] else [pixels], windows)
         return features
 
     def _filters(self, kind: str, place: str) -> tuple[Tensor, Tensor]:
         return self.filters[f"{kind}{place}_weight"], self.filters[f"{kind}{place}_bias"]
 
-    def _headed(self, operation: str, read: Sequence[Tensor], within: Mapping[str, Within]) -> dict[str, Tensor]:
-        """The taps behind the head at an operation, if it has one. read: the features of its block up to there, or the pixels."""
-        behind = self.taps.intersection(taps_behind(operation)[1:])
-        if not behind:
+    def _head(self, block: int, inputs: Sequence[Tensor], windows: Mapping[str, Window]) -> dict[str, Tensor]:
+        """The features of those taps of a block's head that are asked for.
+
+        inputs: BxChxw features of the block, which the head reads concatenated, or the Bx3xHxW pixels for block 1.
+        Returns {tap: BxKxhxw} for none, one or both of the taps conv{block}_1 and relu{block}_1.
+        """
+        conv_tap, relu_tap = f"conv{block}_1", f"relu{block}_1"
+        if self.taps.isdisjoint((conv_tap, relu_tap)):
             return {}
-        conv, relu = taps_behind(operation)[1:]
-        rectified = conv not in self.taps
-        weight, bias = self._filters("head", conv.removeprefix("conv"))
-        wanted = within.get(relu, within.get(conv))
-        if weight.shape[-1] == 1:  # it has many more channels than what it sees, so it looks at no more than is wanted
-            head = self.convolve(torch.cat([cut(x, wanted) for x in read], 1), weight, bias, rectify=rectified)
-        else:
-            head = cut(self.convolve(read[0], weight, bias, rectify=rectified), wanted)
-        found = {relu: head} if rectified else {conv: head, relu: functional.relu(head)}
-        return {tap: found[tap] for tap in behind}
+        weight, bias = self._filters("head", f"{block}_1")
+        window = windows.get(relu_tap, windows.get(conv_tap))
+        rectify = conv_tap not in self.taps
+        if weight.shape[-1] == 1:  # crop first: the output of a head has many more channels than its input
+            x = torch.cat([crop(x, window) for x in inputs], 1)
+            y = self.convolve(x, weight, bias, rectify=rectify)
+        else:  # a 3x3 convolution reads one position beyond the window
+            y = crop(self.convolve(inputs[0], weight, bias, rectify=rectify), window)
+        if rectify:
+            return {relu_tap: y}
+        return {conv_tap: y, relu_tap: functional.relu(y)} if relu_tap in self.taps else {conv_tap: y}

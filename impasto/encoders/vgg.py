@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto.encoders.base import Encoder, Pooling, Within, cut
+from impasto.encoders.base import Encoder, Pooling, Window, crop
 from impasto.encoders.layers import Padding
 from impasto.errors import WeightsFileError
 from impasto.weights.networks import DEPTHS
 
-INPUT_RANGE = 255.0  # the published networks were trained on bytes
+INPUT_RANGE = 255.0  # the published networks were trained on pixel values in 0..255
 
 
 def operations(network: str) -> Iterator[tuple[str, str]]:
@@ -25,11 +25,13 @@ def operations(network: str) -> Iterator[tuple[str, str]]:
 
 
 class VGG(Encoder):
-    """A VGG built only as deep as its deepest tap.
+    """A VGG network up to its deepest tap. Deeper layers are not built.
 
-    network: "vgg16" or "vgg19". tensors: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias`, ... and `mean` (3,), float32, for RGB
-    input in 0..255 less `mean` (what `impasto.weights` gives for every file format).
-    Taps: `conv{b}_{i}` before, `relu{b}_{i}` after the ReLU, `pool{b}`. The papers' "conv4_2" is the rectified response, `relu4_2`.
+    network: "vgg16" or "vgg19". tensors: `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,), ... and `mean` (3,), float32. The
+    first convolution takes RGB in 0..255 minus `mean`; `impasto.weights` converts every file format to this convention.
+    Taps: `conv{b}_{i}` before and `relu{b}_{i}` after the ReLU, and `pool{b}`. "conv4_2" in the papers is the rectified response,
+    `relu4_2`.
+    Raises UnknownNameError for a tap that the network does not have, and WeightsFileError if `tensors` end before the deepest tap.
     """
 
     def __init__(
@@ -53,18 +55,23 @@ class VGG(Encoder):
 
     @property
     def operations(self) -> list[tuple[str, str]]:
-        """(kind, tap name) of the operations from where it begins up to the deepest tap."""
-        first = 1 + self.known.index(self.pooled(self.begin)) if self.begin else 0
+        """(kind, tap name) of the operations from the input of `forward` to the deepest tap."""
+        first = 1 + self.known.index(self.pool_tap(self.input_block)) if self.input_block else 0
         return list(operations(self.name))[first : 1 + max(map(self.known.index, self.taps))]
 
-    def pooled(self, block: int) -> str:
-        """See `Encoder.pooled`."""
+    def pool_tap(self, block: int) -> str:
+        """See `Encoder.pool_tap`."""
         return f"pool{block}"
 
     def path(self, tap: str) -> list[str]:
         """See `Encoder.path`."""
         kinds = [kind for kind, _ in operations(self.name)][: 1 + self.known.index(tap)]
         return [kind for kind in kinds if kind != "relu"]
+
+    def channels(self, tap: str) -> int:
+        """See `Encoder.channels`. The tap must not be deeper than the deepest one the network was built with."""
+        convolutions = [name for name in self.known[: 1 + self.known.index(tap)] if name.startswith("conv")]
+        return len(self.filters[f"{convolutions[-1]}_bias"])
 
     def _add_filters(self, tap: str, tensors: Mapping[str, Tensor]) -> None:
         for part in ("weight", "bias"):
@@ -73,18 +80,18 @@ class VGG(Encoder):
                 raise WeightsFileError(f"the weights given for {self.name} end before {tap}, which the taps used need")
             self.filters[f"{tap}_{part}"] = nn.Parameter(tensor, requires_grad=False)
 
-    def see(self, image: Tensor, within: Mapping[str, Within]) -> dict[str, Tensor]:
+    def compute(self, image: Tensor, windows: Mapping[str, Window]) -> dict[str, Tensor]:
         """See `Encoder.forward`."""
-        x = (image if self.begin else image * INPUT_RANGE - self.mean).to(self.dtype)
+        x = (image if self.input_block else image * INPUT_RANGE - self.mean).to(self.dtype)
         features, rectified = {}, False
         for kind, tap in self.operations:
             if kind == "conv":
-                rectified = tap not in self.taps
+                rectified = tap not in self.taps  # then convolution and ReLU are one operation
                 x = self.convolve(x, self.filters[f"{tap}_weight"], self.filters[f"{tap}_bias"], rectify=rectified)
             elif kind == "pool":
                 x = self.pool(x)
             elif not rectified:
                 x = functional.relu(x)
             if tap in self.taps:
-                features[tap] = cut(x, within.get(tap))
+                features[tap] = crop(x, windows.get(tap))
         return features

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from impasto.compute import allocator, mapped
 from impasto.compute.kernels import along_gram
-from impasto.encoders import Encoder
+from impasto.encoders import Encoder, cost_of
 from impasto.ladder import Size
 from impasto.losses import Features, GramSum, SummedLoss, Sums, Term, grouped
 from impasto.objective.evaluate import Evaluated
@@ -117,7 +117,7 @@ def block(encoder: Encoder, whole: Size, rows: slice, columns: slice) -> Block:
         slice(max(0, own.start - margin) // step * step, min(length, own.stop + margin))
         for own, length in zip((rows, columns), whole, strict=True)
     )
-    return Block(whole, rows, columns, seen_rows, seen_columns, strides, encoder.begin_stride)
+    return Block(whole, rows, columns, seen_rows, seen_columns, strides, encoder.input_stride)
 
 
 def split_side(length: int, side: int, step: int) -> list[slice]:
@@ -159,11 +159,11 @@ class Stage:
 
     def computes(self, loss: SummedLoss) -> bool:
         """Whether a loss takes features of its taps, or takes pixels and it is the first stage."""
-        return loss.tap in self.encoder.taps or not (loss.tap or self.encoder.begin)
+        return loss.tap in self.encoder.taps or not (loss.tap or self.encoder.input_block)
 
     def encode(self, source: Tensor, part: Block, composite: Composite) -> tuple[Tensor, dict[str, Tensor]]:
         """A block's own pixels (`Block.pixels`; only of the first stage) and its own features. source: from `Block.see`."""
-        if self.encoder.begin:
+        if self.encoder.input_block:
             return source, self.encoder(source, part.within)
         seen = composite(source, part.seen_rows, part.seen_columns)
         return part.pixels(seen), self.encoder(seen, part.within)
@@ -173,17 +173,17 @@ def stages(encoder: Encoder) -> list[Stage]:
     """The parts of an encoder: it is split after every block of SPLIT that has taps behind it."""
     found, rest = list[Stage](), encoder
     for number in SPLIT:
-        near, beyond = rest.parted(number)
+        near, beyond = rest.split_after(number)
         if beyond is None:
             break
-        found.append(_stage(near, found, encoder.pooled(number)))
+        found.append(_stage(near, found, encoder.pool_tap(number)))
         rest = beyond
     return [*found, _stage(rest, found)]
 
 
 def _stage(encoder: Encoder, before: Sequence[Stage], output_tap: str = "") -> Stage:
     """The next stage. Its blocks are larger as it computes fewer values for a pixel than the first."""
-    scale = math.sqrt(before[0].encoder.computed / encoder.computed) if before else 1.0
+    scale = math.sqrt(cost_of(before[0].encoder).values / cost_of(encoder).values) if before else 1.0
     return Stage(encoder, max(1.0, scale), output_tap)
 
 
