@@ -51,7 +51,7 @@ from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, PictureLike
 from impasto.regions import Layout, Region
 from impasto.styles import Painted, Style, named, stored
-from impasto.weights import VGGWeights
+from impasto.weights import Weights
 
 StyleLike: TypeAlias = PictureLike | Style
 
@@ -133,7 +133,7 @@ class Stylizer:
         return regions.layered(base, photo, layers, self.style, max_pixels=limit)
 
 
-def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:
+def _find_weights(options: Options) -> tuple[Weights, tuple[str, ...]]:
     """The weights of the encoder asked for, and a word for the user when it is not the one the method wants."""
     network = None if options.encoder == "auto" else options.encoder
     if options.weights is not None:

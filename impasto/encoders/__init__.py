@@ -8,12 +8,12 @@ from impasto.encoders.base import Encoder, Pooling
 from impasto.encoders.layers import Padding
 from impasto.encoders.lite import Lite
 from impasto.encoders.vgg import VGG
-from impasto.weights import VGGWeights
+from impasto.weights import Weights
 
 __all__ = ["VGG", "Encoder", "Lite", "Padding", "Pooling", "build"]
 
 
-def build(weights: VGGWeights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:
+def build(weights: Weights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:
     """The encoder these weights are for, as deep as its deepest tap.
 
     Raises UnknownNameError for a tap it does not have, WeightsFileError for weights that end before the deepest.
