@@ -40,9 +40,6 @@ CAFFE = Convention("caffe", "BGR", (123.68, 116.779, 103.939))
 TORCHVISION = Convention("torchvision", "RGB", (255 * 0.485, 255 * 0.456, 255 * 0.406), (255 * 0.229, 255 * 0.224, 255 * 0.225))
 """RGB in 0..1, minus the mean, divided by the standard deviation."""
 
-CONVENTIONS = {known.name: known for known in (CAFFE, TORCHVISION)}
-"""The conventions that a caller may name for a file that does not state one."""
-
 
 @dataclass(frozen=True)
 class Raw:
@@ -113,7 +110,8 @@ def _vgg(raw: Raw, network: str | None, convention: str | None) -> Weights:
     fit = _recognize(raw, network)
     arrays = {name: _sound(name, array) for name, array in fit.arrays.items()}
     settled = _settle(raw, arrays, convention)
-    arrays["conv1_1.weight"] = _fold(arrays["conv1_1.weight"], settled)
+    kernel = arrays["conv1_1.weight"][:, :: -1 if settled.order == "BGR" else 1]
+    arrays["conv1_1.weight"] = (kernel / np.array(settled.divisor).reshape(1, 3, 1, 1)).astype(np.float32)
     _turn_upright(arrays, fit.network)
     arrays["mean"] = _sound("mean", np.array(settled.mean))
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -173,31 +171,23 @@ def _sound(name: str, array: NDArray[np.generic]) -> Array:
         raise WeightsFileError(f"has {array.dtype} numbers in {name}, expected floating-point numbers")
     with np.errstate(over="ignore"):  # overflow becomes infinity, which is reported below
         copy = np.array(array, dtype=np.float32, order="C")
-    bad = int(np.count_nonzero(~np.isfinite(copy)))
-    if bad:
+    if bad := int(np.count_nonzero(~np.isfinite(copy))):
         raise WeightsFileError(f"has NaN or infinite values in {name} ({bad} of {copy.size}), expected finite numbers")
     return copy
 
 
 def _settle(raw: Raw, arrays: Mapping[str, Array], asked: str | None) -> Convention:
-    if asked is not None and asked not in CONVENTIONS:
+    known = {"caffe": CAFFE, "torchvision": TORCHVISION}
+    if asked is not None and asked not in known:
         raise OptionError(f"must be 'caffe' or 'torchvision', not {asked!r}", option="convention")
     if raw.convention is not None:
         if asked not in (None, raw.convention.name):
             raise OptionError(f"{asked!r} contradicts the file, which states {raw.convention.name!r}", option="convention")
         return raw.convention
     if asked is not None:
-        return CONVENTIONS[asked]
+        return known[asked]
     # Names and shapes are the same under both conventions. torchvision's files are by far more common.
     return CAFFE if any(_is_oxford(arrays["conv1_1.bias"], network) for network in _OXFORD) else TORCHVISION
-
-
-def _fold(kernel: Array, convention: Convention) -> Array:
-    """Fold channel order and divisor into the first convolution's weight (out, in, height, width)."""
-    if convention.order == "BGR":
-        kernel = kernel[:, ::-1]
-    folded: Array = (kernel / np.array(convention.divisor).reshape(1, 3, 1, 1)).astype(np.float32)
-    return folded
 
 
 def _is_oxford(bias: NDArray[np.generic], network: str) -> bool:

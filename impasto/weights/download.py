@@ -16,13 +16,10 @@ from impasto.errors import DownloadError, SaveError
 
 Progress = Callable[[int, int], None]
 
-TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as broken."""
+TIMEOUT = 30.0  # seconds without a byte
 
 
-def download(
-    url: str, part: Path, *, size: int, digest: str, progress: Progress | None = None, timeout: float = TIMEOUT
-) -> None:
+def download(url: str, part: Path, *, size: int, digest: str, progress: Progress | None, timeout: float) -> None:
     """Complete the partial file `part` and verify it.
 
     size: of the whole file in bytes. digest: "sha256:..." or "md5:...". progress: called with the bytes received so far and `size`.
@@ -96,9 +93,9 @@ def _connected(timeout: float) -> Iterator[None]:
         error.close()
         raise DownloadError(f"the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        cause = getattr(error, "reason", error)
-        reason = str(getattr(cause, "strerror", None) or cause or type(cause).__name__).lower()
-        raise DownloadError(f"no answer for {timeout:g} s" if isinstance(cause, TimeoutError) else reason) from error
+        cause = getattr(error, "reason", error)  # URLError's
+        reason = f"no answer for {timeout:g} s" if isinstance(cause, TimeoutError) else getattr(cause, "strerror", None)
+        raise DownloadError(str(reason or cause or type(cause).__name__).lower()) from error
 
 
 def _verify(part: Path, digest: str) -> None:

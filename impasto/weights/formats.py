@@ -106,10 +106,8 @@ def _read_keras(file: Path | io.BytesIO) -> Raw:
 
 
 def _keras_arrays(hdf5: h5py.File) -> tuple[_Arrays, dict[str, str]]:
-    import h5py
-
     datasets: dict[str, Any] = {}
-    hdf5.visititems(lambda path, item: datasets.update({path: item}) if isinstance(item, h5py.Dataset) else None)
+    hdf5.visititems(lambda path, item: datasets.update({path: item}) if hasattr(item, "ndim") else None)
     # the optimizer's datasets have the names of the layers too
     datasets = {path: item for path, item in datasets.items() if not path.startswith("optimizer")}
     layers = {path: _keras_layer(path, str(item.parent.attrs.get("name", ""))) for path, item in datasets.items()}
@@ -175,12 +173,10 @@ def _read_torch(file: Path, *, mmap: bool = False) -> Raw:
     if not isinstance(state, dict):
         raise WeightsFileError(f"holds a {type(state).__name__}, expected a state dict")
     tensors = {str(key): value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    return _from_state(list(tensors), tensors.__getitem__)
+    return _from_state(list(tensors), tensors.__getitem__, None, None)
 
 
-def _from_state(
-    keys: list[str], tensor: Callable[[str], Any], convention: Convention | None = None, network: str | None = None
-) -> Raw:
+def _from_state(keys: list[str], tensor: Callable[[str], Any], convention: Convention | None, network: str | None) -> Raw:
     """Read the convolutions of a state dict, which may lack the prefix "features." (as from `vgg.features`)."""
     if any(key.endswith("running_mean") for key in keys):
         raise WeightsFileError("has batch normalization (vgg16_bn, vgg19_bn), expected plain VGG-16 or VGG-19")
@@ -196,11 +192,9 @@ def _from_state(
     return Raw({name: _to_numpy(tensor(key)) for name, key in names.items()}, names, convention, network)
 
 
-def _to_numpy(tensor: Any) -> NDArray[np.generic]:
+def _to_numpy(tensor: Any) -> Any:
     # numpy has no bfloat16. Integers stay integers and are refused later.
-    tensor = tensor.detach()
-    array: NDArray[np.generic] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    return array
+    return (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
 
 
 # MatConvNet
@@ -225,8 +219,7 @@ def _read_matconvnet(file: Path) -> Raw:
             arrays[f"{name}.bias"] = bias.reshape(-1)
     if not arrays:
         raise WeightsFileError("is a MATLAB file without the layers of a VGG; expected MatConvNet's `layers` with conv1_1, ...")
-    mean = _matconvnet_mean(content)
-    return Raw(arrays, {name: name for name in arrays}, Convention("matconvnet", "RGB", mean))
+    return Raw(arrays, {name: name for name in arrays}, Convention("matconvnet", "RGB", _matconvnet_mean(content)))
 
 
 def _matconvnet_pair(layer: Any, name: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

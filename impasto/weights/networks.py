@@ -24,10 +24,8 @@ LITE = "lite"
 """The network inside the package. It approximates the features of VGG-19."""
 
 LITE_NAME = "impasto lite 9"
-"""The name in the metadata of lite's file. A file whose name there begins with "impasto lite" is read as lite."""
-
 OLDER_LITES = tuple(f"impasto lite {number}" for number in range(1, 9))
-"""The names in older versions' files. Their taps are different, so they are refused."""
+"""The names in the metadata of lite's file and of older versions' files, which are refused because their taps are different."""
 
 LITE_DEPTHS = (2, 3, 4, 4, 1)
 """Convolutions in each of lite's five blocks."""

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from impasto import files
 from impasto.errors import (
     DownloadError,
@@ -18,7 +20,7 @@ from impasto.errors import (
     WeightsFileError,
 )
 from impasto.weights.download import TIMEOUT, Progress, download
-from impasto.weights.networks import Weights, convolution_shapes
+from impasto.weights.networks import Weights
 from impasto.weights.table import TABLE, Entry, lookup
 
 
@@ -33,15 +35,12 @@ class Imported:
 
 def home() -> Path:
     """Return impasto's directory: $IMPASTO_HOME, else the user's cache directory. Raises OptionError for ~nobody."""
-    chosen = os.environ.get("IMPASTO_HOME")
-    if chosen:
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError as error:
-            raise OptionError(f"IMPASTO_HOME={chosen}: there is no such user") from error
-    import platformdirs
-
-    return platformdirs.user_cache_path("impasto", appauthor=False)
+    if not (chosen := os.environ.get("IMPASTO_HOME")):
+        return platformdirs.user_cache_path("impasto", appauthor=False)
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise OptionError(f"IMPASTO_HOME={chosen}: there is no such user") from error
 
 
 def path(name: str | Entry) -> Path:
@@ -53,7 +52,7 @@ def path(name: str | Entry) -> Path:
 
 
 def find(name: str | Entry) -> Path | None:
-    """Return the file of the weights called `name` if it is on this machine. Raises UnknownNameError."""
+    """Return the file of the weights if it is on this machine. Raises UnknownNameError, or SaveError if that cannot be known."""
     file = path(name)
     try:
         return file if file.is_file() else None
@@ -75,9 +74,7 @@ def load(source: str | os.PathLike[str], *, network: str | None = None, conventi
         entry = TABLE[str(source)]
         file = find(entry)
         if file is None:
-            raise _missing(
-                entry, f"run `impasto weights fetch {entry.name}` to download {entry.bytes / 1e6:.0f} MB from {entry.url}"
-            )
+            raise _missing(entry, f"run `impasto weights fetch {entry.name}`")
         return read_file(file, network=network or entry.network, convention=convention)
     file = Path(source)
     if isinstance(source, str) and not file.suffix and file.name == source and not file.exists():
@@ -101,18 +98,17 @@ def fetch(name: str | Entry, *, progress: Progress | None = None, url: str | Non
     if found or entry.url is None:
         return found or path(entry)
     if os.environ.get("IMPASTO_OFFLINE", "0") not in ("", "0"):
-        raise _missing(entry, f"IMPASTO_OFFLINE forbids downloads: unset it to download {entry.url}")
+        raise _missing(entry, "IMPASTO_OFFLINE forbids downloads: unset it")
     part = _place(entry).with_name(f"{entry.file}.part")
     try:
         download(url or entry.url, part, size=entry.bytes, digest=entry.digest, progress=progress, timeout=timeout)
         _keep(read_file(part, network=entry.network), entry, part)
     except ImpastoError as error:
-        if find(entry) is None:  # otherwise another process has finished the same download and removed the partial file
-            if isinstance(error, DownloadError):
-                raise DownloadError(
-                    error.problem, remedy=_alternative(entry, "try again, which resumes the download")
-                ) from error
-            raise
+        if done := find(entry):  # another process has finished the same download and removed the partial file
+            return done
+        if isinstance(error, DownloadError):
+            error.remedy = _alternative(entry, "try again, which resumes the download")
+        raise
     with contextlib.suppress(OSError):
         part.unlink(missing_ok=True)
     return path(entry)
@@ -131,13 +127,12 @@ def import_file(file: str | os.PathLike[str], *, name: str | None = None, conven
     weights = read_file(Path(file), network=name, convention=convention)
     entry = TABLE[weights.network]
     if entry.url is None:
-        raise WeightsFileError(
-            f"{files.printable(file)}: holds {entry.name}, which comes with impasto; expected VGG-16 or VGG-19"
-        )
+        raise WeightsFileError(f"{files.printable(file)}: holds {entry.name}, which comes with impasto; expected a VGG")
     return Imported(_keep(weights, entry, file), weights.network, weights.convention)
 
 
-def _missing(entry: Entry, advice: str) -> MissingWeightsError:
+def _missing(entry: Entry, action: str) -> MissingWeightsError:
+    advice = f"{action} to download {entry.bytes / 1e6:.0f} MB from {entry.url}"
     return MissingWeightsError(f"{entry.title}'s weights are not on this machine", remedy=_alternative(entry, advice))
 
 
@@ -162,10 +157,8 @@ def _keep(weights: Weights, entry: Entry, source: files.PathLike) -> Path:
     from impasto.weights.formats import OURS
 
     if not weights.complete:
-        raise WeightsFileError(
-            f"{files.printable(source)}: ends at {weights.convolutions[-1]}; "
-            f"expected the whole of {entry.title}, to {list(convolution_shapes(weights.network))[-1]}"
-        )
+        last = weights.convolutions[-1]
+        raise WeightsFileError(f"{files.printable(source)}: ends at {last}; expected the whole of {entry.title}")
     metadata = {"input": OURS, "layout": "(out, in, height, width)", "network": entry.network, "convention": weights.convention}
     if weights.convention != "torchvision":  # torchvision trained its own weights, under its own license
         metadata |= {"origin": entry.origin, "licence": entry.license}

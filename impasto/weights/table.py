@@ -13,6 +13,8 @@ from types import MappingProxyType
 from impasto.errors import UnknownNameError
 from impasto.weights.networks import LITE_NAME, TITLES
 
+_OXFORD = "Simonyan & Zisserman (arXiv:1409.1556), Visual Geometry Group, University of Oxford"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -49,34 +51,30 @@ def _keras(network: str, md5: str, size: int) -> Entry:
         digest=f"md5:{md5}",
         bytes=size,
         license="CC BY 4.0",
-        origin=f"{TITLES[network]}, Simonyan & Zisserman (arXiv:1409.1556), Visual Geometry Group, University of Oxford; "
-        "Keras conversion",
+        origin=f"{TITLES[network]}, {_OXFORD}; Keras conversion",
     )
 
 
-_ENTRIES = (
-    Entry(
-        name="lite",
-        network="lite",
-        file="lite.safetensors",
-        url=None,
-        digest="sha256:9dc4e9942f8dedf15d9b5088d57594cf59a58acc77b7ed0c4163175f3ec461c7",
-        bytes=1717992,
-        license="Apache-2.0",
-        origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
-        "CVPR 2020)",
-    ),
-    _keras("vgg16", "6d6bbae143d832006294945121d1f1fc", 58889256),
-    _keras("vgg19", "253f8cb515780f3b799900260a226db6", 80134624),
+_LITE = Entry(
+    name="lite",
+    network="lite",
+    file="lite.safetensors",
+    url=None,
+    digest="sha256:9dc4e9942f8dedf15d9b5088d57594cf59a58acc77b7ed0c4163175f3ec461c7",
+    bytes=1717992,
+    license="Apache-2.0",
+    origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
+    "CVPR 2020)",
 )
+_VGG16 = _keras("vgg16", "6d6bbae143d832006294945121d1f1fc", 58889256)
+_VGG19 = _keras("vgg19", "253f8cb515780f3b799900260a226db6", 80134624)
 
-TABLE: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+TABLE: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (_LITE, _VGG16, _VGG19)})
 """Every entry by its name."""
 
 
 def lookup(name: str) -> Entry:
     """Return the entry called `name`. Raises UnknownNameError with the nearest name."""
-    try:
-        return TABLE[name]
-    except KeyError:
-        raise UnknownNameError("weights", name, TABLE) from None
+    if name not in TABLE:
+        raise UnknownNameError("weights", name, TABLE)
+    return TABLE[name]
