@@ -46,7 +46,7 @@ def weights_table() -> str:
     from impasto.weights import TABLE
 
     rows = [
-        f"| {entry.name} | {entry.url or 'comes with impasto'} | `{entry.digest}` | {entry.bytes} | {entry.licence} |"
+        f"| {entry.name} | {entry.url or 'comes with impasto'} | `{entry.digest}` | {entry.bytes} | {entry.license} |"
         for entry in TABLE.values()
     ]
     return "\n".join(

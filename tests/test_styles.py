@@ -229,11 +229,11 @@ def test_a_palette_finds_the_colours_and_their_shares() -> None:
 
 def test_the_digest_is_of_the_weights_and_not_of_their_order() -> None:
     lite = weights.load("lite")
-    again = weights.VGGWeights("lite", dict(reversed(lite.tensors.items())), "x")
+    again = weights.Weights("lite", dict(reversed(lite.tensors.items())), "x")
     assert lite.digest == again.digest
     changed = {name: tensor.clone() for name, tensor in lite.tensors.items()}
     changed["conv1_1.bias"][0] += 1e-6
-    assert lite.digest != weights.VGGWeights("lite", changed, "x").digest
+    assert lite.digest != weights.Weights("lite", changed, "x").digest
 
 
 # --------------------------------------------------------------------------------------------------------- what is refused

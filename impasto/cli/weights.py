@@ -1,6 +1,6 @@
-"""`impasto weights`: what is on this machine, and how to get the rest.
+"""`impasto weights`: list, fetch, import and locate weights.
 
-`impasto.weights` is imported by the commands that use it: help need not wait for urllib.
+Each command imports `impasto.weights` itself, so that help does not wait for urllib.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ Convention = Literal["caffe", "torchvision"]
 
 @weights_app.command(name="list")
 def list_() -> None:
-    """Show every encoder's weights: size, licence, and where they are."""
+    """Show every encoder's weights with their size, license and location."""
     from impasto import weights
 
-    table = Table("name", "download", "licence", "where", box=None)
+    table = Table("name", "download", "license", "location", box=None)
     for entry in weights.TABLE.values():
         size = "comes with impasto" if entry.url is None else f"{entry.bytes / 1e6:.0f} MB"
         here = str(weights.find(entry.name) or "") or f"not here; impasto weights fetch {entry.name}"
-        table.add_row(entry.name, size, entry.licence, "in the package" if entry.url is None else here)
+        table.add_row(entry.name, size, entry.license, "in the package" if entry.url is None else here)
     Console(soft_wrap=True).print(table)
 
 
 @weights_app.command
 def fetch(name: str, /) -> int:
-    """Download weights, check them and keep them for later; an interrupted download goes on where it stopped.
+    """Download weights, verify them and keep them. An interrupted download is resumed.
 
     Parameters
     ----------
     name: str
-        vgg16 or vgg19. IMPASTO_HOME says where to keep them, IMPASTO_OFFLINE=1 forbids downloads.
+        vgg16 or vgg19. IMPASTO_HOME sets the directory to keep them in. IMPASTO_OFFLINE=1 forbids downloads.
     """
     from impasto import weights
 
-    weights.path(name)  # an unknown name is said before a bar is drawn
+    weights.path(name)  # an unknown name fails before a bar is drawn
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -52,14 +52,14 @@ def fetch(name: str, /) -> int:
         try:
             file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
         except KeyboardInterrupt:
-            return fail("interrupted; what came is kept, and fetching again goes on from there", INTERRUPTED)
+            return fail("interrupted; run the command again to resume the download", INTERRUPTED)
     print(file)
     return 0
 
 
 @weights_app.command
 def path(name: str, /) -> None:
-    """Print where weights are, or would be.
+    """Print the path of weights, whether or not they are there.
 
     Parameters
     ----------
@@ -79,17 +79,17 @@ def import_(
     name: Annotated[str | None, Parameter(show_default=False)] = None,
     convention: Annotated[Convention | None, Parameter(show_default=False)] = None,
 ) -> None:
-    """Take in a VGG you have: Keras .h5, torchvision or Caffe-converted .pth, MatConvNet .mat, safetensors.
+    """Import VGG weights from a local file: Keras .h5, torchvision or Caffe-converted .pth, MatConvNet .mat, safetensors.
 
     Parameters
     ----------
     file: Path
-        The weights file; its format is told from its content.
+        The weights file. Its content determines its format.
     name: str
-        vgg16 or vgg19, if it must be that one.
+        The network to accept, vgg16 or vgg19. [default: both]
     convention: str
-        What input a .pth expects: caffe (BGR, 0..255) or torchvision (RGB, normalised). [default: Oxford's weights are recognised,
-        all others taken for torchvision's]
+        The input a .pth file expects: caffe (BGR, 0..255) or torchvision (RGB, normalized). [default: caffe for Oxford's own weights,
+        else torchvision]
     """
     from impasto import weights
 

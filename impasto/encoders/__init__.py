@@ -9,12 +9,12 @@ from impasto.encoders.cost import Cost, cost_of, density
 from impasto.encoders.layers import Padding
 from impasto.encoders.lite import Lite
 from impasto.encoders.vgg import VGG
-from impasto.weights import VGGWeights
+from impasto.weights import Weights
 
 __all__ = ["VGG", "Cost", "Encoder", "Lite", "Padding", "Pooling", "build", "cost_of", "density"]
 
 
-def build(weights: VGGWeights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:
+def build(weights: Weights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:
     """The encoder for these weights, up to the deepest of the taps.
 
     Raises UnknownNameError for a tap that the network does not have, and WeightsFileError if the weights end before the deepest tap.

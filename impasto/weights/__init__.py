@@ -1,15 +1,14 @@
-"""Weights: find -> fetch -> verify -> convert -> cache.
+"""Weights: find, fetch, verify, convert, keep.
 
-`table` says which weights there are, where from, how large, under which licence. `store` finds them on this machine. `download`
-fetches what is missing into a partial file, compares size and digest, converts and caches it. `formats` reads any file people
-have, and `canonical` checks it and brings it into the one form that the encoders read (`VGGWeights`).
+`table` lists the weights: source, size, digest, license. `store` finds them on this machine, fetches and imports them. `download` gets
+any file and verifies it. `formats` reads every file format in use. `canonical` checks the content and converts it to the one form
+that the encoders read (`Weights`).
 
-Importing this loads neither torch nor h5py; reading weights does.
+Importing this package loads neither torch nor h5py. Reading weights does.
 """
 
-from impasto.weights.download import fetch
-from impasto.weights.networks import VGGWeights
-from impasto.weights.store import Imported, find, home, import_file, load, path
+from impasto.weights.networks import Weights
+from impasto.weights.store import Imported, fetch, find, home, import_file, load, path
 from impasto.weights.table import TABLE, Entry
 
-__all__ = ["TABLE", "Entry", "Imported", "VGGWeights", "fetch", "find", "home", "import_file", "load", "path"]
+__all__ = ["TABLE", "Entry", "Imported", "Weights", "fetch", "find", "home", "import_file", "load", "path"]

@@ -1,21 +1,32 @@
-"""The weights on this machine: where they lie, finding them, reading them, taking them in from a file."""
+"""The weights on this machine: find, fetch, import and load them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto.errors import MissingWeightsError, OptionError, SaveError, UnknownNameError, WeightsFileError
-from impasto.weights.networks import VGGWeights, convolution_shapes
+import platformdirs
+
+from impasto import files
+from impasto.errors import (
+    DownloadError,
+    ImpastoError,
+    MissingWeightsError,
+    OptionError,
+    SaveError,
+    UnknownNameError,
+    WeightsFileError,
+)
+from impasto.weights.download import TIMEOUT, Progress, download
+from impasto.weights.networks import Weights
 from impasto.weights.table import TABLE, Entry, lookup
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What `import_file` did: where the converted weights are, which network they are, and which input convention was read."""
+    """The result of `import_file`: the file it wrote, the network in it, and the input convention of the file it read."""
 
     path: Path
     network: str
@@ -24,57 +35,46 @@ class Imported:
 
 def home() -> Path:
     """Return impasto's directory: $IMPASTO_HOME, else the user's cache directory. Raises OptionError for ~nobody."""
-    chosen = os.environ.get("IMPASTO_HOME")
-    if chosen:
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError as error:
-            raise OptionError(f"IMPASTO_HOME={chosen}: there is no such user") from error
-    import platformdirs
-
-    return platformdirs.user_cache_path("impasto", appauthor=False)
+    if not (chosen := os.environ.get("IMPASTO_HOME")):
+        return platformdirs.user_cache_path("impasto", appauthor=False)
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise OptionError(f"IMPASTO_HOME={chosen}: there is no such user") from error
 
 
-def path(name: str) -> Path:
-    """Return where the weights called `name` are, or would be: in `home()`, or inside the package for what is embedded.
-
-    Raises UnknownNameError.
-    """
-    return entry_path(lookup(name))
-
-
-def entry_path(entry: Entry) -> Path:
-    """Return where `entry`'s converted weights are, or would be."""
+def path(name: str | Entry) -> Path:
+    """Return where weights are or would be: in `home()`, or in the package. Raises UnknownNameError."""
+    entry = name if isinstance(name, Entry) else lookup(name)
     if entry.url is None:
         return Path(__file__).parent.parent / "assets" / entry.file
     return home() / "weights" / f"{entry.name}.safetensors"
 
 
-def find(name: str) -> Path | None:
-    """Return the file of the weights called `name` if it is on this machine. Raises UnknownNameError."""
+def find(name: str | Entry) -> Path | None:
+    """Return the file of the weights if it is on this machine. Raises UnknownNameError, or SaveError if that cannot be known."""
     file = path(name)
     try:
         return file if file.is_file() else None
-    except OSError as error:  # a name too long, a folder that may not be searched
-        raise SaveError(f"cannot look for weights at {file}: {error.strerror or error}") from error
+    except OSError as error:  # a name too long, a directory that cannot be searched
+        raise SaveError(f"cannot look for weights at {files.printable(file)}: {files.reason(error)}") from error
 
 
-def load(source: str | os.PathLike[str], *, network: str | None = None, convention: str | None = None) -> VGGWeights:
+def load(source: str | os.PathLike[str], *, network: str | None = None, convention: str | None = None) -> Weights:
     """Read weights: a name from the table, or a file in any of the formats `impasto.weights.formats` lists.
 
-    network: "vgg16" or "vgg19"; needed only for a file that ends in block 3, where both look alike. convention: "caffe" or
-    "torchvision"; for a file that does not say what input it expects (a .pth, mostly). By default Oxford's own weights are
-    recognised, anything else is taken for torchvision's; `VGGWeights.convention` says which it was. A file may end after any
-    convolution.
+    network: "vgg16" or "vgg19"; needed only for a file that ends in block 3 or earlier, where both have the same shapes.
+    convention: "caffe" or "torchvision", for a file that does not state the input it expects, such as most .pth files. By default
+    Oxford's own weights are recognized and all others count as torchvision's. `Weights.convention` is the one used.
     Raises MissingWeightsError, WeightsFileError, UnknownNameError or OptionError.
     """
     from impasto.weights.formats import read_file
 
     if source in TABLE:
         entry = TABLE[str(source)]
-        file = find(entry.name)
+        file = find(entry)
         if file is None:
-            raise MissingWeightsError(missing(entry))
+            raise _missing(entry, f"run `impasto weights fetch {entry.name}`")
         return read_file(file, network=network or entry.network, convention=convention)
     file = Path(source)
     if isinstance(source, str) and not file.suffix and file.name == source and not file.exists():
@@ -82,19 +82,43 @@ def load(source: str | os.PathLike[str], *, network: str | None = None, conventi
     return read_file(file, network=network, convention=convention)
 
 
-def missing(entry: Entry) -> str:
-    """Return the sentence for weights that are not on this machine, with the two ways to get them."""
-    return (
-        f"{entry.title}'s weights are not on this machine; `impasto weights fetch {entry.name}` downloads "
-        f"{entry.bytes / 1e6:.0f} MB from {entry.url}, or fetch that file by other means and `impasto weights import {entry.file}`"
-    )
+def fetch(name: str | Entry, *, progress: Progress | None = None, url: str | None = None, timeout: float = TIMEOUT) -> Path:
+    """Download weights unless they are on this machine, and return their converted file.
+
+    name: a name from the table, or an Entry of your own. progress: called with the bytes received so far and in all. url: another
+    address of the same file. timeout: seconds without a byte. An interrupted download is resumed. Processes that fetch the same weights
+    at once do not disturb each other. The file gets its name only once it is verified, converted and complete.
+    Raises DownloadError (no connection, or other bytes than the table states), MissingWeightsError if $IMPASTO_OFFLINE is set to
+    anything but 0, SaveError, OutputError or UnknownNameError.
+    """
+    from impasto.weights.formats import read_file
+
+    entry = name if isinstance(name, Entry) else lookup(name)
+    found = find(entry)
+    if found or entry.url is None:
+        return found or path(entry)
+    if os.environ.get("IMPASTO_OFFLINE", "0") not in ("", "0"):
+        raise _missing(entry, "IMPASTO_OFFLINE forbids downloads: unset it")
+    part = _place(entry).with_name(f"{entry.file}.part")
+    try:
+        download(url or entry.url, part, size=entry.bytes, digest=entry.digest, progress=progress, timeout=timeout)
+        _keep(read_file(part, network=entry.network), entry, part)
+    except ImpastoError as error:
+        if done := find(entry):  # another process has finished the same download and removed the partial file
+            return done
+        if isinstance(error, DownloadError):
+            error.remedy = _alternative(entry, "try again, which resumes the download")
+        raise
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
+    return path(entry)
 
 
 def import_file(file: str | os.PathLike[str], *, name: str | None = None, convention: str | None = None) -> Imported:
-    """Read a whole VGG from `file`, of any format, and keep it in `home()` under its name, replacing what was there.
+    """Read a complete VGG from a file of any format and keep it in `home()`, replacing the one that was there.
 
-    name: "vgg16" or "vgg19", if it must be that one; convention: see `load`. Raises WeightsFileError (also for a network that
-    ends early), OptionError, UnknownNameError or SaveError.
+    name: "vgg16" or "vgg19", to refuse the other. convention: see `load`. Raises WeightsFileError (also for a network that ends
+    early), OptionError, UnknownNameError, SaveError or OutputError.
     """
     from impasto.weights.formats import read_file
 
@@ -103,65 +127,41 @@ def import_file(file: str | os.PathLike[str], *, name: str | None = None, conven
     weights = read_file(Path(file), network=name, convention=convention)
     entry = TABLE[weights.network]
     if entry.url is None:
-        raise WeightsFileError(f"{file} holds {entry.name}, which comes with impasto; expected VGG-16 or VGG-19")
-    require_complete(weights, file)
-    target = entry_path(entry)
-    with locked(entry):
-        save(weights, target, entry)
-    return Imported(target, weights.network, weights.convention)
+        raise WeightsFileError(f"{files.printable(file)}: holds {entry.name}, which comes with impasto; expected a VGG")
+    return Imported(_keep(weights, entry, file), weights.network, weights.convention)
 
 
-def require_complete(weights: VGGWeights, file: str | os.PathLike[str]) -> None:
-    """Raise WeightsFileError if the network ends early."""
-    if not weights.complete:
-        last = list(convolution_shapes(weights.network))[-1]
-        found = weights.convolutions[-1]
-        raise WeightsFileError(f"{file} ends at {found}; the whole of {TABLE[weights.network].title}, to {last}, is expected")
+def _missing(entry: Entry, action: str) -> MissingWeightsError:
+    advice = f"{action} to download {entry.bytes / 1e6:.0f} MB from {entry.url}"
+    return MissingWeightsError(f"{entry.title}'s weights are not on this machine", remedy=_alternative(entry, advice))
 
 
-@contextlib.contextmanager
-def locked(entry: Entry) -> Iterator[None]:
-    """Hold the only right to write `entry`'s files; a second process waits here. Raises SaveError."""
-    from filelock import FileLock
+def _alternative(entry: Entry, advice: str) -> str:
+    return f"{advice}, or download that file by other means and run `impasto weights import {entry.file}`"
 
-    folder = entry_path(entry).parent
+
+def _place(entry: Entry) -> Path:
+    """Return `path(entry)` and make sure that its directory exists. Raises SaveError."""
+    target = path(entry)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{entry.name}.lock")
-        lock.acquire()
+        target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SaveError(f"cannot write in {folder}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
+        raise SaveError(f"cannot write in {files.printable(target.parent)}: {files.reason(error)}") from error
+    return target
 
 
-def save(weights: VGGWeights, target: Path, entry: Entry) -> None:
-    """Write `weights` as safetensors to `target`, complete or not at all. The caller holds the lock. Raises SaveError."""
+def _keep(weights: Weights, entry: Entry, source: files.PathLike) -> Path:
+    """Write weights that were read from `source` to their place in `home()`. Raises WeightsFileError if the network ends early."""
     from safetensors.torch import save as serialize
 
     from impasto.weights.formats import OURS
 
-    metadata = {
-        "input": OURS,
-        "layout": "(out, in, height, width)",
-        "network": weights.network,
-        "convention": weights.convention,
-    }
-    if weights.convention != "torchvision":
-        # torchvision trained its own weights, under its own licence: Oxford's name does not go on them
-        metadata |= {"origin": entry.origin, "licence": entry.licence}
-    # always the same name: what a killed process leaves is overwritten by the next
-    temporary = target.with_name(target.name + ".tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(serialize(weights.tensors, metadata))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 (says what it is for)
-    except OSError as error:
-        raise SaveError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    if not weights.complete:
+        last = weights.convolutions[-1]
+        raise WeightsFileError(f"{files.printable(source)}: ends at {last}; expected the whole of {entry.title}")
+    metadata = {"input": OURS, "layout": "(out, in, height, width)", "network": entry.network, "convention": weights.convention}
+    if weights.convention != "torchvision":  # torchvision trained its own weights, under its own license
+        metadata |= {"origin": entry.origin, "licence": entry.license}
+    target = _place(entry)
+    files.write(target, serialize(weights.tensors, metadata), overwrite=True)
+    return target

@@ -1,7 +1,7 @@
-"""The table of weights: what impasto can use by name, where it comes from, how it is checked and under which terms.
+"""The table of weights: what can be used by name, where it comes from, how it is verified and under which license.
 
-The two VGGs are Keras's files without the classifier: 59 and 80 MB where torchvision's are 528 and 548 MB, and they are the
-weights Oxford published (torchvision trained its own). Addresses and MD5 sums are those in Keras's own source.
+The two VGGs are Keras's files without the classifier. They hold the weights that Oxford published and have 59 and 80 MB. torchvision's
+files have 528 and 548 MB and hold weights that torchvision trained itself.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from impasto.errors import UnknownNameError
-from impasto.weights.networks import LITE_NAME, title
+from impasto.weights.networks import LITE_NAME, TITLES
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-_OXFORD = "VGG-{layers}, Simonyan & Zisserman (arXiv:1409.1556), Visual Geometry Group, University of Oxford; Keras conversion"
+_OXFORD = "Simonyan & Zisserman (arXiv:1409.1556), Visual Geometry Group, University of Oxford"
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row of the table.
 
-    name: what the command line and `load` call it; network: "vgg16", "vgg19" or "lite"; file: the name of the file at `url`
-    (or, embedded, in impasto/assets); url: None for what is embedded; digest: "md5:..." or "sha256:..." of that file; bytes:
-    its size; licence: short name; origin: who made it; terms: what the licence asks of you, in one sentence.
+    name: for the command line and `load`. network: "vgg16", "vgg19" or "lite". file: the last part of `url`, or a name in
+    impasto/assets. url: None for weights that are part of the package. digest: "md5:..." or "sha256:..." of that file. bytes: its size.
+    license: a short name. origin: who made the weights.
     """
 
     name: str
@@ -32,55 +31,50 @@ class Entry:
     url: str | None
     digest: str
     bytes: int
-    licence: str
+    license: str
     origin: str
-    terms: str
 
     @property
     def title(self) -> str:
         """The network's name as people write it: "VGG-19"."""
-        return title(self.network)
+        return TITLES[self.network]
 
 
 def _keras(network: str, md5: str, size: int) -> Entry:
+    """A file of Keras. Its source publishes only MD5. No SHA-256 is known that was computed from the published file."""
     file = f"{network}_weights_tf_dim_ordering_tf_kernels_notop.h5"
     return Entry(
         name=network,
         network=network,
         file=file,
-        url=f"{_KERAS}/{network}/{file}",
+        url=f"https://storage.googleapis.com/tensorflow/keras-applications/{network}/{file}",
         digest=f"md5:{md5}",
         bytes=size,
-        licence="CC BY 4.0",
-        origin=_OXFORD.format(layers=network[3:]),
-        terms="Use and share freely, also commercially, naming the authors (Simonyan & Zisserman, Oxford VGG).",
+        license="CC BY 4.0",
+        origin=f"{TITLES[network]}, {_OXFORD}; Keras conversion",
     )
 
 
-_ENTRIES = (
-    Entry(
-        name="lite",
-        network="lite",
-        file="lite.safetensors",
-        url=None,
-        digest="sha256:9dc4e9942f8dedf15d9b5088d57594cf59a58acc77b7ed0c4163175f3ec461c7",
-        bytes=1717992,
-        licence="Apache-2.0",
-        origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
-        "CVPR 2020)",
-        terms="Use and share freely, keeping the licence and the notices, which name VGG-19's authors.",
-    ),
-    _keras("vgg16", "6d6bbae143d832006294945121d1f1fc", 58889256),
-    _keras("vgg19", "253f8cb515780f3b799900260a226db6", 80134624),
+_LITE = Entry(
+    name="lite",
+    network="lite",
+    file="lite.safetensors",
+    url=None,
+    digest="sha256:9dc4e9942f8dedf15d9b5088d57594cf59a58acc77b7ed0c4163175f3ec461c7",
+    bytes=1717992,
+    license="Apache-2.0",
+    origin=f"{LITE_NAME}, learned from VGG-19 (Oxford VGG), whose conv1_1 it has, and Collaborative Distillation (Wang et al., "
+    "CVPR 2020)",
 )
+_VGG16 = _keras("vgg16", "6d6bbae143d832006294945121d1f1fc", 58889256)
+_VGG19 = _keras("vgg19", "253f8cb515780f3b799900260a226db6", 80134624)
 
-TABLE: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+TABLE: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (_LITE, _VGG16, _VGG19)})
 """Every entry by its name."""
 
 
 def lookup(name: str) -> Entry:
     """Return the entry called `name`. Raises UnknownNameError with the nearest name."""
-    try:
-        return TABLE[name]
-    except KeyError:
-        raise UnknownNameError("weights", name, TABLE) from None
+    if name not in TABLE:
+        raise UnknownNameError("weights", name, TABLE)
+    return TABLE[name]
