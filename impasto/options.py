@@ -94,7 +94,6 @@ LOOK = Group("Look", sort_key=2)
 METHOD = Group("Method", sort_key=3)
 MACHINE = Group("Machine", sort_key=4)
 OUTPUT = Group("Output", sort_key=0)
-COMPARISON = Group("Comparison", sort_key=1)
 CARD = Group("Card", sort_key=1)
 _BASE = defaults("impasto")
 
@@ -370,25 +369,6 @@ class Output(Saying):
         if self.no_metadata and self.keep_exif:
             raise ValueError("--no-metadata and --keep-exif exclude each other")
         return self
-
-
-class Report(Saying):
-    """What a comparison is made with and where its page goes."""
-
-    output: Annotated[Path | None, _flag(OUTPUT, "--output", "-o")] = Field(
-        default=None, description="Page to write, .html. [default: PHOTO-STYLE.html beside the photograph]"
-    )
-    judge: Annotated[Literal["lite", "vgg16", "vgg19"], _flag(COMPARISON)] = Field(
-        default="lite",
-        description="The network that measures content and style; fairest is one that no result was made with. [default: lite]",
-    )
-    size: Annotated[int | None, _flag(COMPARISON)] = Field(
-        default=None,
-        ge=16,
-        le=65_535,
-        description="Longer side of the photograph, in pixels, at which all are compared. [default: as in the smallest result, "
-        "at most 1024]",
-    )
 
 
 def _same(name: str) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from report.made_up import centre, comparison, judge, plain, ramp, result
+from report.made_up import center, comparison, judge, plain, ramp, result
 
 from impasto.report.comparison import Comparison, Result, shown_part
 from impasto.report.metrics import Measures
@@ -217,7 +217,7 @@ def numbers(value: object) -> Iterator[float]:
 def test_every_number_is_there_in_full_and_in_short() -> None:
     compared = comparison(
         result("a.png", ramp(), settings={"seconds": 32.9, "size": 512}),
-        result("b.png", centre(ramp(), (48, 48)), part=(48, 48), seed=1),
+        result("b.png", center(ramp(), (48, 48)), crop=(48, 48), seed=1),
         photo=ramp(),
     )
     page = Page(render(compared))
@@ -314,7 +314,7 @@ def test_captions_tell_who_made_what() -> None:
     settings = {"seconds": 12.34, "encoder": "lite"}
     compared = comparison(
         result("ours.png", ramp(), settings=settings, same_network=True),
-        result("theirs.png", centre(ramp(), (48, 36)), part=(48, 36)),
+        result("theirs.png", center(ramp(), (48, 36)), crop=(48, 36)),
         photo=ramp(),
         refused={"torn.png": "result torn.png: truncated or damaged"},
         notes=("photo.gif is animated",),
@@ -325,7 +325,7 @@ def test_captions_tell_who_made_what() -> None:
         "Photograph photo",
         "Painting painting",
         "Result ours.png",
-        "Result theirs.png, which shows the centre of the photograph",
+        "Result theirs.png, which shows the center of the photograph",
     ]
     assert len(page.all("figure")) == 4
     assert page.texts["a"] == ["made with the judging network"]
@@ -353,11 +353,11 @@ def test_the_other_judge_is_another_one() -> None:
 
 @pytest.mark.parametrize("photo", [(48, 64), (64, 48), (47, 63), (33, 64)])
 @pytest.mark.parametrize("shape", [(32, 32), (20, 60), (60, 20), (31, 17)])
-def test_a_frame_is_where_the_centre_crop_was_taken(photo: tuple[int, int], shape: tuple[int, int]) -> None:
+def test_a_frame_is_where_the_center_crop_was_taken(photo: tuple[int, int], shape: tuple[int, int]) -> None:
     height, width = photo
     part = shown_part(shape, photo)
     rows_, columns = np.mgrid[:height, :width].astype(np.float32)
-    cut = centre(torch.from_numpy(np.stack((rows_, columns, rows_)))[None], part)[0].numpy()
+    cut = center(torch.from_numpy(np.stack((rows_, columns, rows_)))[None], part)[0].numpy()
     left, top, across, down = frame(part, photo)
     assert (left * width, top * height) == pytest.approx((cut[1].min(), cut[0].min()))
     assert ((left + across) * width, (top + down) * height) == pytest.approx((cut[1].max() + 1, cut[0].max() + 1))
@@ -366,9 +366,9 @@ def test_a_frame_is_where_the_centre_crop_was_taken(photo: tuple[int, int], shap
 # -------------------------------------------------------------------------------------------------------------- how it looks
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance of "#rrggbb" (WCAG 2.2)."""
-    r, g, b = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    r, g, b = (int(color[n : n + 2], 16) / 255 for n in (1, 3, 5))
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (r, g, b)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -377,9 +377,9 @@ def test_words_and_bars_stand_out_in_light_and_dark() -> None:
     css = (importlib.resources.files("impasto.report") / "templates" / "page.css").read_text(encoding="utf-8")
     schemes = [dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in css.split("@media (prefers-color-scheme: dark)")[:2]]
     assert len(schemes) == 2
-    for colours in schemes:
+    for colors in schemes:
         for name, least in {"ink": 7, "soft": 4.5, "accent": 4.5, "bar": 3}.items():
-            dark, light = sorted((luminance(colours[name]), luminance(colours["wall"])))
+            dark, light = sorted((luminance(colors[name]), luminance(colors["wall"])))
             assert (light + 0.05) / (dark + 0.05) >= least, name
 
 
@@ -392,9 +392,9 @@ def test_one_and_many_results_have_as_many_columns() -> None:
 
 
 def test_pictures_keep_the_photographs_scale() -> None:
-    tall, wide = centre(ramp(), (48, 32)), centre(ramp(), (24, 64))
+    tall, wide = center(ramp(), (48, 32)), center(ramp(), (24, 64))
     page = render(
-        comparison(result("tall", tall, part=(48, 32)), result("wide", wide, part=(24, 64)), photo=ramp(), painting=ramp())
+        comparison(result("tall", tall, crop=(48, 32)), result("wide", wide, crop=(24, 64)), photo=ramp(), painting=ramp())
     )
     assert re.findall(r"#picture-(\d) { width: ([\d.]+)%", page) == [("2", "50.000")]
 
