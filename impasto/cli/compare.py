@@ -74,7 +74,9 @@ def compare(
     from impasto.styles import named as styles
 
     if styles.style_file(style):
-        raise PictureError(f"{files.printable(style)} is a stored style, which does not contain the painting; name the painting's file")
+        raise PictureError(
+            f"{files.printable(style)} is a stored style, which does not contain the painting; name the painting's file"
+        )
     target = flags.output or photo.parent / f"{photo.stem}-{style.stem}.html"
     files.check(target, SUFFIXES, overwrite=flags.overwrite)
     judge = load_judge(flags.judge)

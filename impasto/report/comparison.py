@@ -242,7 +242,9 @@ def _prepare_result(name: str, source: PictureLike, picture: Picture, photo: Siz
         note.removeprefix(f"{printable(source) if isinstance(source, (str, Path)) else 'result'} ") for note in picture.notes
     ]
     if crop != photo:
-        notes.append(f"has another aspect ratio than the photograph ({_size_text(picture.size)}): measured on the common center crop")
+        notes.append(
+            f"has another aspect ratio than the photograph ({_size_text(picture.size)}): measured on the common center crop"
+        )
     if picture.size != size:
         notes.append(f"was resized from {_size_text(picture.size)} to {_size_text(size)} for measuring")
     if picture.alpha is not None:

@@ -57,7 +57,9 @@ def render(comparison: Comparison, *, photo_name: str = "", painting_name: str =
         notes=_notes(comparison),
         other_judge="vgg19" if comparison.judge.name == "vgg16" else "vgg16",
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # lone surrogates, from file names or JSON, cannot be written to a file
+    return page.encode("utf-8", "replace").decode(
+        "utf-8"
+    )  # lone surrogates, from file names or JSON, cannot be written to a file
 
 
 def _template(name: str) -> str:
