@@ -1,6 +1,7 @@
-"""Measuring and comparing results of any program: `metrics` measures, `comparison` prepares images, `page` writes the HTML report.
+"""Compare results of any program: `metrics` measures, `comparison` prepares images, `page` writes the HTML report.
 
-Importing this loads torch, but neither scikit-image nor Jinja2 (the extra `impasto[report]`), which only measuring and `render` need.
+Importing this loads torch, but neither scikit-image, which measuring needs, nor Jinja2, which `render` needs (both in the extra
+`impasto[report]`).
 """
 
 from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages, load_judge, prepare
@@ -9,7 +10,6 @@ from impasto.report.metrics import (
     content_distance,
     fine_share,
     grain,
-    mean_style_distance,
     measure,
     moments_distance,
     palette_distance,
@@ -30,7 +30,6 @@ __all__ = [
     "fine_share",
     "grain",
     "load_judge",
-    "mean_style_distance",
     "measure",
     "moments_distance",
     "palette_distance",

@@ -1,7 +1,7 @@
 """Results, whoever made them, brought to the scale of their photograph and measured.
 
-`prepare` reads the images and chooses the sizes, `PreparedImages.measure` measures one result after the other, and a Comparison holds
-everything that a report shows.
+`prepare` reads the images and chooses the sizes, `PreparedImages.measure` measures one result after the other, and a Comparison
+holds everything that a report shows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
 from impasto.options import defaults
 from impasto.pictures import Picture, PictureLike
-from impasto.report.metrics import Measures, Size, fit_with_minimum, measure
+from impasto.report.metrics import Measures, Size, fit_with_minimum, measure, size_of
 
 JudgeName = Literal["lite", "vgg16", "vgg19"]
 
@@ -46,8 +46,8 @@ class JudgeNetwork:
 def load_judge(name: str = "lite", *, file: Path | None = None, device: str = "auto") -> JudgeNetwork:
     """Load the network `name` ("lite", "vgg16", "vgg19") in float32, from the weights on this machine or from `file`.
 
-    It pools and pads as it was trained, and has the taps of the published method. Without the deeper layers in the file it uses the
-    taps that are left, and the deepest of them for content. Raises MissingWeightsError, WeightsFileError, UnknownNameError,
+    It pools and pads as it was trained, and has the taps of the published method. Without the deeper layers in the file it uses
+    the taps that are left, and the deepest of them for content. Raises MissingWeightsError, WeightsFileError, UnknownNameError,
     OptionError.
     """
     found = weights.load(file, network=name) if file else weights.load(name)
@@ -69,8 +69,8 @@ def _has_tap(found: weights.VGGWeights, tap: str) -> bool:
 class PreparedResult:
     """A result that was read.
 
-    pixels: 1x3xHxW, over white where it was transparent. crop: the (height, width) of the centered part of the photograph that it
-    shows, in the photograph's pixels. cropped: whether that is less than all of it. size: the (height, width) it is measured at.
+    pixels: 1x3xHxW, over white where it was transparent. crop: the (height, width) of the centered part of the photograph that
+    it shows, in the photograph's pixels. cropped: whether that is less than all of it. size: (height, width) when measuring.
     settings: what impasto stored in the file, None for other programs' files. notes: what was done to it.
     """
 
@@ -85,7 +85,7 @@ class PreparedResult:
 
 @dataclass(frozen=True)
 class MeasuredResult:
-    """A result and its measures. same_network: whether it is known to have been optimized through the network that measures it."""
+    """A result and its measures. same_network: whether it is known to have been optimized through the measuring network."""
 
     prepared: PreparedResult
     measures: Measures
@@ -106,7 +106,7 @@ class MeasuredResult:
         """Everything known of it, as JSON can hold it."""
         measures = asdict(self.measures)
         del measures["judge"]
-        height, width = self.prepared.pixels.shape[-2:]
+        height, width = size_of(self.prepared.pixels)
         return {
             "name": self.name,
             "width": width,
@@ -124,8 +124,8 @@ class MeasuredResult:
 class PreparedImages:
     """A photograph, a painting and results, ready to be measured at one scale.
 
-    photo, painting: 1x3xHxW over white. size: (height, width) of the photograph when measuring. refused: {name: reason} of the results
-    that could not be read. notes: on the photograph and the painting.
+    photo, painting: 1x3xHxW over white. size: (height, width) of the photograph when measuring. refused: {name: reason} of the
+    results that could not be read. notes: on the photograph and the painting.
     """
 
     photo: Tensor
@@ -181,9 +181,11 @@ def prepare(
 ) -> PreparedImages:
     """Read all images and choose the sizes at which they are measured.
 
-    results: {name: image}. size: longer side of the whole photograph when measuring; by default that of the smallest result, at most
-    1024, so that no result is enlarged. A result of another aspect is taken for a crop of the photograph's center, as services make.
-    Raises PictureError if the photograph, the painting or every result is unusable, OptionError for no results or a size below 16.
+    results: {name: image}. size: longer side of the whole photograph when measuring; by default that of the smallest result, at
+    most 1024, so that no result is enlarged. A result of another aspect is taken for a crop of the photograph's center, as
+    services make.
+    Raises PictureError if the photograph, the painting or every result is unusable, OptionError for no results or a size
+    below 16.
     """
     if not results:
         raise OptionError("at least one result is needed to compare")
@@ -254,7 +256,7 @@ def _prepare_result(name: str, source: PictureLike, picture: Picture, photo: Siz
 
 
 def visible_crop(result: Size, photo: Size) -> Size:
-    """The (height, width), in the photograph's pixels, of what a result shows: all of it, or its largest centered crop of that aspect.
+    """What a result shows, as (height, width) in the photograph's pixels: all of it, or its largest centered crop of that aspect.
 
     Sizes that differ by a pixel or by ASPECT_TOLERANCE count as the same aspect, because programs round sizes.
     """
@@ -271,7 +273,7 @@ def _longer_side(result: Size, photo: Size) -> int:
 
 
 def _center(pixels: Tensor, crop: Size) -> Tensor:
-    (height, width), (h, w) = pixels.shape[-2:], crop
+    (height, width), (h, w) = size_of(pixels), crop
     top, left = (height - h) // 2, (width - w) // 2
     return pixels[..., top : top + h, left : left + w]
 

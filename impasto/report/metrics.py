@@ -1,18 +1,18 @@
 """The measures of a result: pure, deterministic functions of tensors.
 
 Images are 1x3xHxW float32, sRGB, 0..1. Features are 1xNxHxW by tap, as an encoder returns them. F and P are the features of two
-images. `content_distance` and `structure` need two images of one size; the others compare images of any sizes. `measure` resizes the
-inputs and computes every measure.
+images. `content_distance` and `structure` need two images of one size; the others compare images of any sizes. `measure`
+resizes the inputs and computes every measure.
 
-Luma and the sliced Wasserstein distance also exist in `colors` and `losses`. They are written again here on purpose: a judge that
-shared the optimizer's code would share its mistakes. The distance also differs: of order 1, exact, along many directions.
+Luma and the sliced Wasserstein distance also exist in `colors` and `losses`. They are written again here on purpose: a judge
+that shared the optimizer's code would share its mistakes. The distance also differs: of order 1, exact, along many directions.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -43,7 +43,7 @@ class Measures:
     """The measures of one result as plain numbers, ready for JSON by `dataclasses.asdict`.
 
     judge: the encoder's name. content, style (by tap), style_mean, moments, structure, palette, grain, weave: the values of
-    `content_distance`, `style_distances`, `mean_style_distance`, `moments_distance`, `structure`, `palette_distance`, `grain` and
+    `content_distance`, `style_distances` and their mean, `moments_distance`, `structure`, `palette_distance`, `grain` and
     `weave`.
     """
 
@@ -64,32 +64,36 @@ def measure(
 ) -> Measures:
     """Compute every measure of one result.
 
-    result, photo, painting: 1x3xHxW, 0..1, of any sizes. The photograph is resized to the result's size, ignoring its aspect. The
-    painting is resized to the result's longer side, so that strokes are compared at the scale they are seen at, or to more if it
-    would be too narrow for the encoder. The result is never resampled.
+    result, photo, painting: 1x3xHxW, 0..1, of any sizes. The photograph is resized to the result's size, ignoring its aspect.
+    The painting is resized to the result's longer side, so that strokes are compared at the scale they are seen at, or to more
+    if it would be too narrow for the encoder. The result is never resampled.
     encoder: the judge, on any device, built with content_tap and all style_taps.
-    Raises PictureError (the result is too small for the encoder), UnknownNameError (the encoder lacks a tap), OptionError (no style
-    taps) and UsageError (scikit-image is missing).
+    Raises PictureError (the result is too small for the encoder), UnknownNameError (the encoder lacks a tap), OptionError (no
+    style taps) and UsageError (scikit-image is missing).
     """
     _check_taps(encoder, content_tap, style_taps)
-    height, width = result.shape[-2:]
-    encoder.check_size(height, width, "result")
-    photo = pictures.resize(photo, (height, width))
-    painting_size = (int(painting.shape[-2]), int(painting.shape[-1]))
-    painting = pictures.resize(painting, fit_with_minimum(painting_size, max(height, width), encoder.minimum_side))
+    size = size_of(result)
+    encoder.check_size(*size, "result")
+    photo = pictures.resize(photo, size)
+    painting = pictures.resize(painting, fit_with_minimum(size_of(painting), max(size), encoder.minimum_side))
     features, wanted = _features(encoder, result), _features(encoder, painting)
     style = style_distances(features, wanted, style_taps)
     return Measures(
         judge=encoder.name,
         content=content_distance(features[content_tap], _features(encoder, photo)[content_tap]),
         style=style,
-        style_mean=mean_style_distance(style),
+        style_mean=fmean(style.values()),
         moments=moments_distance(features, wanted, style_taps),
         structure=structure(result, photo),
         palette=palette_distance(result, painting),
         grain=grain(result, painting),
         weave=weave(result, photo, painting),
     )
+
+
+def size_of(pixels: Tensor) -> Size:
+    """(height, width)."""
+    return int(pixels.shape[-2]), int(pixels.shape[-1])
 
 
 def fit_with_minimum(size: Size, longer: int, minimum: int) -> Size:
@@ -117,8 +121,8 @@ def _features(encoder: Encoder, image: Tensor) -> dict[str, Tensor]:
 def content_distance(F: Tensor, P: Tensor) -> float:
     """Sum (F - P)^2 / sum P^2: equation 1 of Gatys et al. 2016, relative to the photograph's own features.
 
-    F, P: 1xNxHxW, the features of the result and of the photograph at one tap. Returns 0 for the photograph, 1 for an image whose
-    features are all 0; there is no upper bound. Raises PictureError for different shapes.
+    F, P: 1xNxHxW, the features of the result and of the photograph at one tap. Returns 0 for the photograph, 1 for an image
+    whose features are all 0; there is no upper bound. Raises PictureError for different shapes.
     """
     _check_same_shape("features", F, P)
     F, P = wide(F), wide(P)
@@ -126,10 +130,11 @@ def content_distance(F: Tensor, P: Tensor) -> float:
 
 
 def style_distances(result_features: Features, painting_features: Features, taps: Iterable[str]) -> dict[str, float]:
-    """{tap: sum (G - A)^2 / sum A^2}: `losses.relative_style_loss` of the Gram matrices per position (Gatys et al. 2016, eq. 3).
+    """{tap: sum (G - A)^2 / sum A^2}: `losses.relative_style_loss` of the Gram matrices per position (Gatys 2016, eq. 3).
 
-    Features: 1xNxHxW by tap; the two images may differ in size. Returns 0 for the painting, 1 for an image whose features are all 0;
-    there is no upper bound. Do not judge by one tap alone: with lite at relu5_1 strong noise can be closer than mild noise.
+    Features: 1xNxHxW by tap; the two images may differ in size. Returns 0 for the painting, 1 for an image whose features are
+    all 0; there is no upper bound. Do not judge by one tap alone: with lite at relu5_1 strong noise can come out closer than
+    mild noise.
     """
     return {tap: _gram_distance(result_features[tap], painting_features[tap]) for tap in taps}
 
@@ -138,26 +143,17 @@ def _gram_distance(F: Tensor, P: Tensor) -> float:
     return float(relative_style_loss(gram(F) / positions(F), gram(P) / positions(P), 1))
 
 
-def mean_style_distance(distances: Mapping[str, float]) -> float:
-    """The mean over taps of a result of `style_distances`, with equal weights. distances: at least one."""
-    return fmean(distances.values())
-
-
 def moments_distance(result_features: Features, painting_features: Features, taps: Iterable[str]) -> float:
     """The mean over taps of the squared differences of the channels' means and standard deviations.
 
-    The style loss of AdaIN (Huang and Belongie 2017, equation 13) as MicroAST (Wang et al. 2023) reports it: at each tap, the mean
-    over channels of (mu_F - mu_P)^2 plus the mean of (sigma_F - sigma_P)^2. We leave out their 1e-5 under the root, which protects a
-    gradient, and Bessel's correction, so that a single position has a deviation of 0.
-    Features: 1xNxHxW by tap; the two images may differ in size. The unit is that of the squared features: values are comparable only
-    between images measured by the same network, and with published ones only for the normalized VGG-19.
+    The style loss of AdaIN (Huang and Belongie 2017, equation 13) as MicroAST (Wang et al. 2023) reports it: at each tap, the
+    mean over channels of (mu_F - mu_P)^2 plus the mean of (sigma_F - sigma_P)^2. We leave out their 1e-5 under the root, which
+    protects a gradient, and Bessel's correction, so that a single position has a deviation of 0.
+    Features: 1xNxHxW by tap; the two images may differ in size. The unit is that of the squared features: values are comparable
+    only between images measured by the same network, and with published ones only for the normalized VGG-19.
     """
-    return fmean(_moments_distance(result_features[tap], painting_features[tap]) for tap in taps)
-
-
-def _moments_distance(F: Tensor, P: Tensor) -> float:
-    difference = _moments(F) - _moments(P)
-    return float(difference.square().mean(1).sum())
+    differences = (_moments(result_features[tap]) - _moments(painting_features[tap]) for tap in taps)
+    return fmean(float(difference.square().mean(1).sum()) for difference in differences)
 
 
 def _moments(F: Tensor) -> Tensor:
@@ -172,8 +168,8 @@ def _moments(F: Tensor) -> Tensor:
 def structure(result: Tensor, photo: Tensor) -> float:
     """Mean structural similarity (Wang et al. 2004) of the lumas, by scikit-image: uniform 7x7 window, sample covariance.
 
-    result, photo: 1x3xHxW, 0..1, of one size. scikit-image's defaults, as MicroAST (Wang et al. 2023) uses them. A side shorter than
-    the window is extended to 7 pixels by reflection in both images.
+    result, photo: 1x3xHxW, 0..1, of one size. scikit-image's defaults, as MicroAST (Wang et al. 2023) uses them. A side shorter
+    than the window is extended to 7 pixels by reflection in both images.
     Returns -1 .. 1, 1 for equal lumas. Raises PictureError for different sizes, UsageError without scikit-image.
     """
     _check_same_shape("images", result, photo)
@@ -199,8 +195,8 @@ def luma(pixels: Tensor) -> Tensor:
 def palette_distance(result: Tensor, painting: Tensor, *, projections: int = 64, seed: int = 0) -> float:
     """Sliced Wasserstein distance (Bonneel et al. 2015) of order 1 between the two images' colors in CIE Lab.
 
-    result, painting: 1x3xHxW, 0..1, of any sizes. The positions of the pixels do not matter. projections: the number of directions,
-    drawn uniformly from the sphere with `seed`; the distance along each is exact.
+    result, painting: 1x3xHxW, 0..1, of any sizes. The positions of the pixels do not matter. projections: the number of
+    directions, drawn uniformly from the sphere with `seed`; the distance along each is exact.
     Returns units of Lab (CIE 1976 Delta E) along one direction: moving all colors by d gives about d / 2.
     Raises OptionError for fewer than one projection, UsageError without scikit-image.
     """
@@ -247,8 +243,8 @@ def _transport(x: Doubles, y: Doubles, of_x: npt.NDArray[np.int64], of_y: npt.ND
 def grain(result: Tensor, painting: Tensor) -> float:
     """The difference of the two images' `fine_share`: positive where the result has more fine detail, such as grids or noise.
 
-    result, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure, after the first level of a Laplacian pyramid
-    (Burt and Adelson 1983). Returns about -1 .. 1; 0 for equal shares.
+    result, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure, after the first level of a Laplacian
+    pyramid (Burt and Adelson 1983). Returns about -1 .. 1; 0 for equal shares.
     """
     return fine_share(result) - fine_share(painting)
 
@@ -256,7 +252,8 @@ def grain(result: Tensor, painting: Tensor) -> float:
 def fine_share(pixels: Tensor) -> float:
     """The share of an image's contrast that is lost by halving and enlarging it: sum (x - up(down(x)))^2 / sum (x - mean)^2.
 
-    pixels: 1x3xHxW, 0..1. x is the luma, down antialiased bicubic to half of each side (rounded up), up bicubic to the old size.
+    pixels: 1x3xHxW, 0..1. x is the luma, down antialiased bicubic to half of each side (rounded up), up bicubic to the old
+    size.
     Returns 0 for a uniform image, about 1 for a checkerboard of single pixels.
     """
     x = luma(pixels)
@@ -278,8 +275,8 @@ def _resampled(x: Tensor, size: Size) -> Tensor:
 def weave(result: Tensor, photo: Tensor, painting: Tensor) -> float:
     """How far the result's `straight_share` exceeds the larger of the photograph's and the painting's.
 
-    result, photo, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure of the canvas-like lines that a network's
-    grid and repeated enlarging leave. Returns -1 .. 1; 0 or less is good.
+    result, photo, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure of the canvas-like lines that a
+    network's grid and repeated enlarging leave. Returns -1 .. 1; 0 or less is good.
     """
     return straight_share(result) - max(straight_share(photo), straight_share(painting))
 
@@ -287,8 +284,8 @@ def weave(result: Tensor, photo: Tensor, painting: Tensor) -> float:
 def straight_share(pixels: Tensor) -> float:
     """The share of the energy in an image's highest octave whose waves run within 10 degrees of horizontal or vertical.
 
-    pixels: 1x3xHxW, 0..1. The energy is that of the luma in a Hann window (Harris 1978), from 1/4 to 1/2 cycle per pixel. Returns 1
-    for horizontal or vertical stripes three pixels apart, 2/9 for detail without a preferred direction.
+    pixels: 1x3xHxW, 0..1. The energy is that of the luma in a Hann window (Harris 1978), from 1/4 to 1/2 cycle per pixel.
+    Returns 1 for horizontal or vertical stripes three pixels apart, 2/9 for detail without a preferred direction.
     """
     x = luma(pixels)[0, 0]
     height, width = x.shape

@@ -1,8 +1,8 @@
 """The HTML report: one file that contains its images, style and script, and loads nothing.
 
-Names of files and settings stored in images are untrusted. Jinja2 escapes all of them, as text or inside a quoted attribute. None goes
-into the script, which reads its data from attributes. The page's content security policy allows only our style and our script, by
-their hashes.
+Names of files and settings stored in images are untrusted. Jinja2 escapes all of them, as text or inside a quoted attribute.
+None goes into the script, which reads its data from attributes. The page's content security policy allows only our style and
+our script, by their hashes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from impasto import pictures
 from impasto.report.comparison import Comparison, MeasuredResult
-from impasto.report.metrics import Size
+from impasto.report.metrics import Size, size_of
 
 MAX_EMBEDDED_SIDE = 1600  # pixels
 MAX_COLUMNS = 5  # images side by side on a wide screen
@@ -81,9 +81,9 @@ def _hash(text: str) -> str:
 class Figure:
     """An image on the page.
 
-    size: (height, width) of the original. source: a data URI; width, height: its size in pixels. frame: (left, top, width, height) of
-    the part of the photograph that it shows, in fractions of the photograph. share: how much of the width of a box of the
-    photograph's aspect it fills, 0..1.
+    size: (height, width) of the original. source: a data URI; width, height: its size in pixels. frame: (left, top, width,
+    height) of the part of the photograph that it shows, in fractions of the photograph. share: how much of the width of a box
+    of the photograph's aspect it fills, 0..1.
     """
 
     kind: Kind
@@ -109,7 +109,7 @@ class Figure:
 
 def _figures(comparison: Comparison, photo_name: str, painting_name: str) -> list[Figure]:
     images = comparison.images
-    photo = _size(images.photo)
+    photo = size_of(images.photo)
     return [
         _figure("Photograph", photo_name, images.photo, photo),
         _figure("Painting", painting_name, images.painting, photo),
@@ -118,7 +118,7 @@ def _figures(comparison: Comparison, photo_name: str, painting_name: str) -> lis
 
 
 def _figure(kind: Kind, name: str, pixels: Tensor, photo: Size, result: MeasuredResult | None = None) -> Figure:
-    size = _size(pixels)
+    size = size_of(pixels)
     height, width = embedded = size if max(size) <= MAX_EMBEDDED_SIDE else pictures.fit(size, MAX_EMBEDDED_SIDE)
     data = pictures.encode(pictures.to_image(pictures.resize(pixels, embedded)), ".jpg")
     return Figure(
@@ -140,14 +140,9 @@ def crop_frame(crop: Size, photo: Size) -> tuple[float, float, float, float]:
     return (width - w) // 2 / width, (height - h) // 2 / height, w / width, h / height
 
 
-def _size(pixels: Tensor) -> Size:
-    height, width = pixels.shape[-2:]
-    return int(height), int(width)
-
-
 def _layout_css(comparison: Comparison, figures: Sequence[Figure]) -> str:
     """The rules that depend on the images; numbers only. A policy by hashes forbids style attributes."""
-    height, width = _size(comparison.images.photo)
+    height, width = size_of(comparison.images.photo)
     lines = math.ceil(len(figures) / MAX_COLUMNS)
     rules = [
         f":root {{ --ratio: {width / height:.5f}; --columns: {math.ceil(len(figures) / lines)};"
@@ -162,7 +157,7 @@ def _layout_css(comparison: Comparison, figures: Sequence[Figure]) -> str:
 
 @dataclass(frozen=True)
 class MeasureRow:
-    """A row of the table. rank: lowest for the best result. scale: what the bars are relative to. best: the best result's mark."""
+    """A row of the table. rank: lowest for the best result. scale: what bars are relative to. best: the best result's mark."""
 
     title: str
     meaning: str
@@ -180,8 +175,8 @@ NETWORK_MEASURES = (
     ),
     MeasureRow(
         "Style",
-        "Distance from the painting’s strokes, textures and colors, by the network, averaged over its layers: 0 is the painting,"
-        " 1 is as far as a blank image.",
+        "Distance from the painting’s strokes, textures and colors, by the network, averaged over its layers:"
+        " 0 is the painting, 1 is as far as a blank image.",
         lambda result: result.measures.style_mean,
     ),
 )

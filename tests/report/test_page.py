@@ -67,7 +67,7 @@ class Page(HTMLParser):
 
 
 def images(page: Page) -> list[Image.Image]:
-    found = []
+    found: list[Image.Image] = []
     for attributes in page.all("img"):
         if source := attributes.get("src"):
             assert source.startswith("data:image/jpeg;base64,")
