@@ -38,7 +38,7 @@ from PIL import Image
 from impasto import __version__, files
 from impasto.errors import ImpastoError
 from impasto.pictures import SUFFIXES
-from impasto.report.comparison import Judge, Result, find_judge, lay_out
+from impasto.report.comparison import JudgeNetwork, MeasuredResult, load_judge, prepare
 from impasto.report.contact import cell, contact_sheet
 
 SETTINGS = ["default", "gatys-lite=--method gatys --encoder lite"]
@@ -167,7 +167,7 @@ def check_words(setting: Setting) -> None:
 # ------------------------------------------------------------------------------------------------------------------ measuring
 
 
-def measured(setting: Setting, pair: Pair, judge: Judge) -> dict[str, float] | None:
+def measured(setting: Setting, pair: Pair, judge: JudgeNetwork) -> dict[str, float] | None:
     """Every measure of a pair's picture, kept beside it; None where there is no picture."""
     file = setting.picture(pair)
     if file is None:
@@ -176,15 +176,15 @@ def measured(setting: Setting, pair: Pair, judge: Judge) -> dict[str, float] | N
     stamp = [setting.size, file.stat().st_mtime_ns]
     if setting.words is not None and kept.exists() and (found := json.loads(kept.read_text()))["stamp"] == stamp:
         return dict(found["measures"])
-    sheet = lay_out(pair.photo, pair.painting, {setting.name: file}, size=setting.size)
-    (result,) = sheet.measured(judge)
+    images = prepare(pair.photo, pair.painting, {setting.name: file}, size=setting.size)
+    (result,) = images.measure(judge)
     measures = numbers_of(result) | cost_of(file)
     if setting.words is not None:  # somebody else's folder is left as it is
         keep(kept, {"stamp": stamp, "measures": measures})
     return measures
 
 
-def numbers_of(result: Result) -> dict[str, float]:
+def numbers_of(result: MeasuredResult) -> dict[str, float]:
     """The measures as a flat row."""
     return {name: value for name, value in asdict(result.measures).items() if isinstance(value, float)}
 
@@ -212,7 +212,9 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
                 yield f"| {UNITS.get(measure, measure)} | {setting} | {shown} | {worst} |"
 
 
-def page(arguments: argparse.Namespace, judge: Judge, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str) -> str:
+def page(
+    arguments: argparse.Namespace, judge: JudgeNetwork, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str
+) -> str:
     """docs/quality.md."""
     shown = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
     made = "\n".join(
@@ -291,7 +293,7 @@ def run(arguments: argparse.Namespace) -> None:
             for pair in pairs:
                 if setting.picture(pair) is None:
                     paint(setting, pair)
-    judge = find_judge(arguments.judge, file=arguments.judge_file)
+    judge = load_judge(arguments.judge, file=arguments.judge_file)
     rows = {
         one.name: {pair.name: found for pair in pairs if (found := measured(one, pair, judge)) is not None} for one in settings
     }

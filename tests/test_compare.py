@@ -1,8 +1,11 @@
-"""`impasto compare` as a user meets it. The page itself is tested in tests/report; bad inputs in test_bad_inputs.py."""
+"""`impasto compare` as a user runs it. The page is tested in tests/report, bad inputs in test_bad_inputs.py."""
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +16,13 @@ from PIL import Image
 from impasto import pictures
 from impasto.cli import main
 from impasto.cli.compare import named
+from impasto.cli.console import bar
 from impasto.errors import OptionError
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder every test runs in: photo.png, 48x40, style.png, and two results, of which ours.png is impasto's."""
+    """The folder every test runs in: photo.png, 48x40, style.png, and two results, of which ours.png was made by impasto."""
     random = np.random.default_rng(0)
     for name, shape in (("photo", (40, 48, 3)), ("style", (48, 40, 3)), ("theirs", (40, 48, 3))):
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / f"{name}.png")
@@ -42,7 +46,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
     return run
 
 
-def test_the_page_goes_beside_the_photograph_and_the_numbers_to_the_terminal(cli: Cli, here: Path) -> None:
+def test_the_page_is_written_and_the_numbers_are_printed(cli: Cli, here: Path) -> None:
     code, out, err = cli("photo.png", "style.png", "ours.png", "their own=theirs.png")
     assert code == 0
     lines = out.splitlines()
@@ -50,13 +54,13 @@ def test_the_page_goes_beside_the_photograph_and_the_numbers_to_the_terminal(cli
     assert lines[0].split() == ["content", "style", "moments", "structure", "palette", "grain", "weave", "seconds"]
     assert [line.split()[0] for line in lines[1:3]] == ["ours", "their"]
     assert lines[1].split()[-1] == "7.5"
-    assert "made with the network that judges, lite, which is an advantage: ours" in err
+    assert "optimized through the judge, lite, which is an advantage: ours" in err
     page = (here / "photo-style.html").read_text(encoding="utf-8")
     for words in ("photo", "style", "their own", "style_weight", "7.5"):
         assert words in page
 
 
-def test_json_says_what_the_page_says(cli: Cli, here: Path) -> None:
+def test_json_and_page_have_the_same_numbers(cli: Cli, here: Path) -> None:
     code, out, err = cli("photo.png", "style.png", "a=ours.png", "theirs.png", "-o", "report.html", "--json", "-q")
     said = json.loads(out)
     assert (code, err, said["exit_code"], said["output"], said["judge"]) == (0, "", 0, "report.html", "lite")
@@ -66,19 +70,19 @@ def test_json_says_what_the_page_says(cli: Cli, here: Path) -> None:
             assert f"{abs(result[name]):.3g}" in page  # the page writes a real minus sign
 
 
-def test_one_unreadable_result_costs_the_exit_code_and_not_the_report(cli: Cli, here: Path) -> None:
+def test_one_unreadable_result_changes_the_exit_code_only(cli: Cli, here: Path) -> None:
     (here / "text.jpg").write_text("no picture")
     code, out, err = cli("photo.png", "style.png", "ours.png", "text.jpg", "--json")
     assert code == 1
     assert err.splitlines()[-1] == (
-        "impasto: result text.jpg: not a picture, or not of a kind that can be read; photo-style.html was made without"
+        "impasto: result text.jpg: not a picture, or not of a kind that can be read; photo-style.html was written without it"
     )
     said = json.loads(out.splitlines()[-1])
     assert (said["exit_code"], list(said["refused"]), [one["name"] for one in said["results"]]) == (1, ["text"], ["ours"])
     assert "text.jpg" in (here / "photo-style.html").read_text(encoding="utf-8")
 
 
-def test_a_page_that_is_passed_on_does_not_tell_whose_it_is(cli: Cli, here: Path) -> None:
+def test_a_page_contains_no_folders(cli: Cli, here: Path) -> None:
     home = here / "home of somebody"
     home.mkdir()
     for name in ("photo.png", "style.png", "ours.png", "theirs.png"):
@@ -94,7 +98,7 @@ def test_a_page_that_is_passed_on_does_not_tell_whose_it_is(cli: Cli, here: Path
     assert "home of somebody" not in (here / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_name_that_is_markup_is_only_a_name(cli: Cli, here: Path) -> None:
+def test_markup_in_a_name_is_text(cli: Cli, here: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     (here / f"{hostile}.png").write_bytes((here / "theirs.png").read_bytes())
     code, out, _ = cli("photo.png", "style.png", f"{hostile}.png", "[red]bold[/red]=ours.png")
@@ -106,7 +110,7 @@ def test_a_name_that_is_markup_is_only_a_name(cli: Cli, here: Path) -> None:
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
-def test_a_report_is_replaced_only_when_asked(cli: Cli, here: Path) -> None:
+def test_an_existing_page_is_replaced_only_with_overwrite(cli: Cli, here: Path) -> None:
     (here / "report.html").write_text("mine")
     words = ("photo.png", "style.png", "ours.png", "-o", "report.html")
     assert cli(*words)[0] == 2
@@ -115,7 +119,7 @@ def test_a_report_is_replaced_only_when_asked(cli: Cli, here: Path) -> None:
     assert (here / "report.html").stat().st_size > 10_000
 
 
-def test_names_are_the_files_or_given(here: Path) -> None:
+def test_names_of_results(here: Path) -> None:
     (here / "x=y.png").touch()
     assert named(["ours.png", "a=theirs.png", "x=y.png", "z=x=y.png"]) == {
         "ours": Path("ours.png"),
@@ -127,9 +131,26 @@ def test_names_are_the_files_or_given(here: Path) -> None:
         named(["a=ours.png", "folder/a.png"])
 
 
-def test_a_comparison_says_what_it_did_to_other_sizes(cli: Cli, here: Path) -> None:
+def test_resizing_and_cropping_are_noted(cli: Cli, here: Path) -> None:
     with Image.open("theirs.png") as image:
         image.crop((4, 0, 44, 40)).resize((80, 80)).save("square.png")
     _, _, err = cli("photo.png", "style.png", "ours.png", "square.png")
-    assert "square has another shape than the photograph (80x80): measured on the common centre crop" in err
+    assert "square has another aspect ratio than the photograph (80x80): measured on the common center crop" in err
     assert "square was resized from 80x80 to 40x40 for measuring" in err
+
+
+@pytest.mark.parametrize("words", [(".", "style.png"), ("/", "style.png"), ("photo.png", "."), ("..", "/")])
+def test_a_folder_in_place_of_an_image_is_one_line(cli: Cli, words: tuple[str, str]) -> None:
+    code, out, err = cli(*words, "ours.png")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"impasto: .* directory.*\n", err)
+
+
+def test_the_bar_shows_markup_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any stream for a terminal
+    with bar("measuring", 2) as update:
+        update(1, "measured [/red]")
+    assert "50%" in screen.getvalue()
+    assert "measured [/red]" in screen.getvalue()

@@ -1,27 +1,50 @@
-"""`impasto compare`: results beside one another, as a page to look at and as numbers."""
+"""`impasto compare`: results side by side, as an HTML page and as numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
+from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
 
-from impasto.cli.console import fail, note, refuse_address
+from impasto import files
+from impasto.cli.console import bar, fail, note, refuse_address
+from impasto.cli.forms import OUTPUT, CommonFlags, flag
 from impasto.errors import OptionError, PictureError
-from impasto.options import Report
 
 if TYPE_CHECKING:
-    from impasto.report.comparison import Comparison, Judge, Result, Sheet
+    from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages
 
 SUFFIXES = (".html", ".htm")
-WIDE = 200  # characters
+PIPE_WIDTH = 200  # characters: a table in a file or a pipe need not wrap
 COLUMNS = ("content", "style_mean", "moments", "structure", "palette", "grain", "weave", "seconds")
+COMPARISON = Group("Comparison", sort_key=1)
+
+
+class CompareFlags(CommonFlags):
+    """How results are measured and where the page goes."""
+
+    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
+        default=None, description="Page to write, .html. [default: PHOTO-STYLE.html in the photograph's folder]"
+    )
+    judge: Annotated[Literal["lite", "vgg16", "vgg19"], flag(COMPARISON)] = Field(
+        default="lite",
+        description="Network that measures content and style. For a fair comparison choose one that no result was made with. "
+        "[default: lite]",
+    )
+    size: Annotated[int | None, flag(COMPARISON)] = Field(
+        default=None,
+        ge=16,
+        le=65_535,
+        description="Longer side of the photograph, in pixels, when measuring. [default: that of the smallest result, "
+        "at most 1024]",
+    )
 
 
 def compare(
@@ -29,9 +52,9 @@ def compare(
     style: Path,
     /,
     *results: str,
-    report: Annotated[Report | None, Parameter(name="*")] = None,
+    flags: Annotated[CompareFlags | None, Parameter(name="*")] = None,
 ) -> int:
-    """Judge results beside one another, by numbers and by eye: writes one HTML page that needs no network.
+    """Compare results side by side: measure them and write one HTML page that works offline.
 
     Parameters
     ----------
@@ -40,105 +63,94 @@ def compare(
     style: Path
         The painting.
     results: str
-        Pictures made by impasto or anything else: FILE, or NAME=FILE to call it NAME.
+        Images made by impasto or any other program: FILE, or NAME=FILE to call it NAME.
     """
-    report = report or Report()
+    flags = flags or CompareFlags()
     sources = named(results)
     for file in (photo, style, *sources.values()):
         refuse_address(file)
-    from impasto import files  # only now: torch takes a second to load
-    from impasto.report import page
-    from impasto.report.comparison import Comparison, find_judge, lay_out
+    from impasto.report import page  # here, because torch takes a second to load
+    from impasto.report.comparison import Comparison, load_judge, prepare
     from impasto.styles import named as styles
 
     if styles.style_file(style):
         raise PictureError(
-            f"{files.printable(style)} is a stored style, which holds no painting to compare with; name the painting"
+            f"{files.printable(style)} is a stored style, which does not contain the painting; name the painting's file"
         )
-    target = report.output or photo.with_name(f"{photo.stem}-{style.stem}.html")
-    files.check(target, SUFFIXES, overwrite=report.overwrite)
-    judge = find_judge(report.judge)
-    sheet = lay_out(photo, style, sources, size=report.size)
-    comparison = Comparison(sheet, judge, tuple(_follow(sheet, judge, quiet=report.quiet)))
-    for word in _words(comparison):
-        note(word, quiet=report.quiet)
+    target = flags.output or photo.parent / f"{photo.stem}-{style.stem}.html"
+    files.check(target, SUFFIXES, overwrite=flags.overwrite)
+    judge = load_judge(flags.judge)
+    images = prepare(photo, style, sources, size=flags.size)
+    comparison = Comparison(images, judge, _measure(images, judge, quiet=flags.quiet))
+    for text in _notes(comparison):
+        note(text, quiet=flags.quiet)
     html = page.render(comparison, photo_name=photo.stem, painting_name=style.stem)
-    files.write(target, html.encode("utf-8"), SUFFIXES, overwrite=report.overwrite)
-    return _say(comparison, target, report)
+    files.write(target, html.encode("utf-8"), SUFFIXES, overwrite=flags.overwrite)
+    return _print(comparison, target, flags)
 
 
-def named(words: Iterable[str]) -> dict[str, Path]:
-    """{name: file} from "file" and "name=file"; a file whose own name has a "=" is taken for a file.
+def named(arguments: Iterable[str]) -> dict[str, Path]:
+    """{name: file} from "file" and "name=file". A file that exists is taken as a file even if its name contains "=".
 
-    Raises OptionError for no words, an empty name or file, and two results of one name.
+    Raises OptionError for no arguments, an empty name or file, and two results of one name.
     """
     found: dict[str, Path] = {}
-    for word in words:
-        name, equals, file = word.partition("=")
-        if not equals or Path(word).exists():
-            name, file = Path(word).stem, word
+    for argument in arguments:
+        name, equals, file = argument.partition("=")
+        if not equals or Path(argument).exists():
+            name, file = Path(argument).stem, argument
         if not name or not file:
-            raise OptionError(f"a result is FILE or NAME=FILE, not {word!r}")
+            raise OptionError(f"a result is FILE or NAME=FILE, not {argument!r}")
         if name in found:
-            raise OptionError(f"two results are called {name!r}; name one of them: other={file}")
+            raise OptionError(f"two results are called {name!r}; give one of them a name: other={file}")
         found[name] = Path(file)
     if not found:
         raise OptionError("a result is needed: impasto compare PHOTO STYLE RESULT ...; see `impasto compare --help`")
     return found
 
 
-def _follow(sheet: Sheet, judge: Judge, *, quiet: bool) -> Iterable[Result]:
-    """Measure every result, showing which one it is."""
-    console = Console(stderr=True)
-    columns = (BarColumn(bar_width=10), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task("measuring", total=len(sheet.candidates))
-        for result in sheet.measured(judge):
-            yield result
-            progress.update(task, advance=1, description=f"measured {result.name}")
+def _measure(images: PreparedImages, judge: JudgeNetwork, *, quiet: bool) -> tuple[MeasuredResult, ...]:
+    """Measure every result behind a progress bar."""
+    results: list[MeasuredResult] = []
+    with bar("measuring", len(images.results), quiet=quiet) as update:
+        for result in images.measure(judge):
+            results.append(result)
+            update(len(results), f"measured {files.printable(result.name)}")
+    return tuple(results)
 
 
-def _words(comparison: Comparison) -> Iterable[str]:
-    sheet = comparison.sheet
-    yield from sheet.notes
-    for candidate in sheet.candidates:
-        yield from (f"{candidate.name} {word}" for word in candidate.notes)
-    same = [result.name for result in comparison.results if result.same_network]
+def _notes(comparison: Comparison) -> Iterable[str]:
+    yield from comparison.images.notes
+    for result in comparison.images.results:
+        yield from (f"{files.printable(result.name)} {text}" for text in result.notes)
+    same = [files.printable(result.name) for result in comparison.results if result.same_network]
     if same:
-        yield f"made with the network that judges, {comparison.judge.name}, which is an advantage: {', '.join(same)}"
+        yield f"optimized through the judge, {comparison.judge.name}, which is an advantage: {', '.join(same)}"
 
 
-def _say(comparison: Comparison, target: Path, report: Report) -> int:
-    refused = comparison.sheet.refused
+def _print(comparison: Comparison, target: Path, flags: CompareFlags) -> int:
+    """Print the table, the errors and the JSON line. Returns the exit code: 1 if a result could not be read."""
+    refused = comparison.images.refused
     code = 1 if refused else 0
-    if not report.quiet:
+    if not flags.quiet:
         console = Console()
         if not console.is_terminal:
-            console.width = WIDE  # for a file or a pipe no name needs folding
+            console.width = PIPE_WIDTH
         console.print(_table(comparison))
         print(f"wrote {target}", flush=True)
-    message = "; ".join(refused.values()) + f"; {target} was made without" if refused else ""
+    message = f"{'; '.join(refused.values())}; {target} was written without {'it' if len(refused) == 1 else 'them'}"
     if refused:
         fail(message, code)
-    if report.json_line:
+    if flags.json_line:
         error = {"error": message} if refused else {}
         print(json.dumps({"output": str(target), **comparison.numbers(), **error, "exit_code": code}), flush=True)
     return code
 
 
 def _table(comparison: Comparison) -> Table:
-    names, *numbers = Column(overflow="fold"), *(Column(name.partition("_")[0], no_wrap=True) for name in COLUMNS)
-    table = Table(names, *numbers, box=None)
+    columns = (Column(name.partition("_")[0], no_wrap=True) for name in COLUMNS)
+    table = Table(Column(overflow="fold"), *columns, box=None)
     for result in comparison.numbers()["results"]:
-        table.add_row(_plain(result["name"]), *(_number(result[name]) for name in COLUMNS))
+        values = ("" if result[name] is None else f"{result[name]:.3g}" for name in COLUMNS)
+        table.add_row(Text(files.printable(result["name"])), *values)  # Text: the name may contain markup
     return table
-
-
-def _plain(name: str) -> Any:
-    from rich.text import Text
-
-    return Text(name if name.isprintable() else ascii(name)[1:-1])  # as it is: no markup in it
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"

@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -126,15 +126,33 @@ def seconds(span: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+@contextlib.contextmanager
+def bar(description: str, total: float | None = None, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """Draw a progress bar on standard error until the block ends; only where that is a terminal.
+
+    description: literal text. total: the amount of work, None while it is unknown.
+    Yields update(completed, description=None, total=None); None keeps what is shown.
+    """
+    console = Console(file=steady())
+    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop"))
+    columns = (BarColumn(bar_width=10), TaskProgressColumn(), text)
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total)
+
+        def update(completed: float, description: str | None = None, total: float | None = None) -> None:
+            progress.update(task, completed=completed, description=description, total=total)
+
+        yield update
+
+
 def follow(steps: Iterable[Step], *, quiet: bool) -> None:
     """Drive a run to its end, showing scale, step, losses and time left."""
     if quiet:
         for _ in steps:
             pass
         return
-    console = Console(file=steady())
-    if console.is_terminal:
-        _draw(steps, console)
+    if Console(file=steady()).is_terminal:
+        _draw(steps)
     else:
         _tell(steps)
 
@@ -163,14 +181,11 @@ class Clock:
         return f"{seconds((now - self.began) * (1 - done) / (done - self.first))} left"
 
 
-def _draw(steps: Iterable[Step], console: Console) -> None:
+def _draw(steps: Iterable[Step]) -> None:
     clock = Clock()
-    left = TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True, min_width=len("59 min 59 s left")))
-    rest = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="crop"))  # gives way where it is narrow
-    with Progress(BarColumn(bar_width=10), TaskProgressColumn(), left, rest, console=console, transient=True) as progress:
-        task = progress.add_task("", total=1.0, left="looking at the pictures")
+    with bar("reading the images", 1.0) as update:
         for step in steps:
-            progress.update(task, completed=step.done, left=clock.left(step.done), description=describe(step))
+            update(step.done, f"{clock.left(step.done):{len('59 min 59 s left')}}  {describe(step)}")
 
 
 def _tell(steps: Iterable[Step]) -> None:

@@ -1,46 +1,42 @@
-"""Judging pictures, whatever made them: `metrics` has the measures, `comparison` lays results side by side, `page` shows them.
+"""Compare results of any program: `metrics` measures, `comparison` prepares images, `page` writes the HTML report.
 
-Importing this loads torch but neither scikit-image, which only `structure` needs, nor Jinja2, which only `render` needs (the extra
+Importing this loads torch, but neither scikit-image, which measuring needs, nor Jinja2, which `render` needs (both in the extra
 `impasto[report]`).
 """
 
-from impasto.report.comparison import Comparison, Judge, Result, Sheet, find_judge, lay_out
+from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages, load_judge, prepare
 from impasto.report.metrics import (
     Measures,
     content_distance,
     fine_share,
     grain,
-    mean_style_distance,
     measure,
     moments_distance,
     palette_distance,
     straight_share,
     structure,
     style_distances,
-    to_lab,
     weave,
 )
 from impasto.report.page import render
 
 __all__ = [
     "Comparison",
-    "Judge",
+    "JudgeNetwork",
+    "MeasuredResult",
     "Measures",
-    "Result",
-    "Sheet",
+    "PreparedImages",
     "content_distance",
-    "find_judge",
     "fine_share",
     "grain",
-    "lay_out",
-    "mean_style_distance",
+    "load_judge",
     "measure",
     "moments_distance",
     "palette_distance",
+    "prepare",
     "render",
     "straight_share",
     "structure",
     "style_distances",
-    "to_lab",
     "weave",
 ]

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures laid out in rows to be looked at, each with a word below it."""
+"""Contact sheets: rows of images, each with a label below it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-GAP, LABEL = 8, 22  # pixels between pictures, and for the words below one
+GAP, LABEL = 8, 22  # pixels between images, and for a label
 
 
 def cell(image: Image.Image, label: str, side: int) -> Image.Image:
-    """The picture, at most `side` pixels wide and high, centred in that width, its label below. image is not changed."""
+    """A copy of the image, at most `side` pixels wide and high, centered in that width, with its label below."""
     image = image.convert("RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     framed = Image.new("RGB", (side, image.height + LABEL), "white")
@@ -21,7 +21,7 @@ def cell(image: Image.Image, label: str, side: int) -> Image.Image:
 
 
 def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """All rows of cells below one another, each as high as its highest cell, cells level at the bottom."""
+    """The rows below one another, each as high as its highest cell, with cells aligned at the bottom."""
     side = max(image.width for cells in rows for image in cells)
     heights = [max(image.height for image in cells) for cells in rows]
     width = max(len(cells) for cells in rows) * (side + GAP) - GAP

@@ -1,14 +1,18 @@
-"""The measures a picture is judged by: each a pure function on tensors, the same number every time, 0 (SSIM: 1) for identical pictures.
+"""The measures of a result: pure, deterministic functions of tensors.
 
-Pictures are 1x3xHxW float32, sRGB, 0..1; features are 1xNxHxW by tap, as an encoder gives them. F, P, G, A, N and M are those of
-`impasto.losses`. Measures that need both pictures on one grid (content, structure) say so; all others compare pictures of any two
-sizes. `measure` brings the sizes together and computes them all.
+Images are 1x3xHxW float32, sRGB, 0..1. Features are 1xNxHxW by tap, as an encoder returns them. F and P are the features of two
+images. `content_distance` and `structure` need two images of one size; the others compare images of any sizes. `measure`
+resizes the inputs and computes every measure.
+
+Luma and the sliced Wasserstein distance also exist in `colors` and `losses`. They are written again here on purpose: a judge
+that shared the optimizer's code would share its mistakes. The distance also differs: of order 1, exact, along many directions.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -23,31 +27,24 @@ from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
 from impasto.losses import Features, gram, positions, relative_style_loss, wide
-from impasto.styles import Painted
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
+Size: TypeAlias = tuple[int, int]  # (height, width) in pixels
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey that Pillow and OpenCV make, and with it published SSIMs
-WINDOW = 7  # pixels a side of SSIM's window
-EVEN = 2 / 9  # of all directions lie within 10 degrees of upright and level
-FAINT = 1e-5  # of a picture's energy: where the finest detail has less, its direction says nothing
-LEAST_ENERGY = 1e-8  # a variance that no 8-bit picture but a plain one comes down to: keeps rounding errors from being grain
-
-# sRGB's primaries and its white D65 (IEC 61966-2-1, in the digits of Lindbloom 2003). Rows: X, Y, Z; columns: linear R, G, B.
-XYZ_FROM_RGB = (
-    (0.4124564, 0.3575761, 0.1804375),
-    (0.2126729, 0.7151522, 0.0721750),
-    (0.0193339, 0.1191920, 0.9503041),
-)
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the gray of Pillow and OpenCV, with which most SSIM values are published
+SSIM_WINDOW = 7  # pixels a side
+AXIS_SHARE = 2 / 9  # of all directions lie within 10 degrees of horizontal or vertical
+FAINT = 1e-5  # of an image's energy: with less fine detail than this its direction is not meaningful
+MIN_VARIANCE = 1e-8  # below that of any 8-bit image that is not uniform: keeps rounding errors from counting as detail
 
 
 @dataclass(frozen=True)
 class Measures:
-    """One result, measured. Plain numbers: `dataclasses.asdict` is ready for JSON.
+    """The measures of one result as plain numbers, ready for JSON by `dataclasses.asdict`.
 
-    judge: the encoder's name. content, style (by tap), style_mean, moments, structure, palette, grain, weave: what the functions
-    `content_distance`, `style_distances`, `mean_style_distance`, `moments_distance`, `structure`, `palette_distance`, `grain` and
-    `weave` say of it.
+    judge: the encoder's name. content, style (by tap), style_mean, moments, structure, palette, grain, weave: the values of
+    `content_distance`, `style_distances` and their mean, `moments_distance`, `structure`, `palette_distance`, `grain` and
+    `weave`.
     """
 
     judge: str
@@ -65,28 +62,28 @@ class Measures:
 def measure(
     result: Tensor, photo: Tensor, painting: Tensor, encoder: Encoder, *, content_tap: str, style_taps: Sequence[str]
 ) -> Measures:
-    """Every measure of one result.
+    """Compute every measure of one result.
 
-    result, photo, painting: 1x3xHxW, 0..1, of any sizes. The photograph is resized to the result's size, whatever its aspect; the
-    painting to the result's longer side (more, if it is too narrow for the encoder then), because strokes are compared at the
-    scale they are seen at. The result itself is never resampled.
-    encoder: the judge, on any device; it must have been built with content_tap and all style_taps.
-    Raises PictureError (the result is too small for the encoder), UnknownNameError (a tap the encoder does not give), OptionError
-    (no style taps) and UsageError (scikit-image is missing).
+    result, photo, painting: 1x3xHxW, 0..1, of any sizes. The photograph is resized to the result's size, ignoring its aspect.
+    The painting is resized to the result's longer side, so that strokes are compared at the scale they are seen at, or to more
+    if it would be too narrow for the encoder. The result is never resampled.
+    encoder: the judge, on any device, built with content_tap and all style_taps.
+    Raises PictureError (the result is too small for the encoder), UnknownNameError (the encoder lacks a tap), OptionError (no
+    style taps) and UsageError (scikit-image is missing).
     """
     _check_taps(encoder, content_tap, style_taps)
-    height, width = result.shape[-2:]
-    encoder.check_size(height, width, "result")
-    photo = pictures.resize(photo, (height, width))
-    painting = pictures.resize(painting, Painted(painting, encoder, tuple(style_taps)).size_at(max(height, width)))
-    seen, wanted = _features(encoder, result), _features(encoder, painting)
-    style = style_distances(seen, wanted, style_taps)
+    size = size_of(result)
+    encoder.check_size(*size, "result")
+    photo = pictures.resize(photo, size)
+    painting = pictures.resize(painting, fit_with_minimum(size_of(painting), max(size), encoder.minimum_side))
+    features, wanted = _features(encoder, result), _features(encoder, painting)
+    style = style_distances(features, wanted, style_taps)
     return Measures(
         judge=encoder.name,
-        content=content_distance(seen[content_tap], _features(encoder, photo)[content_tap]),
+        content=content_distance(features[content_tap], _features(encoder, photo)[content_tap]),
         style=style,
-        style_mean=mean_style_distance(style),
-        moments=moments_distance(seen, wanted, style_taps),
+        style_mean=fmean(style.values()),
+        moments=moments_distance(features, wanted, style_taps),
         structure=structure(result, photo),
         palette=palette_distance(result, painting),
         grain=grain(result, painting),
@@ -94,28 +91,38 @@ def measure(
     )
 
 
+def size_of(pixels: Tensor) -> Size:
+    """(height, width)."""
+    return int(pixels.shape[-2]), int(pixels.shape[-1])
+
+
+def fit_with_minimum(size: Size, longer: int, minimum: int) -> Size:
+    """A size of the same aspect with a longer side of `longer` pixels, or more where a side would have less than `minimum`."""
+    return pictures.fit(size, max(longer, math.ceil(minimum * max(size) / min(size))))
+
+
 def _check_taps(encoder: Encoder, content_tap: str, style_taps: Sequence[str]) -> None:
     if not style_taps:
-        raise OptionError("style_taps must name at least one tap")
+        raise OptionError("must name at least one tap", option="style_taps")
     for tap in (content_tap, *style_taps):
         if tap not in encoder.taps:
-            raise UnknownNameError(f"tap of the encoder {encoder.name} as it was built:", tap, sorted(encoder.taps))
+            raise UnknownNameError(f"tap of encoder {encoder.name}:", tap, sorted(encoder.taps))
 
 
-def _features(encoder: Encoder, picture: Tensor) -> dict[str, Tensor]:
-    """The picture's features, on whatever device the encoder is."""
-    found: dict[str, Tensor] = encoder(picture.to(next(encoder.parameters()).device))
+def _features(encoder: Encoder, image: Tensor) -> dict[str, Tensor]:
+    """The image's features, computed on the encoder's device."""
+    found: dict[str, Tensor] = encoder(image.to(next(encoder.parameters()).device))
     return found
 
 
-# -------------------------------------------------------------------------------------------------------- through a network
+# ------------------------------------------------------------------------------------------------------- through a network
 
 
 def content_distance(F: Tensor, P: Tensor) -> float:
-    """Sum (F - P)^2 over sum P^2: equation 1 of Gatys et al. 2016 relative to the photograph's own features.
+    """Sum (F - P)^2 / sum P^2: equation 1 of Gatys et al. 2016, relative to the photograph's own features.
 
-    F, P: 1xNxHxW, the result's and the photograph's features at one tap. Returns 0 for the photograph, 1 for a picture without
-    features; no upper bound. Raises PictureError for different shapes.
+    F, P: 1xNxHxW, the features of the result and of the photograph at one tap. Returns 0 for the photograph, 1 for an image
+    whose features are all 0; there is no upper bound. Raises PictureError for different shapes.
     """
     _check_same_shape("features", F, P)
     F, P = wide(F), wide(P)
@@ -123,10 +130,11 @@ def content_distance(F: Tensor, P: Tensor) -> float:
 
 
 def style_distances(result_features: Features, painting_features: Features, taps: Iterable[str]) -> dict[str, float]:
-    """{tap: sum (G - A)^2 over sum A^2}, `losses.relative_style_loss` of the Gram matrices per position (Gatys et al. 2016, eq. 3).
+    """{tap: sum (G - A)^2 / sum A^2}: `losses.relative_style_loss` of the Gram matrices per position (Gatys 2016, eq. 3).
 
-    Features: 1xNxHxW by tap; the two pictures may differ in size. 0 for the painting, 1 for a picture without features; no upper
-    bound. Not to be read at one tap alone: with `lite` at relu5_1 strong noise can come out nearer to the painting than mild noise.
+    Features: 1xNxHxW by tap; the two images may differ in size. Returns 0 for the painting, 1 for an image whose features are
+    all 0; there is no upper bound. Do not judge by one tap alone: with lite at relu5_1 strong noise can come out closer than
+    mild noise.
     """
     return {tap: _gram_distance(result_features[tap], painting_features[tap]) for tap in taps}
 
@@ -135,31 +143,21 @@ def _gram_distance(F: Tensor, P: Tensor) -> float:
     return float(relative_style_loss(gram(F) / positions(F), gram(P) / positions(P), 1))
 
 
-def mean_style_distance(distances: Mapping[str, float]) -> float:
-    """The mean over taps of what `style_distances` returned, each tap with the same weight; at least one tap."""
-    return fmean(distances.values())
-
-
 def moments_distance(result_features: Features, painting_features: Features, taps: Iterable[str]) -> float:
-    """How far each channel's mean and standard deviation are from the painting's, the mean over taps.
+    """The mean over taps of the squared differences of the channels' means and standard deviations.
 
-    The style loss of AdaIN (Huang and Belongie 2017, equation 13), in the form in which MicroAST (Wang et al. 2023) reports it:
-    at each tap mean over channels of (mu_F - mu_P)^2 plus that of (sigma_F - sigma_P)^2, over relu1_1 .. relu5_1. sigma is over
-    all positions, without their 1e-5 under the root (there is no gradient to protect) and without Bessel's correction (one
-    position has a deviation, 0).
-    Features: 1xNxHxW by tap; the two pictures may differ in size. In squared units of the features: comparable only between
-    pictures judged by the same network, and with published numbers only where that is the normalised VGG-19.
+    The style loss of AdaIN (Huang and Belongie 2017, equation 13) as MicroAST (Wang et al. 2023) reports it: at each tap, the
+    mean over channels of (mu_F - mu_P)^2 plus the mean of (sigma_F - sigma_P)^2. We leave out their 1e-5 under the root, which
+    protects a gradient, and Bessel's correction, so that a single position has a deviation of 0.
+    Features: 1xNxHxW by tap; the two images may differ in size. The unit is that of the squared features: values are comparable
+    only between images measured by the same network, and with published ones only for the normalized VGG-19.
     """
-    return fmean(_moments_distance(result_features[tap], painting_features[tap]) for tap in taps)
-
-
-def _moments_distance(F: Tensor, P: Tensor) -> float:
-    difference = _moments(F) - _moments(P)
-    return float(difference.square().mean(1).sum())
+    differences = (_moments(result_features[tap]) - _moments(painting_features[tap]) for tap in taps)
+    return fmean(float(difference.square().mean(1).sum()) for difference in differences)
 
 
 def _moments(F: Tensor) -> Tensor:
-    """2xN: each channel's mean and standard deviation."""
+    """2xN: the mean and standard deviation of each channel."""
     deviation, mean = torch.std_mean(wide(F)[0], dim=(-2, -1), correction=0)
     return torch.stack((mean, deviation))
 
@@ -170,23 +168,19 @@ def _moments(F: Tensor) -> Tensor:
 def structure(result: Tensor, photo: Tensor) -> float:
     """Mean structural similarity (Wang et al. 2004) of the lumas, by scikit-image: uniform 7x7 window, sample covariance.
 
-    result, photo: 1x3xHxW, 0..1, of one size. These are scikit-image's defaults, with which MicroAST (Wang et al. 2023) reports it.
-    The window has to fit: a side shorter than 7 pixels is continued by its own mirror image to 7 first, in both pictures.
-    Returns -1 .. 1, 1 for pictures of the same luma. Raises PictureError for different sizes, UsageError without scikit-image.
+    result, photo: 1x3xHxW, 0..1, of one size. scikit-image's defaults, as MicroAST (Wang et al. 2023) uses them. A side shorter
+    than the window is extended to 7 pixels by reflection in both images.
+    Returns -1 .. 1, 1 for equal lumas. Raises PictureError for different sizes, UsageError without scikit-image.
     """
-    _check_same_shape("pictures", result, photo)
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise UsageError("structural similarity needs scikit-image: pip install 'impasto[report]'") from error
-    similarity: Any = structural_similarity  # which has no types
-    return float(similarity(_windowed(luma(result)), _windowed(luma(photo)), data_range=1.0))
+    _check_same_shape("images", result, photo)
+    similarity = _skimage("metrics").structural_similarity
+    return float(similarity(_at_least_window(luma(result)), _at_least_window(luma(photo)), data_range=1.0))
 
 
-def _windowed(grey: Tensor) -> Doubles:
-    """1x1xHxW -> HxW, continued by its mirror image to at least 7x7."""
-    plane: Doubles = grey[0, 0].numpy()
-    return np.pad(plane, [(0, max(0, WINDOW - side)) for side in plane.shape], mode="symmetric")
+def _at_least_window(gray: Tensor) -> Doubles:
+    """1x1xHxW -> HxW, extended by reflection to at least 7x7."""
+    plane: Doubles = gray[0, 0].numpy()
+    return np.pad(plane, [(0, max(0, SSIM_WINDOW - side)) for side in plane.shape], mode="symmetric")
 
 
 def luma(pixels: Tensor) -> Tensor:
@@ -199,18 +193,24 @@ def luma(pixels: Tensor) -> Tensor:
 
 
 def palette_distance(result: Tensor, painting: Tensor, *, projections: int = 64, seed: int = 0) -> float:
-    """Sliced Wasserstein distance (Bonneel et al. 2015), of order 1, between the pictures' pixels in CIE Lab.
+    """Sliced Wasserstein distance (Bonneel et al. 2015) of order 1 between the two images' colors in CIE Lab.
 
-    result, painting: 1x3xHxW, 0..1, of any two sizes: every pixel weighs the same share of its picture. Where a pixel lies is not
-    looked at. projections: the number of directions, drawn from the sphere with `seed`; along each the distance is exact.
-    Returns units of Lab (CIE 1976 Delta E) as seen along one direction: moving all colours by d gives about d / 2.
-    Raises OptionError for fewer than one projection.
+    result, painting: 1x3xHxW, 0..1, of any sizes. The positions of the pixels do not matter. projections: the number of
+    directions, drawn uniformly from the sphere with `seed`; the distance along each is exact.
+    Returns units of Lab (CIE 1976 Delta E) along one direction: moving all colors by d gives about d / 2.
+    Raises OptionError for fewer than one projection, UsageError without scikit-image.
     """
     if projections < 1:
-        raise OptionError(f"projections must be at least 1, not {projections}")
-    X, Y = (to_lab(picture)[0].flatten(1).numpy() for picture in (result, painting))
-    steps = _quantile_steps(X.shape[1], Y.shape[1])
-    return fmean(_transport(axis @ X, axis @ Y, *steps) for axis in _directions(projections, seed))
+        raise OptionError(f"must be at least 1, not {projections}", option="projections")
+    X, Y = (_lab_colors(image) for image in (result, painting))
+    steps = _quantile_steps(len(X), len(Y))
+    return fmean(_transport(X @ axis, Y @ axis, *steps) for axis in _directions(projections, seed))
+
+
+def _lab_colors(pixels: Tensor) -> Doubles:
+    """1x3xHxW, sRGB -> HWx3, CIE 1976 L*a*b* relative to D65."""
+    lab: Doubles = _skimage("color").rgb2lab(_double(pixels)[0].permute(1, 2, 0).numpy())
+    return lab.reshape(-1, 3)
 
 
 def _directions(count: int, seed: int) -> Doubles:
@@ -221,61 +221,50 @@ def _directions(count: int, seed: int) -> Doubles:
 
 
 def _quantile_steps(n: int, m: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Doubles]:
-    """The pieces on which both quantile functions, of n and of m values, are constant: index among n, among m, and width.
+    """The pieces on which the quantile functions of n and of m values are both constant: index among n, index among m, width.
 
-    In units of 1 / (n m) all borders are whole numbers, so no piece is lost to rounding.
+    In units of 1 / (n m) all borders are integers, so no piece is lost to rounding.
     """
     ends = np.union1d(np.arange(1, n + 1, dtype=np.int64) * m, np.arange(1, m + 1, dtype=np.int64) * n)
     return (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
 
 
 def _transport(x: Doubles, y: Doubles, of_x: npt.NDArray[np.int64], of_y: npt.NDArray[np.int64], width: Doubles) -> float:
-    """Wasserstein distance of order 1 on the line: the integral of the difference of the two quantile functions."""
-    return float(np.abs(np.sort(x)[of_x] - np.sort(y)[of_y]) @ width)
+    """Wasserstein distance of order 1 on the line: the integral of the difference of the two quantile functions.
 
-
-def to_lab(pixels: Tensor) -> Tensor:
-    """sRGB -> CIE 1976 L*a*b* relative to D65 (IEC 61966-2-1; CIE 15:2004), in closed form.
-
-    pixels: 1x3xHxW, 0..1. Returns 1x3xHxW float64 on the CPU: L* 0..100, a* and b* about -110..110, 0 for greys.
+    `scipy.stats.wasserstein_distance` gives the same but finds the pieces again for every direction.
     """
-    encoded = _double(pixels)
-    linear = torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    matrix = torch.tensor(XYZ_FROM_RGB, dtype=torch.float64)
-    xyz = torch.einsum("ij,bjhw->bihw", matrix / matrix.sum(1, keepdim=True), linear)
-    bend = 6 / 29
-    x, y, z = torch.where(xyz > bend**3, xyz.clamp_min(0) ** (1 / 3), xyz / (3 * bend**2) + 4 / 29).unbind(1)
-    return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), 1)
+    return float(np.abs(np.sort(x)[of_x] - np.sort(y)[of_y]) @ width)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- grain
 
 
 def grain(result: Tensor, painting: Tensor) -> float:
-    """How much more of its energy the result has in the highest octave than the painting: the difference of their `fine_share`.
+    """The difference of the two images' `fine_share`: positive where the result has more fine detail, such as grids or noise.
 
-    result, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure, after the first level of a Laplacian pyramid
-    (Burt and Adelson 1983); grids, noise and ringing show in it. Returns about -1 .. 1: 0 for equal shares, positive when the result
-    has more, negative when it is smoother than the painting.
+    result, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure, after the first level of a Laplacian
+    pyramid (Burt and Adelson 1983). Returns about -1 .. 1; 0 for equal shares.
     """
     return fine_share(result) - fine_share(painting)
 
 
 def fine_share(pixels: Tensor) -> float:
-    """The share of a picture's contrast that is gone when it is halved and brought back: sum (x - up(down(x)))^2 over sum (x - mean)^2.
+    """The share of an image's contrast that is lost by halving and enlarging it: sum (x - up(down(x)))^2 / sum (x - mean)^2.
 
-    pixels: 1x3xHxW, 0..1; x is its luma, down antialiased bicubic to half of each side (rounded up), up bicubic to the old size.
-    Returns 0 for a picture of one colour, about 1 for a checkerboard of single pixels.
+    pixels: 1x3xHxW, 0..1. x is the luma, down antialiased bicubic to half of each side (rounded up), up bicubic to the old
+    size.
+    Returns 0 for a uniform image, about 1 for a checkerboard of single pixels.
     """
     x = luma(pixels)
     height, width = x.shape[-2:]
     fine = x - _resampled(_resampled(x, ((height + 1) // 2, (width + 1) // 2)), (height, width))
-    return float(fine.square().mean() / (x - x.mean()).square().mean().clamp_min(LEAST_ENERGY))
+    return float(fine.square().mean() / (x - x.mean()).square().mean().clamp_min(MIN_VARIANCE))
 
 
-def _resampled(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """As `pictures.resize`, but linear: clamping would take energy away at black and white."""
-    if size[1] == 1 < size[0]:  # torch (2.13, CPU) gives every row of a column the value of the first; its rows are right
+def _resampled(x: Tensor, size: Size) -> Tensor:
+    """Like `pictures.resize` without clamping, which would remove energy at black and white."""
+    if size[1] == 1 < size[0]:  # torch (2.13, CPU) gives every row of a column the value of the first; rows are right
         return _resampled(x.mT, (1, size[0])).mT
     return functional.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
 
@@ -284,37 +273,41 @@ def _resampled(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def weave(result: Tensor, photo: Tensor, painting: Tensor) -> float:
-    """How much more of the result's finest detail is upright or level than of the photograph's and the painting's.
+    """How far the result's `straight_share` exceeds the larger of the photograph's and the painting's.
 
-    result, photo, painting: 1x3xHxW, 0..1, of any sizes but at one scale. The difference of its `straight_share` to the larger of
-    theirs: our own measure, for the canvas-like lines that a network's grid and repeated enlarging leave. Returns -1 .. 1: 0 or less
-    is good.
+    result, photo, painting: 1x3xHxW, 0..1, of any sizes but at one scale. Our own measure of the canvas-like lines that a
+    network's grid and repeated enlarging leave. Returns -1 .. 1; 0 or less is good.
     """
     return straight_share(result) - max(straight_share(photo), straight_share(painting))
 
 
 def straight_share(pixels: Tensor) -> float:
-    """The share of a picture's highest octave within 10 degrees of upright and level waves: 2/9 if it is the same all round.
+    """The share of the energy in an image's highest octave whose waves run within 10 degrees of horizontal or vertical.
 
-    pixels: 1x3xHxW, 0..1; the energy of its luma in a Hann window (Harris 1978), of 1/4 to 1/2 cycle per pixel. Returns 1 for stripes
-    of three pixels, upright or level.
+    pixels: 1x3xHxW, 0..1. The energy is that of the luma in a Hann window (Harris 1978), from 1/4 to 1/2 cycle per pixel.
+    Returns 1 for horizontal or vertical stripes three pixels apart, 2/9 for detail without a preferred direction.
     """
     x = luma(pixels)[0, 0]
     height, width = x.shape
     window = torch.outer(*(torch.hann_window(side + 2, periodic=False, dtype=x.dtype)[1:-1] for side in (height, width)))
     energy = torch.fft.fft2((x - x.mean()) * window).abs().square() / (height * width * window.square().sum())
-    down, right = (torch.fft.fftfreq(side, dtype=x.dtype).abs() for side in (height, width))
-    radius, angle = (
-        torch.hypot(down[:, None], right),
-        torch.atan2(down[:, None].expand(height, width), right.expand(height, width)),
-    )
+    down, right = torch.meshgrid(*(torch.fft.fftfreq(side, dtype=x.dtype).abs() for side in (height, width)), indexing="ij")
+    radius, angle = torch.hypot(down, right), torch.atan2(down, right)
     fine = (radius >= 1 / 4) & (radius <= 1 / 2)
     straight = fine & (torch.minimum(angle, math.pi / 2 - angle) <= math.radians(10))
-    little = FAINT * float(energy.sum()) + LEAST_ENERGY
-    return (float(energy[straight].sum()) + EVEN * little) / (float(energy[fine].sum()) + little)
+    little = FAINT * float(energy.sum()) + MIN_VARIANCE
+    return (float(energy[straight].sum()) + AXIS_SHARE * little) / (float(energy[fine].sum()) + little)
 
 
 # --------------------------------------------------------------------------------------------------------------------- common
+
+
+def _skimage(name: str) -> Any:
+    """A module of scikit-image, which has no types. Raises UsageError if scikit-image is not installed."""
+    try:
+        return importlib.import_module(f"skimage.{name}")
+    except ImportError as error:
+        raise UsageError("comparing images needs scikit-image", remedy="install it: pip install 'impasto[report]'") from error
 
 
 def _double(pixels: Tensor) -> Tensor:
@@ -323,4 +316,4 @@ def _double(pixels: Tensor) -> Tensor:
 
 def _check_same_shape(what: str, a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise PictureError(f"{what} to be compared must have the same shape, not {tuple(a.shape)} and {tuple(b.shape)}")
+        raise PictureError(f"{what} to compare must have the same shape, not {tuple(a.shape)} and {tuple(b.shape)}")

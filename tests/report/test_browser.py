@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from report.made_up import centre, comparison, plain, ramp, result
+from report.made_up import center, comparison, plain, ramp, result
 
 from impasto.report.comparison import Comparison
 from impasto.report.page import render
@@ -77,18 +77,18 @@ def show(browser: Browser, tmp_path: Path, wrong: list[str]) -> Iterator[Open]:
     assert wrong == []
 
 
-def colours() -> Comparison:
+def colors() -> Comparison:
     """A red photograph, a green painting, a blue result."""
     return comparison(result("blue.png", plain(BLUE)), photo=plain(RED), painting=plain(GREEN))
 
 
 def places() -> Comparison:
-    """Pictures in which a colour tells its place; the second result is the photograph's own middle half, pixel by pixel."""
+    """Pictures in which a color tells its place; the second result is the photograph's own middle half, pixel by pixel."""
     photo = ramp()
     shown = (48, int(64 * (1 - 2 * LEFT_OUT)))
     return comparison(
         result("whole.png", photo.flip(1)),
-        result("part.png", centre(photo, shown), part=shown, seed=1),
+        result("part.png", center(photo, shown), crop=shown, seed=1),
         photo=photo,
         painting=ramp((40, 30)),
     )
@@ -101,7 +101,7 @@ def tiled(tile: int = 4) -> torch.Tensor:
 
 
 def seen(page: Page, selector: str, *across: float, y: float = 0.5) -> Pixels:
-    """Nx3, 0..1: the colours on the screen at places given in fractions of an element."""
+    """Nx3, 0..1: the colors on the screen at places given in fractions of an element."""
     page.locator(selector).scroll_into_view_if_needed()
     settle(page)
     box = box_of(page, selector)
@@ -164,7 +164,7 @@ def close(a: npt.ArrayLike, b: npt.ArrayLike, by: float = 0.02) -> bool:
 
 
 def test_the_slider_by_mouse(show: Open) -> None:
-    page = show(colours())
+    page = show(colors())
     page.locator(".stage").scroll_into_view_if_needed()
     assert close(seen(page, ".stage", 0.25, 0.75), (RED, BLUE))
     point(page, ".stage", 0.5)
@@ -181,7 +181,7 @@ def test_the_slider_by_mouse(show: Open) -> None:
 
 
 def test_the_slider_by_its_own_thumb(show: Open) -> None:
-    page = show(colours())
+    page = show(colors())
     page.locator("#split").scroll_into_view_if_needed()
     stage, thumb = box_of(page, ".stage"), box_of(page, "#split")
     page.mouse.move(stage["x"] + stage["width"] * 0.5, thumb["y"] + thumb["height"] / 2)
@@ -193,7 +193,7 @@ def test_the_slider_by_its_own_thumb(show: Open) -> None:
 
 
 def test_the_slider_by_keyboard(show: Open) -> None:
-    page = show(colours())
+    page = show(colors())
     page.locator("#split").focus()
     page.keyboard.press("End")
     assert close(seen(page, ".stage", 0.03, 0.97), (RED, RED))
@@ -260,7 +260,7 @@ def test_every_lens_shows_the_place_under_the_pointer(show: Open) -> None:
 
 @pytest.mark.parametrize("zoom", [2, 4, 8])
 def test_a_lens_magnifies_as_much_as_it_says(show: Open, zoom: int) -> None:
-    page = show(comparison(result("part.png", centre(tiled(), (48, 40)), part=(48, 40)), photo=tiled(), painting=tiled()))
+    page = show(comparison(result("part.png", center(tiled(), (48, 40)), crop=(48, 40)), photo=tiled(), painting=tiled()))
     page.get_by_text(f"{zoom}×").click()
     point(page, "#picture-0", 0.47, 0.55)
     pixels, glass, part = picture(page, 0), lens(page, 0), lens(page, 2)
@@ -390,7 +390,7 @@ def test_a_telephone(show: Open) -> None:
 
 
 def test_a_finger_drags_the_slider_and_scrolls_past_it(show: Open) -> None:
-    page = show(colours(), width=390, height=700, is_mobile=True, has_touch=True)
+    page = show(colors(), width=390, height=700, is_mobile=True, has_touch=True)
     page.locator(".stage").scroll_into_view_if_needed()
     box, scrolled = box_of(page, ".stage"), page.evaluate("scrollY")
     y = box["y"] + box["height"] / 2
@@ -412,7 +412,7 @@ def test_the_table_is_a_table_at_any_width(show: Open, width: int) -> None:
 
 
 def test_dark_is_dark(show: Open) -> None:
-    light, dark = (seen(show(colours(), color_scheme=scheme), "body", 0.001, y=0.001) for scheme in ("light", "dark"))
+    light, dark = (seen(show(colors(), color_scheme=scheme), "body", 0.001, y=0.001) for scheme in ("light", "dark"))
     assert light.min() > 0.9
     assert dark.max() < 0.15
 
@@ -447,7 +447,7 @@ def test_a_hostile_name_runs_nothing(show: Open) -> None:
 
 
 def test_the_policy_stops_what_a_mistake_would_let_in(show: Open, wrong: list[str]) -> None:
-    page = show(colours())
+    page = show(colors())
     refused = page.evaluate(
         """async () => {
           const refused = [];

@@ -1,31 +1,31 @@
 "use strict";
-// The magnifier and the slider; the rest of the page works without.
-// A place is {x, y} in fractions of the photograph, wherever it is seen. A picture's frame is what it shows of the photograph, in
-// the same fractions. The painting has none of the photograph's places and takes part by relative ones.
+// The magnifier and the slider. The rest of the page works without this script.
+// A place is {x, y} in fractions of the photograph, in whichever image it is shown. An image's frame is the part of the photograph that it
+// shows, in the same fractions. The painting shows no part of the photograph; its places are fractions of the painting.
 
 const find = (selector) => document.querySelector(selector);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 const views = [...document.querySelectorAll(".view")].map((element) => {
   const [x, y, width, height] = element.dataset.frame.split(" ").map(Number);
-  return { element, image: element.querySelector("img"), called: element.dataset.called, frame: { x, y, width, height } };
+  return { element, image: element.querySelector("img"), label: element.dataset.label, frame: { x, y, width, height } };
 });
 
 // ---------------------------------------------------------------------------------------------------------------- magnifier
 {
   const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  const STEP = 0.02; // of the photograph, for a press of an arrow key; with Shift five times that
-  const PIXELS_SHOW = 3; // from this many screen pixels to one of the picture its pixels are drawn as they are, unsmoothed
+  const STEP = 0.02; // of the photograph, per press of an arrow key; five times that with Shift
+  const UNSMOOTHED_FROM = 3; // screen pixels per image pixel
 
   const tools = find("#magnifier");
   const toggle = find("#magnify");
   const zooms = [...tools.elements.zoom];
   let place = { x: 0.5, y: 0.5 };
   let shown = false;
-  let asked = 0; // the animation frame that will draw
+  let frameRequest = 0; // the animation frame that will draw, if any
 
   function draw() {
-    asked = 0;
+    frameRequest = 0;
     const photo = views[0].image.getBoundingClientRect();
     const diameter = Math.round(clamp(0.7 * Math.min(photo.width, photo.height), 88, 280));
     const zoom = Number(tools.elements.zoom.value);
@@ -39,13 +39,13 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
     if (lens.hidden) return;
     const { width, height } = image.getBoundingClientRect();
     const density = window.devicePixelRatio;
-    const scale = zoom * density; // lens pixels to one CSS pixel of the picture
+    const scale = zoom * density; // lens pixels per CSS pixel of the image
     lens.style.left = `${x * width}px`;
     lens.style.top = `${y * height}px`;
     lens.style.width = lens.style.height = `${diameter}px`;
-    lens.width = lens.height = Math.round(diameter * density); // which also clears it
+    lens.width = lens.height = Math.round(diameter * density); // this also clears it
     const context = lens.getContext("2d");
-    context.imageSmoothingEnabled = (scale * width) / image.naturalWidth < PIXELS_SHOW;
+    context.imageSmoothingEnabled = (scale * width) / image.naturalWidth < UNSMOOTHED_FROM;
     context.imageSmoothingQuality = "high";
     const middle = lens.width / 2;
     context.drawImage(image, middle - x * width * scale, middle - y * height * scale, width * scale, height * scale);
@@ -54,10 +54,10 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
   function show(next) {
     shown = Boolean(next);
     if (next) place = next;
-    asked ||= requestAnimationFrame(draw);
+    frameRequest ||= requestAnimationFrame(draw);
   }
 
-  /** The place nearest to {x, y} that a picture shows. */
+  /** The place nearest to {x, y} inside a frame. */
   const within = (frame, { x, y }) => ({
     x: clamp(x, frame.x, frame.x + frame.width),
     y: clamp(y, frame.y, frame.y + frame.height),
@@ -98,19 +98,19 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
   }
 
   for (const view of views) {
-    const { element, called, frame } = view;
+    const { element, label, frame } = view;
     view.lens = document.createElement("canvas");
     view.lens.className = "lens";
     view.lens.hidden = true;
     view.lens.setAttribute("aria-hidden", "true");
     element.append(view.lens);
     element.setAttribute("role", "group");
-    element.setAttribute("aria-label", `Magnifier on ${called}`);
+    element.setAttribute("aria-label", `Magnifier on ${label}`);
     element.setAttribute("aria-describedby", "magnifier-hint");
     for (const type of ["pointerdown", "pointermove"]) {
       element.addEventListener(type, (event) => toggle.checked && show(placeUnder(event, view)));
     }
-    element.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && show(null)); // a finger leaves to look
+    element.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && show(null)); // the lens stays when a finger is lifted
     element.addEventListener("focus", () => element.matches(":focus-visible") && show(within(frame, place)));
     element.addEventListener("blur", () => show(null));
     element.addEventListener("keydown", (event) => onKey(event, view));
@@ -120,7 +120,7 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
   tools.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("resize", () => show(shown && place));
 
-  toggle.checked = matchMedia("(hover: hover) and (pointer: fine)").matches; // elsewhere a finger has to scroll
+  toggle.checked = matchMedia("(hover: hover) and (pointer: fine)").matches; // with touch, dragging has to scroll the page
   onToggle();
   tools.hidden = find("#magnifier-hint").hidden = false;
 }
@@ -134,7 +134,7 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
 
   const chosen = (side) => views[Number(side.select.value)];
 
-  function hang(side) {
+  function showChosen(side) {
     const { image, frame } = chosen(side);
     side.image.src = image.src;
     side.image.alt = image.alt;
@@ -142,11 +142,11 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
     side.image.style.top = `${100 * frame.y}%`;
     side.image.style.width = `${100 * frame.width}%`;
     side.image.style.height = `${100 * frame.height}%`;
-    tell();
+    update();
   }
 
-  function tell() {
-    const [left, right] = sides.map((side) => chosen(side).called);
+  function update() {
+    const [left, right] = sides.map((side) => chosen(side).label);
     stage.style.setProperty("--split", `${split.value}%`);
     split.setAttribute("aria-valuetext", `${Math.round(split.value)} % ${left}, then ${right}`);
   }
@@ -154,28 +154,28 @@ const views = [...document.querySelectorAll(".view")].map((element) => {
   function drag(event) {
     const box = stage.getBoundingClientRect();
     split.value = (100 * (event.clientX - box.left)) / box.width;
-    tell();
+    update();
   }
 
   stage.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     stage.setPointerCapture(event.pointerId);
     drag(event);
-    split.focus({ preventScroll: true }); // so that the arrow keys go on from here
+    split.focus({ preventScroll: true }); // so that the arrow keys continue from here
     event.preventDefault();
   });
   stage.addEventListener("pointermove", (event) => stage.hasPointerCapture(event.pointerId) && drag(event));
-  split.addEventListener("input", tell);
+  split.addEventListener("input", update);
   split.addEventListener("keydown", (event) => {
-    const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (!way || event.ctrlKey || event.metaKey || event.altKey) return;
-    split.value = Number(split.value) + way * (event.shiftKey ? 10 : 1); // the range's own step is a tenth, for smooth dragging
-    tell();
+    const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!direction || event.ctrlKey || event.metaKey || event.altKey) return;
+    split.value = Number(split.value) + direction * (event.shiftKey ? 10 : 1); // the step attribute is 0.1, for smooth dragging
+    update();
     event.preventDefault();
   });
   for (const side of sides) {
-    side.select.addEventListener("change", () => hang(side));
-    hang(side);
+    side.select.addEventListener("change", () => showChosen(side));
+    showChosen(side);
   }
   section.hidden = false;
 }
