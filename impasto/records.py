@@ -21,9 +21,8 @@ from impasto import __version__, pictures
 from impasto.errors import ImpastoError, OptionError, UsageError
 from impasto.files import one_line, printable
 from impasto.options import Options, defaults, explain
-from impasto.regions import KEEP
 from impasto.styles import named
-from impasto.stylizer import Run
+from impasto.stylizer import KEEP, Run
 
 PLACE = ("method", "encoder", "quality")  # the options that others' defaults depend on
 HARDLY_CHANGES = frozenset(
@@ -244,12 +243,28 @@ class Earlier:
         if self.changed or self.others(made) or self.made.done < 1:
             return ""
         try:
-            share, most = pictures.apart(image, self.file)
+            share, most = apart(image, self.file)
         except ImpastoError:  # it was there before the work began; whatever became of it since is no reason to lose the new one
             return "not the same picture"
         if not most:
             return "the same picture as far as its file tells, which does not keep every pixel"
         return f"not the same picture: {share:.1%} of its pixels differ, by at most {most} of the levels of 8 bits"
+
+
+def apart(image: Image.Image, path: str | os.PathLike[str]) -> tuple[float, int]:
+    """How much an image would differ from an image file if it were saved in that file's format.
+
+    Returns the share of pixels that differ, and by how many of 255 levels at most; all of them if the sizes differ.
+    Raises PictureError when path is not a picture.
+    """
+    stored = pictures.load(path)
+    suffix = Path(path).suffix.lower()
+    data, _ = pictures.encode(image, suffix if suffix in pictures.SUFFIXES else ".png")
+    again = pictures.load(data)
+    if stored.size != again.size:
+        return 1.0, 255
+    change = (stored.pixels - again.pixels).abs_().amax(dim=1)
+    return float((change > 0).float().mean()), round(float(change.max()) * 255)
 
 
 def _as_json(value: object) -> object:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +33,6 @@ from impasto.losses import (
     style_loss,
     weighted,
 )
-from impasto.masks import guidance
 from impasto.optimize import (
     Metric,
     Objective,
@@ -48,12 +47,15 @@ from impasto.optimize import (
     schedule,
 )
 from impasto.options import AUTO_ENCODER, Options
-from impasto.pictures import Picture, PictureLike
-from impasto.regions import Layout, Region
-from impasto.styles import Painted, Style, named, stored
+from impasto.pictures import Picture, Source
+from impasto.regions import Layout as Indexed
+from impasto.regions import guidance
+from impasto.styles import Blend, Painted, Style, named, stored
 from impasto.weights import VGGWeights
 
-StyleLike: TypeAlias = PictureLike | Style
+StyleLike: TypeAlias = Source | Style
+
+KEEP = "keep"  # instead of a style: the photograph stays
 
 FILE_OPTIONS = ("weights", "init", "content_mask", "style_mask")  # those that name a file
 ALL = slice(None)
@@ -65,7 +67,7 @@ WEIGHED = ("impasto",)  # the methods that hold on to the photograph where its d
 STYLE_MEASURE = {"gatys": style_loss, "impasto": relative_style_loss}
 
 
-def stylize(content: PictureLike, style: StyleLike | Sequence[StyleLike], **options: Any) -> Image.Image:
+def stylize(content: Source, style: StyleLike | Sequence[StyleLike], **options: Any) -> Image.Image:
     """Repaint a photograph in the style of a painting.
 
     content, style: paths, PIL images, HxW, HxWx3 or HxWx4 arrays (uint8, uint16, or float in 0..1), or 3xHxW tensors in 0..1.
@@ -88,7 +90,7 @@ class Stylizer:
         encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
         self.encoder = encoder.prepare(self.device, devices.encoder_dtype(self.options.precision, self.device))
 
-    def run(self, content: PictureLike, style: StyleLike | Sequence[StyleLike] = ()) -> Run:
+    def run(self, content: Source, style: StyleLike | Sequence[StyleLike] = ()) -> Run:
         """Load and check the pictures; iterate over the Run to paint.
 
         style: a picture, a Style that this Stylizer made, or a list of such, which the option `blend` mixes; an empty list where the
@@ -113,7 +115,7 @@ class Stylizer:
             return stored.load(file, self.encoder, self.options.style_taps)
         return self.painting(source)
 
-    def painting(self, source: PictureLike) -> Painted:
+    def painting(self, source: Source) -> Painted:
         """A painting's style, made from the picture itself. Raises PictureError."""
         picture = pictures.load(source, max_pixels=self.options.max_pixels, role="style picture")
         self.encoder.check_size(*picture.size, "style picture")
@@ -121,16 +123,68 @@ class Stylizer:
 
     def _lay_out(self, photo: Picture, styles: list[Style]) -> Layout:
         """Which region gets which style, by the options on blends and masks."""
-        options, limit = self.options, self.options.max_pixels
-        base = regions.whole(styles, options.blend) if styles or options.blend else None
-        if base is None and not options.mask:
+        options, known = self.options, list[Style]()
+        if styles or options.blend:
+            known.append(_blended(styles, options.blend))
+        if not known and not options.mask:
             raise OptionError("a style is needed: a painting, or --mask MASK=STYLE")
         if options.content_mask and options.style_mask:
-            if base is None:
+            if not known:
                 raise OptionError("content_mask and style_mask need a painting")
-            return regions.paired(base, photo, options.content_mask, options.style_mask, max_pixels=limit)
-        layers = [(mask, style) for mask, _, style in (text.rpartition("=") for text in options.mask)]
-        return regions.layered(base, photo, layers, self.style, max_pixels=limit)
+            here, there = self._mask(options.content_mask, "content mask"), self._mask(options.style_mask, "style mask")
+            painting = known[0].painting.shape[-2:] if isinstance(known[0], Painted) else there.size
+            return Layout.of(regions.paired(here, there, photo.size, (painting[0], painting[1])), known)
+        layers = list[tuple[Picture, int | None]]()
+        base = 0 if known else None
+        for file, _, style in (text.rpartition("=") for text in options.mask):
+            layers.append((self._mask(file, "mask"), None if style == KEEP else len(known)))
+            known += [] if style == KEEP else [self.style(style)]
+        return Layout.of(regions.layered(layers, photo.size, base), known)
+
+    def _mask(self, file: str | Path, role: str) -> Picture:
+        return pictures.load(file, max_pixels=self.options.max_pixels, role=role)
+
+
+def _blended(styles: Sequence[Style], blend: Sequence[float]) -> Style:
+    """One style of several. blend: a number for each, of any sum; none for equal shares. Raises OptionError for another count."""
+    if blend and len(blend) != len(styles):
+        raise OptionError(f"blend must have one number for each of the {len(styles)} styles, not {len(blend)}")
+    if len(styles) == 1:
+        return styles[0]
+    shares = blend or (1.0,) * len(styles)
+    return Blend([(style, share / sum(shares)) for style, share in zip(styles, shares, strict=True) if share])
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region with its style itself, see `regions.Region`."""
+
+    style: Style
+    weight: Tensor | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout with its styles, see `regions.Layout`."""
+
+    regions: tuple[Region, ...]
+    painted: Tensor | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Indexed, styles: Sequence[Style]) -> Layout:
+        """The layout with the styles that its indices name."""
+        chosen = [(region, styles[region.style]) for region in found.regions]
+        with_styles = (
+            Region(style if region.part is None else style.masked(region.part), region.weight, region.share)
+            for region, style in chosen
+        )
+        return cls(tuple(with_styles), found.painted, found.notes)
+
+    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Layout:
+        """The same with other colors of every painting; see `Style.recoloured`."""
+        return replace(self, regions=tuple(replace(one, style=one.style.recoloured(change)) for one in self.regions))
 
 
 def _find_weights(options: Options) -> tuple[VGGWeights, tuple[str, ...]]:

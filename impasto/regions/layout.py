@@ -1,28 +1,30 @@
-"""Which part of the picture gets which style, and which part stays the photograph."""
+"""Which part of the picture gets which style, and which part stays the photograph. Styles are indices into the caller's list."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from impasto import masks
 from impasto.errors import OptionError
 from impasto.pictures import Picture
-from impasto.styles import Blend, Style
-
-KEEP = "keep"  # instead of a style: the photograph stays
+from impasto.regions.pairs import paired_regions
+from impasto.regions.weights import check_aspect, weight_of
 
 
 @dataclass(frozen=True)
 class Region:
-    """A style and where it goes. weight: 1x1xhxw, 0..1, over the whole picture at any size; None for everywhere."""
+    """A style and where it goes.
 
-    style: Style
+    style: index into the caller's list of styles. weight: 1x1xhxw, 0..1, over the whole picture at any size; None for everywhere.
+    part: 1x1xhxw, 0..1, over the painting at any size: the part that the style is taken from; None for all of it.
+    """
+
+    style: int
     weight: Tensor | None = None
+    part: Tensor | None = None
 
     @property
     def share(self) -> float:
@@ -32,62 +34,47 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """All regions. painted: 1x1xhxw, 0..1: how much of the result is painted at all; 0 is the photograph. None for everywhere 1."""
+    """All regions, and how much of the result is painted: 1x1xhxw, 0..1, where 0 stays the photograph; None for 1 everywhere."""
 
     regions: tuple[Region, ...]
     painted: Tensor | None = None
     notes: tuple[str, ...] = ()
 
-    def recoloured(self, change: Callable[[Tensor], Tensor]) -> Layout:
-        """The same with other colours of every painting; see `Style.recoloured`."""
-        regions = tuple(replace(region, style=region.style.recoloured(change)) for region in self.regions)
-        return replace(self, regions=regions)
+
+def whole() -> Layout:
+    """Style 0 everywhere."""
+    return Layout((Region(0),))
 
 
-def whole(styles: Sequence[Style], blend: Sequence[float]) -> Style:
-    """One style of several. blend: a number for each, of any sum; none for equal shares. Raises OptionError for another count."""
-    if blend and len(blend) != len(styles):
-        raise OptionError(f"blend must have one number for each of the {len(styles)} styles, not {len(blend)}")
-    if len(styles) == 1:
-        return styles[0]
-    shares = blend or (1.0,) * len(styles)
-    return Blend([(style, share / sum(shares)) for style, share in zip(styles, shares, strict=True) if share])
+def paired(content: Picture, style: Picture, photo_size: tuple[int, int], painting_size: tuple[int, int]) -> Layout:
+    """Each part of the photograph gets style 0 from the part of the painting that has the same color in the masks.
 
-
-def paired(style: Style, photo: Picture, content_mask: Path, style_mask: Path, *, max_pixels: int) -> Layout:
-    """Each part of the photograph gets the style of the part of the painting that has its colour in the masks.
-
-    Gatys et al. 2017, section 4. Raises PictureError for masks that cannot be used, OptionError for a style without its painting.
+    Gatys et al. 2017, section 4. content, style: the color masks of the photograph and of the painting, whose (height, width) are
+    photo_size and painting_size. Raises PictureError for masks that cannot be used.
     """
-    found = masks.paired_regions(content_mask, style_mask, max_pixels=max_pixels)
-    masks.check_aspect(_size(found.pairs[0][0]), photo.size, "content mask")
-    regions = tuple(Region(style.masked(there), here) for here, there in found.pairs)
-    return Layout(regions, notes=found.notes)
+    found = paired_regions(content, style)
+    check_aspect(content.size, photo_size, "content mask")
+    check_aspect(style.size, painting_size, "style mask")
+    return Layout(tuple(Region(0, here, there) for here, there in found.pairs), notes=found.notes)
 
 
-def _size(weight: Tensor) -> tuple[int, int]:
-    """(height, width) of 1x1xHxW."""
-    return int(weight.shape[-2]), int(weight.shape[-1])
+def layered(layers: Sequence[tuple[Picture, int | None]], size: tuple[int, int], base: int | None) -> Layout:
+    """Masks over one another, the last on top: white gets the layer's style, grey gets it in part.
 
-
-def layered(
-    base: Style | None, photo: Picture, layers: Sequence[tuple[str, str]], load: Callable[[str], Style], *, max_pixels: int
-) -> Layout:
-    """Masks laid over one another, the later on top: white gets the layer's style, or with KEEP stays the photograph; grey is partial.
-
-    base: the style of what no mask covers; None leaves that the photograph. layers: (mask file, style or KEEP). load: makes a style.
-    Raises PictureError for masks that cannot be used.
+    layers: (mask, style), with None as the style to keep the photograph. size: (height, width) of the photograph. base: the style of
+    what no mask covers; None keeps the photograph there.
+    Raises PictureError for masks that cannot be used, OptionError when nothing is left to paint.
     """
-    left = torch.ones(1, 1, *photo.size)  # what the layers above leave visible
-    kept = torch.zeros(1, 1, *photo.size)
+    left = torch.ones(1, 1, *size)  # the part that the layers above leave visible
+    kept = torch.zeros(1, 1, *size)
     regions: list[Region] = []
-    for file, style in reversed(layers):
-        weight = masks.load_weight(Path(file), photo.size, role="mask", max_pixels=max_pixels)
+    for mask, style in reversed(layers):
+        weight = weight_of(mask, size, role="mask")
         seen, left = left * weight, left * (1 - weight)
-        if style == KEEP:
+        if style is None:
             kept = kept + seen
         elif bool(seen.any()):
-            regions.append(Region(load(style), seen))
+            regions.append(Region(style, seen))
     if base is None:
         kept = kept + left
     elif bool(left.any()):

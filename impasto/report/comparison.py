@@ -17,7 +17,8 @@ from impasto import devices, encoders, pictures, weights
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
-from impasto.pictures import Picture, PictureLike
+from impasto.pictures import Picture
+from impasto.pictures import Source as PictureLike
 from impasto.report.metrics import Measures, measure
 
 Size = tuple[int, int]  # (height, width) in pixels

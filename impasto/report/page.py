@@ -114,7 +114,7 @@ def _figure(
     kind: Literal["Photograph", "Painting", "Result"], name: str, pixels: Tensor, photo: Size, result: Result | None = None
 ) -> Figure:
     height, width = shown = _shown_size(size := _size(pixels))
-    data = pictures.encode(pictures.to_image(pictures.resize(pixels, shown)), ".jpg")
+    data, _ = pictures.encode(pictures.to_image(pictures.resize(pixels, shown)), ".jpg")
     return Figure(
         kind=kind,
         name=name,

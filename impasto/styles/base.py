@@ -12,7 +12,7 @@ from impasto import blocks, pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
 from impasto.losses import GramSum, quantiles
-from impasto.masks import check_aspect, guidance
+from impasto.regions import check_aspect, guidance
 
 Size = tuple[int, int]  # (height, width) in pixels
 Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}
