@@ -50,13 +50,13 @@ def digest(path: PathLike) -> str:
         if not Path(path).is_file():
             return ""
         with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+            return digest_of(file)
     except (OSError, ValueError):
         return ""
 
 
-def _digest(file: BinaryIO) -> str:
-    """`hashlib.file_digest`, which Python 3.10 lacks."""
+def digest_of(file: BinaryIO) -> str:
+    """SHA-256 of an open file from its position to its end, as hexadecimal."""
     found = hashlib.sha256()
     while chunk := file.read(1 << 20):
         found.update(chunk)

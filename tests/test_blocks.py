@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import impasto
-from impasto import blocks, devices, losses, optimize, pictures, weights
+from impasto import blocks, devices, losses, optimize, pictures, records, weights
 from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid, stretches
 from impasto.devices import Appetite, Demand, Plan
 from impasto.encoders import VGG, Encoder, Lite, Padding, Pooling, density
@@ -346,7 +346,7 @@ def test_a_picture_painted_in_blocks_is_nearly_the_picture(files: dict[str, Path
     assert whole.last is not None
     assert parts.last is not None
     assert parts.last.total == pytest.approx(whole.last.total, rel=0.01)
-    assert pictures.apart(images[0], saved_image(files, images[1]))[1] <= 8
+    assert records.apart(images[0], saved_image(files, images[1]))[1] <= 8
 
 
 def saved_image(files: dict[str, Path], image: Image.Image) -> Path:

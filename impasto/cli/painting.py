@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from impasto.cli.keeping import Keeper
     from impasto.cli.making import Making
-    from impasto.metadata import Kept
     from impasto.optimize import Step
+    from impasto.pictures import Kept
     from impasto.records import Earlier, Made
     from impasto.states import Card
     from impasto.stylizer import Run
@@ -216,11 +216,9 @@ class _Job:
 
     def _exif(self, photo: Path) -> Kept:
         """What is kept of the photograph's EXIF."""
-        from impasto import pictures
-
         if not self.output.keep_exif:
             return {}
-        exif = pictures.read_exif(photo, max_pixels=self.run.options.max_pixels)
+        exif = self.run.photo.exif
         if not exif:
             note(f"photograph {printable(photo)} has no EXIF that could be kept", quiet=self.output.quiet)
         return exif

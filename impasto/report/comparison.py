@@ -19,7 +19,7 @@ from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
 from impasto.options import defaults
-from impasto.pictures import Picture, PictureLike
+from impasto.pictures import Picture, Source
 from impasto.report.metrics import Measures, Size, fit_with_minimum, measure, size_of
 
 JudgeName = Literal["lite", "vgg16", "vgg19"]
@@ -172,9 +172,9 @@ class Comparison:
 
 
 def prepare(
-    photo: PictureLike,
-    painting: PictureLike,
-    results: Mapping[str, PictureLike],
+    photo: Source,
+    painting: Source,
+    results: Mapping[str, Source],
     *,
     size: int | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
@@ -212,7 +212,7 @@ def prepare(
     )
 
 
-def _read(results: Mapping[str, PictureLike], max_pixels: int) -> tuple[dict[str, Picture], dict[str, str]]:
+def _read(results: Mapping[str, Source], max_pixels: int) -> tuple[dict[str, Picture], dict[str, str]]:
     """The usable results, and {name: reason} of the others. Raises PictureError if none is usable."""
     loaded: dict[str, Picture] = {}
     refused: dict[str, str] = {}
@@ -230,12 +230,12 @@ def _read(results: Mapping[str, PictureLike], max_pixels: int) -> tuple[dict[str
     return loaded, refused
 
 
-def _without_folders(text: str, source: PictureLike) -> str:
+def _without_folders(text: str, source: Source) -> str:
     """Remove the folders of a file from a message: comparisons are shared, and a folder can contain a person's name."""
     return text.replace(printable(source), printable(Path(source).name)) if isinstance(source, (str, Path)) else text
 
 
-def _prepare_result(name: str, source: PictureLike, picture: Picture, photo: Size, whole: Size) -> PreparedResult:
+def _prepare_result(name: str, source: Source, picture: Picture, photo: Size, whole: Size) -> PreparedResult:
     """photo: the photograph's size. whole: its size when measuring."""
     crop = visible_crop(picture.size, photo)
     scale = max(whole) / max(photo)

@@ -120,7 +120,7 @@ def _figures(comparison: Comparison, photo_name: str, painting_name: str) -> lis
 def _figure(kind: Kind, name: str, pixels: Tensor, photo: Size, result: MeasuredResult | None = None) -> Figure:
     size = size_of(pixels)
     height, width = embedded = size if max(size) <= MAX_EMBEDDED_SIDE else pictures.fit(size, MAX_EMBEDDED_SIDE)
-    data = pictures.encode(pictures.to_image(pictures.resize(pixels, embedded)), ".jpg")
+    data, _ = pictures.encode(pictures.to_image(pictures.resize(pixels, embedded)), ".jpg")
     return Figure(
         kind=kind,
         name=name,

@@ -1,0 +1,28 @@
+"""Image files, bytes, PIL images, arrays and tensors to and from 1x3xHxW float32 sRGB tensors in [0, 1].
+
+`load` reads whatever a user has (any orientation, color profile, depth, alpha) into one representation. `to_image` and `save` go
+back, at most half a rounding step away.
+"""
+
+from impasto.pictures.metadata import Kept
+from impasto.pictures.read import DEFAULT_MAX_PIXELS, Picture, Source, load, read_settings
+from impasto.pictures.resample import enlarge, fit, resize
+from impasto.pictures.write import SUFFIXES, check_output, encode, flatten, save, to_image
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "SUFFIXES",
+    "Kept",
+    "Picture",
+    "Source",
+    "check_output",
+    "encode",
+    "enlarge",
+    "fit",
+    "flatten",
+    "load",
+    "read_settings",
+    "resize",
+    "save",
+    "to_image",
+]

@@ -1,0 +1,182 @@
+"""Tensors to images, and images to files."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageCms
+from torch import Tensor
+
+from impasto import files
+from impasto.errors import MemoryLimitError, OutputError, PictureError, SaveError, UnknownNameError
+from impasto.files import printable, reason
+from impasto.pictures import metadata
+from impasto.pictures.metadata import Kept
+from impasto.pictures.profile import BYTE
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+_ENCODING: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    # Lossy WebP always halves the color resolution, which smears saturated brush strokes. In lossless WebP, quality is effort:
+    # 25 takes a fifth of the time of Pillow's 80, for files 2 % larger.
+    "WEBP": {"lossless": True, "exact": True, "quality": 25},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # the limits of libjpeg and libwebp
+
+
+def to_image(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
+    """Round to 8 bits, RGB or with alpha RGBA; values outside [0, 1] are clipped.
+
+    pixels: 1x3xHxW float, sRGB in [0, 1]; alpha: 1x1xHxW float in [0, 1]. Each value ends at most half a step of 1/255 away.
+    Raises PictureError for other shapes and for NaN or infinite values.
+    """
+    height, width = pixels.shape[-2:]
+    if pixels.shape != (1, 3, height, width):
+        raise PictureError(f"pixels must be 1x3xHxW, not {'x'.join(map(str, pixels.shape))}")
+    if alpha is None:
+        return Image.fromarray(_bytes(pixels))
+    if alpha.shape != (1, 1, height, width):
+        raise PictureError(f"alpha must be 1x1x{height}x{width} like the pixels, not {'x'.join(map(str, alpha.shape))}")
+    return Image.fromarray(np.concatenate([_bytes(pixels), _bytes(alpha)], axis=2))
+
+
+def _bytes(values: Tensor) -> npt.NDArray[np.uint8]:
+    """1xCxHxW [0, 1] -> HxWxC."""
+    if not torch.isfinite(values).all():
+        raise PictureError("pixels must be finite, and some are NaN or infinite")
+    levels = values.detach().to("cpu", torch.float32).clamp(0, 1).mul_(BYTE).round_().to(torch.uint8)
+    return np.ascontiguousarray(levels[0].numpy().transpose(1, 2, 0))
+
+
+def flatten(image: Image.Image, color: str = "white") -> Image.Image:
+    """A copy in RGB, with transparent parts over a color (as Pillow names colors)."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    whole = image.convert("RGBA")
+    opaque = Image.new("RGB", whole.size, color)
+    opaque.paste(whole, mask=whole.getchannel("A"))
+    return opaque
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size: tuple[int, int] | None = None) -> Path:
+    """Make sure, before a run, that `save` can write there.
+
+    size: (height, width) of the image to come, where it is known, to check it against the format's limit.
+    Returns the path. Raises OutputError: unknown suffix, no such directory, no permission to write there, an existing file without
+    `overwrite`, or a size that the format cannot hold.
+    """
+    target = files.check(path, SUFFIXES, overwrite=overwrite)
+    if size:
+        _check_size(size, SUFFIXES[target.suffix.lower()], printable(path))
+    return target
+
+
+def _check_size(size: tuple[int, int], kind: str, name: str) -> None:
+    limit = _LONGEST_SIDE.get(kind)
+    if limit and max(size) > limit:
+        raise OutputError(f"{name}: {kind} holds at most {limit} pixels a side, not {size[1]}x{size[0]}; use .png or .tif")
+
+
+def save(
+    image: Image.Image,
+    path: str | os.PathLike[str],
+    *,
+    settings: Mapping[str, object] | None = None,
+    exif: Kept | None = None,
+    overwrite: bool = False,
+    announce: Callable[[bytes], object] = len,
+) -> tuple[str, ...]:
+    """Write an image whole or not at all; the suffix chooses the format. image, settings, exif: as in `encode`.
+
+    announce: called with the file's bytes before they are written. An existing file keeps its permissions; a new one gets those of
+    any new file. Returns notes for the user.
+
+    Raises OutputError as `check_output` does, also for a file that appears while this runs, and SaveError when the disk is full or
+    the like. Either way an existing file is untouched and nothing else is left in the directory.
+    """
+    target, name = check_output(path, overwrite=overwrite), printable(path)
+    try:
+        data, notes = _encoded(image, SUFFIXES[target.suffix.lower()], settings, exif or {}, name)
+        announce(data)
+        files.write(target, data, SUFFIXES, overwrite=overwrite)
+    except OSError as error:
+        raise SaveError(f"{name} could not be written: {reason(error)}") from error
+    return tuple(f"{name}: {note}" for note in notes)
+
+
+def encode(
+    image: Image.Image, suffix: str, *, settings: Mapping[str, object] | None = None, exif: Kept | None = None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The bytes of an image file, and notes for the user. The same arguments give the same bytes.
+
+    image: sRGB. suffix: one of SUFFIXES, which chooses PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF (deflate). Transparent
+    parts of a JPEG become white. settings: what JSON can hold, stored in the EXIF UserComment (see `read_settings`); None stores
+    nothing of impasto. exif: `Picture.exif` of a photograph, to be stored too; a TIFF cannot hold it.
+
+    Raises UnknownNameError for another suffix, OutputError for a size that the format cannot hold, SaveError for settings that are too
+    large, MemoryLimitError, and TypeError or ValueError for settings that JSON cannot hold.
+    """
+    if suffix.lower() not in SUFFIXES:
+        raise UnknownNameError("suffix", suffix, SUFFIXES)
+    return _encoded(image, SUFFIXES[suffix.lower()], settings, exif or {}, "the image")
+
+
+def _encoded(
+    image: Image.Image, kind: str, settings: Mapping[str, object] | None, exif: Kept, name: str
+) -> tuple[bytes, tuple[str, ...]]:
+    _check_size((image.height, image.width), kind, name)
+    stored = _comment(settings, name)
+    try:
+        plain, notes = _plain(image, kind)
+        if exif and kind == "TIFF":
+            exif, notes = {}, [*notes, "the photograph's EXIF is not kept in TIFF files"]
+        elif exif and not metadata.fits(exif, stored):
+            exif, notes = {}, [*notes, "the photograph's EXIF is damaged or too large and is not kept"]
+        buffer = io.BytesIO()  # not the file itself, for which Pillow reports a full disk as "encoder error -2"
+        options = _ENCODING[kind] | metadata.arguments(kind, stored, exif)
+        plain.save(buffer, kind, icc_profile=_srgb_profile(), **options)
+        return buffer.getvalue(), tuple(notes)
+    except MemoryError as error:
+        raise MemoryLimitError(f"{name} could not be written: the encoded image does not fit into memory") from error
+
+
+def _plain(image: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:
+    """A copy in RGB or RGBA without metadata, which Pillow would write too; and notes."""
+    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    notes = []
+    if plain.mode == "RGBA" and kind == "JPEG":
+        if plain.getchannel("A").getextrema() != (BYTE, BYTE):
+            notes = ["JPEG has no transparency, so transparent parts are white"]
+        plain = flatten(plain)
+    plain.info = {}
+    return plain, notes
+
+
+def _comment(settings: Mapping[str, object] | None, name: str) -> bytes | None:
+    if settings is None:
+        return None
+    stored = metadata.comment(settings)
+    if len(stored) > metadata.MOST_SETTINGS:
+        most = f"{metadata.MOST_SETTINGS:,} that fit into an image file"
+        raise SaveError(f"{name} could not be written: its settings take {len(stored):,} bytes, more than the {most}")
+    return stored
+
+
+@functools.cache
+def _srgb_profile() -> bytes:
+    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return (
+        data[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + data[36:]
+    )  # a fixed creation date: every run gives the same bytes
