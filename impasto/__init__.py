@@ -13,26 +13,31 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from impasto.errors import ImpastoError
+    from impasto.inputs import Inputs
+    from impasto.jobs import Job
     from impasto.optimize import Step
     from impasto.options import Options
+    from impasto.run import Run
     from impasto.styles import Style
-    from impasto.stylizer import Run, Stylizer, stylize
+    from impasto.stylizer import Stylizer, stylize
 
 _HOMES = {
     "ImpastoError": "impasto.errors",
+    "Inputs": "impasto.inputs",
+    "Job": "impasto.jobs",
     "Options": "impasto.options",
-    "Run": "impasto.stylizer",
+    "Run": "impasto.run",
     "Step": "impasto.optimize",
     "Style": "impasto.styles",
     "Stylizer": "impasto.stylizer",
     "stylize": "impasto.stylizer",
 }
 
-__all__ = ["ImpastoError", "Options", "Run", "Step", "Style", "Stylizer", "stylize"]
+__all__ = ["ImpastoError", "Inputs", "Job", "Options", "Run", "Step", "Style", "Stylizer", "stylize"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that `import impasto` never waits for torch."""
+    """Load a public name at first use, so that `import impasto` does not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'impasto' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

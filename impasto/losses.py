@@ -209,9 +209,7 @@ def squared_differences(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Loss:
-    """A loss with its target. tap: the one whose features it takes; "" for the image's own pixels."""
-
-    tap: str = ""
+    """A loss with its target."""
 
     def __call__(self, image: Tensor, features: Features) -> Tensor:
         """image: 1x3xHxW, 0..1; features: the image's. Returns a scalar."""
@@ -230,8 +228,12 @@ def _brief(value: object) -> str:
 
 
 class SummedLoss(Loss):
-    """A loss that is a function of sums over the positions of an image. linear: whether the value is in proportion to the sums."""
+    """A loss that is a function of sums over the positions of an image.
 
+    tap: the one whose features it takes; "" for the image's own pixels. linear: whether the value is in proportion to the sums.
+    """
+
+    tap: str
     linear: ClassVar[bool] = False
 
     def sums(self, image: Tensor, features: Features) -> Sums:
@@ -368,6 +370,7 @@ class VariationLoss(SummedLoss):
 
     size: Size | None = None
     whole: Size | None = None
+    tap: ClassVar[str] = ""  # type: ignore[misc]  # the same for all: it takes pixels
     linear: ClassVar[bool] = True
 
     def sums(self, image: Tensor, features: Features) -> Sums:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cyclopts
 from pydantic import ValidationError
 
 from impasto.cli.commands import app
-from impasto.cli.console import INTERRUPTED, fail, silence, worded
+from impasto.cli.console import fail, silence, worded
 from impasto.errors import ImpastoError
-from impasto.options import explain
+from impasto.jobs.signals import INTERRUPTED
+from impasto.options import Options, invalid
 
 if TYPE_CHECKING:
     from docstring_parser import Docstring
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 USAGE = 2
+HELP_ALL = "--help-all"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
-    # read when torch loads: shorter spinning of GNU OpenMP's threads helps beside another busy program (benchmarks/busy.py)
+    # read when torch loads: threads of GNU OpenMP that spin for less time leave more to other programs (benchmarks/busy.py)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -40,10 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
-    if not words or {"--help", "-h"} & set(words):
-        _spare_sources()
+    show_all = HELP_ALL in words
+    asked = ["--help" if word == HELP_ALL else word for word in words] or ["--help"]
     try:
-        code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
+        with _short_docstrings(bool({"--help", "-h"} & set(asked))):
+            code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return fail(usage_message(error), USAGE, as_json=as_json)
@@ -54,23 +58,35 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _spare_sources() -> None:
-    """Keep cyclopts from parsing the source of every class of options, and of pydantic's, for docstrings behind attributes.
+@contextmanager
+def _short_docstrings(wanted: bool) -> Iterator[None]:
+    """Keep cyclopts from parsing the source of every class of options, and of pydantic's, for docstrings after attributes.
 
-    It takes a quarter of `--help`'s time, and our options have their help in their fields.
+    It takes a quarter of the time of `--help`, and our options have their help in their fields.
     """
+    if not wanted:
+        yield
+        return
     import docstring_parser
 
     def of_itself(obj: Any, style: docstring_parser.DocstringStyle = docstring_parser.DocstringStyle.AUTO) -> Docstring:
         return docstring_parser.parse(obj.__doc__ or "", style)
 
+    before = docstring_parser.parse_from_object
     docstring_parser.parse_from_object = of_itself
+    try:
+        yield
+    finally:
+        docstring_parser.parse_from_object = before
 
 
 def usage_message(error: cyclopts.CycloptsError) -> str:
     """What is wrong with the words of the command, in one line."""
-    if isinstance(error.__cause__, ValidationError):
-        return explain(error.__cause__, flags=True)
+    cause = error.__cause__
+    if isinstance(cause, ImpastoError):
+        return worded(cause)
+    if isinstance(cause, ValidationError):
+        return worded(invalid(cause, Options))
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = error.unused_tokens or []
         return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}"

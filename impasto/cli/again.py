@@ -1,4 +1,4 @@
-"""`impasto info` and `impasto again`: how a picture was made, and making it again."""
+"""`impasto info`, `impasto again` and `impasto resume`: how an image was made, making it again, and finishing it."""
 
 from __future__ import annotations
 
@@ -6,86 +6,97 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from impasto.cli.console import note, refuse_address, seconds
-from impasto.cli.painting import ASSETS, how_to_go_on, paint_picture
-from impasto.errors import PictureError
-from impasto.options import Options, Output, defaults
+from impasto import files
+from impasto.cli.console import note, refuse_address, seconds, tell
+from impasto.cli.forms import PaintFlags, paint_flags
+from impasto.cli.paint import carry_out
+from impasto.errors import StateFileError, UsageError
+from impasto.files import one_line, printable
+from impasto.inputs import Inputs
+from impasto.jobs import Job, lock
+from impasto.options import defaults
 
 if TYPE_CHECKING:
-    from impasto.records import Earlier
-    from impasto.states import Card
+    from impasto.jobs.records import Previous
+    from impasto.jobs.states import Card
 
-Flattened = Parameter(name="*")
-ALWAYS = ("method", "encoder", "size", "quality")  # shown first, and also where they are the defaults
+ALWAYS = ("method", "encoder", "size", "quality")  # listed first, and also at their defaults
 SHOWN_OF_A_HASH = 12  # characters; all of them with --json
 
 
 # ------------------------------------------------------------------------------------------------------------------- info
 
 
-def info(
-    file: Path, /, *, json_line: Annotated[bool, Parameter(name="--json", negative=(), show_default=False)] = False
-) -> None:
-    """Say how a picture was made: from which files, with which options and versions, how long it took, its losses.
+def info(file: Path, /, *, json_line: bool = False) -> None:
+    """Show how an image was made: its inputs, options, versions, time and losses.
 
     Parameters
     ----------
     file: Path
-        A picture made by impasto, or one that an interrupted run has not finished yet.
+        An image made by impasto, or the output of an unfinished run.
     json_line: bool
         Print everything that is stored, as one line of JSON.
     """
     refuse_address(file)
-    from impasto import records, states  # only now: torch takes a second to load
-
-    target = file.with_name(file.name.removesuffix(states.SUFFIX))
-    card = states.read(states.place(target)) if states.place(target).is_file() else None
+    target = lock.output_of(file)
+    card = _state(target)
     if card and (file != target or not file.exists()):
-        print(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card), flush=True)
+        tell(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card))
         return
-    earlier = records.read(file)
+    from impasto.jobs import records  # here: torch takes a second to load
+
+    previous = records.read(file)
     if json_line:
-        print(json.dumps(dict(earlier.settings)), flush=True)
+        tell(json.dumps(dict(previous.settings)))
         return
-    for title, rows in _listing(earlier):
-        if not rows and title in ("from", "how", "with", "losses"):
-            continue
-        wide = max((len(name) for name, _ in rows), default=0)
-        print(title, *(f"  {name:{wide}}  {value}" for name, value in rows), sep="\n", flush=True)
+    for title, rows in _listing(previous):
+        width = max((len(name) for name, _ in rows), default=0)
+        tell("\n".join((title, *(f"  {name:{width}}  {value}" for name, value in rows))))
     if card:
-        print(_how_far(target, card), flush=True)
+        tell(_how_far(target, card))
+
+
+def _state(target: Path) -> Card | None:
+    """What the state of an unfinished run says; None without one."""
+    if not lock.state_of(target).is_file():
+        return None
+    from impasto.jobs import states
+
+    return states.read(lock.state_of(target))
 
 
 def _how_far(target: Path, card: Card) -> str:
-    """How far an unfinished run is, and how to go on with it."""
-    return f"{_shown(str(target))}: unfinished, {card.done:.0%} done in {seconds(card.seconds)}; {how_to_go_on(target)} goes on with it"
+    return f"{printable(target)}: unfinished, {card.done:.0%} done in {seconds(card.seconds)}; {lock.how_to_resume(target)}"
 
 
-def _listing(earlier: Earlier) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _listing(previous: Previous) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Groups of (title, rows of (name, value))."""
-    made = earlier.made
-    size = f"{made.width}x{made.height}" if made.width and made.height else "a picture"
-    took = f" in {seconds(made.seconds)}" if made.seconds else ""
-    stopped = f", interrupted at {made.done:.0%}" if made.done < 1 else ""
-    yield (
-        f"{_shown(str(earlier.file))}: {size}, made by impasto {_shown(made.impasto) or 'of unknown version'}{took}{stopped}",
-        [],
-    )
-    yield "from", [(_shown(role), f"{_shown(one.name)}  {_hash(one.sha256)}") for role, one in made.inputs.items()]
-    yield "how", [(name.replace("_", "-"), _shown(value)) for name, value in _telling(earlier.stored)]
-    versions = {"torch": made.torch, "encoder": _hash(made.encoder_digest), "on": made.ran_on}
-    yield "with", [(name, _shown(value)) for name, value in versions.items() if value]
-    yield "losses", [(_shown(name), f"{value:.4g}") for name, value in made.losses.items()]
-    if earlier.unknown:
-        yield "what this version of impasto does not know", [(_shown(name), "") for name in earlier.unknown]
+    record = previous.record
+    size = f"{record.width}x{record.height}" if record.width and record.height else "an image"
+    took = f" in {seconds(record.seconds)}" if record.seconds else ""
+    stopped = f", interrupted at {record.done:.0%}" if record.done < 1 else ""
+    version = _shown(record.impasto) or "of unknown version"
+    yield f"{printable(previous.file)}: {size}, made by impasto {version}{took}{stopped}", []
+    versions = {
+        "torch": record.torch,
+        "encoder": _hash(record.encoder_digest),
+        "computed on": record.ran_on,
+        "threads": record.threads or "",
+    }
+    groups = {
+        "inputs": [(_shown(role), f"{_shown(one.name)}  {_hash(one.sha256)}") for role, one in record.inputs.items()],
+        "options": [(name.replace("_", "-"), _shown(value)) for name, value in _telling(previous.stored)],
+        "versions": [(name, _shown(value)) for name, value in versions.items() if value],
+        "losses": [(_shown(name), f"{value:.4g}") for name, value in record.losses.items()],
+        "not known to this version of impasto": [(_shown(name), "") for name in previous.unknown],
+    }
+    yield from ((title, rows) for title, rows in groups.items() if rows)
 
 
 def _telling(stored: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """The options that say something: some always, of the others those that are not the method's defaults."""
+    """The options to list: some always, of the others those that differ from the method's defaults."""
     usual = defaults(*(str(stored.get(name, "")) for name in ("method", "encoder", "quality")))
     for name in sorted(stored, key=lambda name: (name not in ALWAYS, ALWAYS.index(name) if name in ALWAYS else 0)):
         default = usual.get(name)
@@ -94,9 +105,7 @@ def _telling(stored: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _shown(value: object) -> str:
-    """A value from a file that anybody may have written, as a short line."""
-    from impasto.files import one_line
-
+    """A value from a file of any origin, as a short line."""
     if isinstance(value, list):
         return one_line(" ".join(map(str, value)))
     return one_line(f"{value:g}" if isinstance(value, float) else str(value))
@@ -109,82 +118,103 @@ def _hash(digest: str) -> str:
 # ------------------------------------------------------------------------------------------------------------------ again
 
 
-def again(
-    file: Path,
-    /,
-    *inputs: Path,
-    output: Annotated[Output | None, Flattened] = None,
-    options: Annotated[Options | None, Flattened] = None,
-) -> int:
-    """Make a picture again from what its file remembers: the same one, or with other options or inputs.
+def again(file: Path, /, *inputs: Path, flags: PaintFlags | None = None) -> int:
+    """Make an image again from the settings in its file: the same one, or with other options or inputs.
 
     Parameters
     ----------
     file: Path
-        A picture made by impasto.
+        An image made by impasto.
     inputs: Path
-        The photograph, and the paintings, if they are not to be looked for by their names beside FILE and in this folder.
+        The photograph and the paintings, if they are not in FILE's folder or the current one under their names.
     """
-    output, changes = output or Output(), {name: getattr(options, name) for name in options.model_fields_set} if options else {}
+    flags = flags or paint_flags(False)()
     refuse_address(file)
-    from impasto import records
+    from impasto.jobs import records
 
-    earlier = records.read(file)
-    if earlier.unknown:
-        names = ", ".join(map(_shown, earlier.unknown[:5]))
-        note(f"{_shown(str(file))} remembers what this version of impasto leaves out: {names}", quiet=output.quiet)
-    earlier = replace(earlier, changed=bool(changes.keys() - records.HARDLY_CHANGES))
-    asked = earlier.options(changes)
-    search = Search(earlier)
-    asked = asked.changed(**search.of_options(asked, changes))
-    photo = inputs[0] if inputs else search.file("photo", "impasto again FILE PHOTO")
-    words = "impasto again FILE PHOTO STYLE"
-    styles = inputs[1:] or tuple(search.file(role, words) for role in records.roles("style", earlier.made.inputs))
-    kept = earlier.made.keep_exif and not output.no_metadata
-    output = output.model_copy(update={"keep_exif": output.keep_exif or kept})
-    return paint_picture(photo, styles, file.with_name(f"{file.stem}-again{file.suffix}"), output, asked, earlier)
+    previous = records.read(file)
+    if previous.unknown:
+        names = ", ".join(map(_shown, previous.unknown[:5]))
+        note(f"{printable(file)} has settings that this version of impasto does not know: {names}", quiet=flags.quiet)
+    changes, others = flags.given(), flags.inputs()
+    previous = replace(previous, changed=bool(others or inputs or changes.keys() - records.HARDLY_CHANGES))
+    options = previous.options(changes)
+    found = records.inputs_again(previous, inputs, others | ({"weights": None} if "encoder" in changes else {}))
+    output = flags.to(file.with_name(f"{file.stem}-again{file.suffix}"), keep_exif=previous.record.keep_exif)
+    return carry_out(Job(found, options, output), flags, previous)
 
 
-class Search:
-    """Finds the files an earlier picture was made from: beside it, in this folder, among those that come with impasto."""
+# ----------------------------------------------------------------------------------------------------------------- resume
 
-    def __init__(self, earlier: Earlier) -> None:
-        self.earlier = earlier
-        self.folders = (earlier.file.parent, Path(), ASSETS, ASSETS / "styles")
 
-    def file(self, role: str, how: str) -> Path:
-        """The input of a role. how: a word on how to name it. Raises PictureError for one that is nowhere."""
-        from impasto import records
+def resume(file: Path, /, *, overwrite: bool = False, quiet: bool = False, json_line: bool = False) -> int:
+    """Resume an interrupted run. The result is the same as if it had never stopped.
 
-        source = self.earlier.made.inputs.get(role)
-        if source is None:
-            raise PictureError(f"{_shown(str(self.earlier.file))} does not remember its {role}; name it: {how}")
-        found = records.find(source, self.folders)
-        if found is None:
-            raise PictureError(
-                f"{role} {_shown(source.name)} is neither beside {_shown(str(self.earlier.file))} nor in this folder; name it: {how}"
-            )
-        return found
+    Parameters
+    ----------
+    file: Path
+        The output of the interrupted run. Its state is next to it, as FILE.unfinished.
+    overwrite: bool
+        Replace FILE even if the interrupted run did not write it.
+    quiet: bool
+        Print errors only.
+    json_line: bool
+        Print one line of JSON at the end, for programs.
+    """
+    refuse_address(file)
+    target = lock.output_of(file)
+    state = lock.state_of(target)
+    if not state.exists():
+        why = "it has finished, was never started, or was interrupted before its first save (20 s)"
+        raise UsageError(f"{printable(target)} has no unfinished run ({printable(state)} does not exist): {why}")
+    from impasto.jobs import states
 
-    def of_options(self, asked: Options, changes: dict[str, Any]) -> dict[str, Any]:
-        """The options that name files, with the files; those in `changes` name theirs already."""
-        found: dict[str, Any] = {
-            name: self.file(name, f"--{name.replace('_', '-')} FILE")
-            for name in ("content_mask", "style_mask", "weights", "init")
-            if name not in changes and getattr(asked, name) not in (None, "content", "noise")
-        }
-        if asked.mask and "mask" not in changes:
-            found["mask"] = tuple(self._layer(number, text) for number, text in enumerate(asked.mask, 1))
-        return found
+    card = states.read(state)
+    job = _moved(Job.from_json(card.job), target, card, overwrite=overwrite)
+    if card.whole and files.digest(target) == card.whole:
+        return _finished(job, target, quiet=quiet)
+    note(f"resuming at {card.done:.0%}", quiet=quiet)
+    flags = paint_flags(False)(overwrite=overwrite, quiet=quiet, json_line=json_line)
+    return carry_out(job, flags, resume=True)
 
-    def _layer(self, number: int, text: str) -> str:
-        """MASK=STYLE with the files that were found; a style that was given by its name stays that."""
-        from impasto import records
-        from impasto.styles import SUFFIX, named
 
-        _, _, style = text.rpartition("=")
-        how = "--mask MASK=STYLE"
-        source = self.earlier.made.inputs.get(records.role("style of mask", number))
-        if style != "keep" and not (source and source.name == f"{style}{SUFFIX}" and style in named.names()):
-            style = str(self.file(records.role("style of mask", number), how))
-        return f"{self.file(records.role('mask', number), how)}={style}"
+def _moved(job: Job, target: Path, card: Card, *, overwrite: bool) -> Job:
+    """The job with its output at `target`, and its inputs where they are now: only with the same bytes. Raises StateFileError."""
+    from impasto.jobs import records
+
+    previous = records.Previous(target, card.settings, records.record_of(card.settings, f"the state of {printable(target)}"))
+    sources = job.inputs.sources()
+    for role, place in job.inputs.files().items():
+        wanted = previous.record.inputs.get(role)
+        if wanted and files.digest(place) != wanted.sha256:
+            sources[role] = _same_bytes(previous, role, place)
+    output = job.output.model_copy(update={"overwrite": overwrite, "path": target})
+    return Job(Inputs.of(sources), job.options, output)
+
+
+def _same_bytes(previous: Previous, role: str, place: Path) -> Path | str:
+    """An input that is no longer where it was, found where `again` would look. Raises StateFileError."""
+    from impasto.errors import PictureError
+    from impasto.jobs import records
+
+    wrong = "has changed (its hash differs)" if files.digest(place) else "is missing"
+    try:
+        found = records.find(previous, role)
+    except PictureError:
+        found = ""
+    if isinstance(found, str) or files.digest(found) != previous.record.inputs[role].sha256:
+        raise StateFileError(f"{role} {printable(place)} {wrong}, so the run cannot be resumed")
+    return found
+
+
+def _finished(job: Job, target: Path, *, quiet: bool) -> int:
+    """Clean up after a run that was killed when its image was written, but its film was not made or its state not removed."""
+    from impasto.jobs import film
+
+    with lock.alone(target):
+        if job.output.frames and job.output.frames.suffix:
+            film.finish(job.output.frames)
+        lock.state_of(target).unlink(missing_ok=True)
+    if not quiet:
+        tell(f"{printable(target)} was finished already")
+    return 0

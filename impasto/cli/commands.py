@@ -1,24 +1,19 @@
-"""The commands and their words; the flags come from impasto.options."""
+"""The commands and their help; the flags come from `forms`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from impasto import __version__
-from impasto.cli.again import again, info
+from impasto.cli import again, paint
 from impasto.cli.compare import compare
-from impasto.cli.console import note
-from impasto.cli.painting import ASSETS, paint_picture
-from impasto.cli.resume import resume
+from impasto.cli.forms import Flattened, paint_flags
 from impasto.cli.styles import style_app, styles
 from impasto.cli.weights import weights_app
-from impasto.errors import OptionError
-from impasto.options import Options, Output
-
-DEMO_SIZE = 384  # pixels: a first picture soon, also on a slow machine
 
 EXAMPLES = """\
 Examples:
@@ -28,8 +23,9 @@ Examples:
     impasto photo.jpg starry-night
     impasto photo.jpg painting.jpg -o result.jpg --size 1024 --strength 0.7
     impasto photo.jpg painting.jpg another.jpg --blend 0.7 0.3 --keep-colors luma
-    impasto photo.jpg painting.jpg --method gatys --encoder vgg19
+    cat photo.jpg | impasto - starry-night -o - > result.png
 """
+MORE = "`impasto --help-all` lists all options.\n\n"
 COMPARE_EXAMPLES = """\
 Examples:
 
@@ -49,73 +45,49 @@ Examples:
     impasto resume photo-painting.png
 """
 
-app = App(
-    name="impasto",
-    version=__version__,
-    usage="Usage: impasto PHOTO STYLE... [OPTIONS]\n       impasto COMMAND ...",
-    help_epilogue=EXAMPLES,
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # main says what became of the picture
-)
-app.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
-app.command(info, usage="Usage: impasto info FILE [--json]", help_epilogue="")
-app.command(again, usage="Usage: impasto again FILE [PHOTO [STYLE...]] [OPTIONS]", help_epilogue=AGAIN_EXAMPLES)
-app.command(resume, usage="Usage: impasto resume FILE [OPTIONS]", help_epilogue=RESUME_EXAMPLES)
-app.command(styles)
-app.command(style_app)
-app.command(weights_app)
-
-Flattened = Parameter(name="*")
-
-
-@app.default
-def paint(
-    photo: Path,
-    /,
-    *styles: Path,
-    output: Annotated[Output | None, Flattened] = None,
-    options: Annotated[Options | None, Flattened] = None,
-) -> int:
-    """Repaint PHOTO in the style of the painting STYLE, or of several, blended.
-
-    Parameters
-    ----------
-    photo: Path
-        The photograph: what the result shows.
-    styles: Path
-        The painting: what the result looks like. A picture, a .style file, or a name that `impasto styles` lists. Several are blended,
-        see --blend; with --mask there may be none.
-    """
-    options = options or Options()
-    if not (styles or options.mask):
-        raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
-    name = "-".join([photo.stem, *([style.stem for style in styles] or ["painted"])])
-    return paint_picture(photo, styles, photo.parent / f"{name}.png", output or Output(), options)
+@functools.cache
+def app(show_all: bool = False) -> App:
+    """The command line. show_all: list every option in the help, not only the common ones."""
+    made = App(
+        name="impasto",
+        version=__version__,
+        usage="Usage: impasto PHOTO STYLE... [OPTIONS]\n       impasto COMMAND ...",
+        help_epilogue=EXAMPLES if show_all else MORE + EXAMPLES,
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # `main` reports what became of the image
+    )
+    more = "" if show_all else MORE
+    made.default(_with_flags(paint.paint, show_all))
+    made.command(_with_flags(paint.demo, show_all), help_epilogue=more)
+    made.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
+    made.command(_switches(again.info), usage="Usage: impasto info FILE [--json]", help_epilogue="")
+    made.command(
+        _with_flags(again.again, show_all),
+        usage="Usage: impasto again FILE [PHOTO [STYLE...]] [OPTIONS]",
+        help_epilogue=more + AGAIN_EXAMPLES,
+    )
+    made.command(_switches(again.resume), usage="Usage: impasto resume FILE [OPTIONS]", help_epilogue=RESUME_EXAMPLES)
+    made.command(styles)
+    made.command(style_app)
+    made.command(weights_app)
+    return made
 
 
-@app.command
-def demo(
-    *,
-    output: Annotated[Output | None, Flattened] = None,
-    options: Annotated[Options | None, Flattened] = None,
-) -> int:
-    """Repaint a sample photograph; writes impasto-demo.png here, of 384 pixels without --size. Needs no files and no network."""
-    options = options or Options()
-    options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
-    style, what = _demo_style(options)
-    if not (output and output.quiet):
-        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
-    return paint_picture(ASSETS / "chelsea.jpg", (style,), Path("impasto-demo.png"), output or Output(), options)
+def _with_flags(command: Callable[..., int], show_all: bool) -> Callable[..., int]:
+    """A command that takes all flags of painting, as its parameter `flags`."""
+
+    @functools.wraps(command)
+    def run(*words: Any, flags: Any = None) -> int:
+        return command(*words, flags=flags)
+
+    run.__annotations__ = command.__annotations__ | {"flags": Annotated[paint_flags(show_all) | None, Flattened]}
+    return run
 
 
-def _demo_style(options: Options) -> tuple[Path, str]:
-    """A style for the demo, and what it is: one that has a name or, where these options need more than that, a painting."""
-    asked, usual = options.changed(encoder="lite"), Options(encoder="lite")
-    same = ("method", "weights", "pooling", "padding", "keep_colors", "style_mask")  # what a stored style is fixed for
-    if (
-        options.encoder in ("auto", "lite")
-        and all(getattr(asked, name) == getattr(usual, name) for name in same)
-        and set(asked.style_taps) <= set(usual.style_taps)
-    ):
-        return ASSETS / "styles" / "the-scream.style", "the style is that of The Scream (`impasto styles` lists more)"
-    return ASSETS / "strokes.jpg", "the painting is strokes.jpg"
+def _switches(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose boolean parameters are flags without a negative form."""
+    names = {"json_line": ("--json",), "quiet": ("--quiet", "-q")}
+    for name, kind in list(command.__annotations__.items()):
+        if kind in ("bool", bool):
+            command.__annotations__[name] = Annotated[bool, Parameter(name=names.get(name), negative=(), show_default=False)]
+    return command

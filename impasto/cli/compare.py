@@ -17,6 +17,7 @@ from impasto import files
 from impasto.cli.console import bar, fail, note, refuse_address
 from impasto.cli.forms import OUTPUT, CommonFlags, flag
 from impasto.errors import OptionError, PictureError
+from impasto.inputs import style_file
 
 if TYPE_CHECKING:
     from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages
@@ -71,9 +72,8 @@ def compare(
         refuse_address(file)
     from impasto.report import page  # here, because torch takes a second to load
     from impasto.report.comparison import Comparison, load_judge, prepare
-    from impasto.styles import named as styles
 
-    if styles.style_file(style):
+    if style_file(style):
         raise PictureError(
             f"{files.printable(style)} is a stored style, which does not contain the painting; name the painting's file"
         )

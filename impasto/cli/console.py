@@ -1,4 +1,4 @@
-"""What is said and where: progress and notes on standard error, results on standard output."""
+"""Printing: progress and notes on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -20,18 +20,17 @@ from rich.table import Column
 from impasto.errors import ImpastoError, PictureError
 
 if TYPE_CHECKING:
-    from impasto.optimize import Step
+    from impasto.jobs.events import Progress as Progressed
 
 GONE = (errno.EPIPE, errno.EIO)  # nobody holds a pipe's other end, or a terminal's
-INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
-LEAST_TO_GO_BY = 0.03  # share of the work after which its pace is known
+LEAST_SHARE = 0.03  # share of the work after which its pace is known
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
 class Steady:
-    """A stream to say things on that is never a reason to stop: if whoever read it has gone, or it is closed, words are lost.
+    """A stream whose errors never stop a run: if its reader has gone, or it is closed, text is lost.
 
-    patient: wait for a reader that is slow; else words are lost then too. All else is as in `stream`.
+    patient: wait for a slow reader; otherwise text is lost then too. Everything else is as in `stream`.
     """
 
     def __init__(self, stream: IO[str], *, patient: bool = False) -> None:
@@ -99,9 +98,14 @@ def fail(message: str, code: int, *, as_json: bool = False) -> int:
     return code
 
 
+def flag_of(option: str) -> str:
+    """The flag of an option: --style-weight for style_weight."""
+    return f"--{option.replace('_', '-')}"
+
+
 def worded(error: ImpastoError) -> str:
     """An error's text with options spelled as flags."""
-    return error.worded(lambda name: f"--{name.replace('_', '-')}")
+    return error.worded(flag_of)
 
 
 def note(message: str, *, quiet: bool = False) -> None:
@@ -145,53 +149,54 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
         yield update
 
 
-def follow(steps: Iterable[Step], *, quiet: bool) -> None:
-    """Drive a run to its end, showing scale, step, losses and time left."""
-    if quiet:
-        for _ in steps:
-            pass
+@contextlib.contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], None]]:
+    """Show the progress of a job: a bar on a terminal, elsewhere a line every few seconds.
+
+    Yields show(event); None removes the bar before the last words are printed.
+    """
+    clock, said = Clock(), time.monotonic()
+    if quiet or not Console(file=steady()).is_terminal:
+
+        def line(event: Progressed | None) -> None:
+            nonlocal said
+            left, now = clock.left(event.done) if event else "", time.monotonic()
+            if event and now - said >= PLAIN_EVERY:
+                said = now
+                note(f"{event.done:.0%}, {left}  {describe(event)}", quiet=quiet)
+
+        yield line
         return
-    if Console(file=steady()).is_terminal:
-        _draw(steps)
-    else:
-        _tell(steps)
+    with contextlib.ExitStack() as stack:
+        update = stack.enter_context(bar("reading the images", 1.0))
+
+        def draw(event: Progressed | None) -> None:
+            if event is None:
+                stack.close()
+            else:
+                update(event.done, f"{clock.left(event.done):{len('59 min 59 s left')}}  {describe(event)}")
+
+        yield draw
 
 
-def describe(step: Step) -> str:
-    """One step in a few words."""
-    height, width = step.picture.shape[-2:]
-    words = f"scale {step.scale}/{step.scales} {width}x{height}  step {step.step}/{step.steps}"
-    return words + "".join(f"  {name} {loss:.3g}" for name, loss in step.losses.items())
+def describe(event: Progressed) -> str:
+    """A step in a few words."""
+    words = f"scale {event.scale}/{event.scales} {event.width}x{event.height}  step {event.step}/{event.steps}"
+    return words + "".join(f"  {name} {loss:.3g}" for name, loss in event.losses.items())
 
 
 class Clock:
-    """Tells how long a run has left, from the pace since its first step: what comes before that is not the run's pace."""
+    """Estimates the time a run has left from its pace since the first step."""
 
     def __init__(self) -> None:
-        self.began = 0.0
+        self.started = 0.0
         self.first = 0.0
 
     def left(self, done: float) -> str:
-        """done: share of the work, 0..1. Returns "9 s left", or "estimating" while there is too little to go by."""
+        """done: share of the work, 0..1. Returns "9 s left", or "estimating" while too little is known."""
         now = time.monotonic()
-        if not self.began:
-            self.began, self.first = now, done
-        if done - self.first < LEAST_TO_GO_BY:
+        if not self.started:
+            self.started, self.first = now, done
+        if done - self.first < LEAST_SHARE:
             return "estimating"
-        return f"{seconds((now - self.began) * (1 - done) / (done - self.first))} left"
-
-
-def _draw(steps: Iterable[Step]) -> None:
-    clock = Clock()
-    with bar("reading the images", 1.0) as update:
-        for step in steps:
-            update(step.done, f"{clock.left(step.done):{len('59 min 59 s left')}}  {describe(step)}")
-
-
-def _tell(steps: Iterable[Step]) -> None:
-    clock, said = Clock(), time.monotonic()
-    for step in steps:
-        left, now = clock.left(step.done), time.monotonic()
-        if now - said >= PLAIN_EVERY:
-            said = now
-            note(f"{step.done:.0%}, {left}  {describe(step)}")
+        return f"{seconds((now - self.started) * (1 - done) / (done - self.first))} left"

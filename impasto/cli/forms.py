@@ -1,19 +1,30 @@
-"""The options of the command line: how a field becomes a flag, and the flags that every command that writes a file has."""
+"""The flags of the command line: made from the options, the inputs and the output of a job."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
+
+from impasto.errors import OptionError
+from impasto.inputs import Layer
+from impasto.jobs.job import Output
+from impasto.options import Options, group_of
 
 OUTPUT = Group("Output", sort_key=0)
+GROUPS = {name: Group(name, sort_key=key) for key, name in enumerate(("Image", "Look", "Method", "Machine"), 1)}
+Flattened = Parameter(name="*")
+NAMES = {"style_taps": ("--taps", "--style-taps")}  # flags with other names than their options
+STARTS = ("content", "noise")
+STDIO = "-"  # standard input or output
 
 
-def flag(group: Group, *names: str, many: bool = False) -> Parameter:
-    """A flag called like its field, or by `names`. many: it takes every word up to the next flag."""
-    return Parameter(name=names or None, group=group, show_default=False, negative=(), consume_multiple=many)
+def flag(group: Group, *names: str, many: bool = False, show: bool = True) -> Parameter:
+    """A flag called like its field, or by `names`. many: it takes every word up to the next flag. show: list it in the help."""
+    return Parameter(name=names or None, group=group, show_default=False, negative=(), consume_multiple=many, show=show)
 
 
 class CommonFlags(BaseModel):
@@ -27,3 +38,111 @@ class CommonFlags(BaseModel):
     json_line: Annotated[bool, flag(OUTPUT, "--json")] = Field(
         default=False, description="Print one line of JSON at the end, for programs."
     )
+
+
+class PaintFlags(CommonFlags):
+    """All flags of the commands that paint: those of the output, of the inputs, and (added by `paint_flags`) of the options."""
+
+    def options(self) -> Options:
+        """The options that were given. Raises OptionError."""
+        return Options(**self.given())
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by name."""
+        found = {name: getattr(self, name) for name in self.model_fields_set & Options.model_fields.keys()}
+        if found.get("init", "content") not in STARTS:
+            del found["init"]
+        return found
+
+    def inputs(self) -> dict[str, Any]:
+        """The inputs that were given as flags, by their role; "masks" holds layers. Raises OptionError."""
+        flags: Any = self
+        start = flags.init if flags.init not in (None, *STARTS) else None
+        if (flags.content_mask is None) != (flags.style_mask is None):
+            missing = "style_mask" if flags.style_mask is None else "content_mask"
+            raise OptionError("a pair of masks is incomplete", remedy=f"add {{{missing}}}")
+        found = {"content mask": flags.content_mask, "style mask": flags.style_mask, "start": start, "weights": flags.weights}
+        masks = {"masks": tuple(map(Layer.parse, flags.mask))} if flags.mask else {}
+        return {role: source for role, source in found.items() if source is not None} | masks
+
+    def to(self, default: Path, *, keep_exif: bool = False) -> Output:
+        """Where the image goes. default: the file if none was named. Raises OptionError."""
+        flags: Any = self
+        path = self.output or default
+        stdout = path == Path(STDIO)
+        if stdout and self.json_line:
+            raise OptionError("cannot be used when the image goes to standard output", option="json")
+        return Output(
+            path=None if stdout else path,
+            overwrite=self.overwrite,
+            metadata=not flags.no_metadata,
+            keep_exif=flags.keep_exif or (keep_exif and not flags.no_metadata),
+            preview=flags.preview,
+            frames=flags.frames,
+        )
+
+
+def _output_fields(show_all: bool) -> dict[str, Any]:
+    """The flags about the output."""
+    path = (
+        "File to write: .png, .jpg, .webp or .tif; - for standard output. [default: PHOTO-STYLE.png in the photograph's folder; "
+        "demo: impasto-demo.png; again: FILE-again]"
+    )
+    no_metadata = "Don't embed settings in the output. `impasto info` and `impasto again` will not work on it."
+    exif = "Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output."
+    dry = "Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed."
+    return {
+        "output": _field(Path | None, flag(OUTPUT, "--output", "-o"), path),
+        "frames": _field(Path | None, flag(OUTPUT), "Keep the making-of: a folder, a .gif, or an .mp4 (extra: video)."),
+        "preview": _field(int | None, flag(OUTPUT, show=show_all), "Also save the image every so many steps, as ...-step00050.png."),
+        "no_metadata": _field(bool, flag(OUTPUT, show=show_all), no_metadata, False),
+        "keep_exif": _field(bool, flag(OUTPUT, show=show_all), exif, False),
+        "dry_run": _field(bool, flag(OUTPUT), dry, False),
+    }
+
+
+def _input_fields(show_all: bool) -> dict[str, Any]:
+    """The flags that name inputs."""
+    look, method = GROUPS["Look"], GROUPS["Method"]
+    mask = (
+        "MASK=STYLE, repeatable: where the image MASK is white, the result gets STYLE; gray applies it partly. MASK=keep leaves the "
+        "photograph unchanged there."
+    )
+    content = "Regions of the photograph, an image of flat colors; goes with --style-mask."
+    style = "Regions of the painting; each paints the region of --content-mask that has its color."
+    weights = "A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors."
+    return {
+        "mask": _field(tuple[str, ...], flag(look), mask, ()),
+        "content_mask": _field(Path | None, flag(look, show=show_all), content),
+        "style_mask": _field(Path | None, flag(look, show=show_all), style),
+        "weights": _field(Path | None, flag(method, show=show_all), weights),
+    }
+
+
+def _field(kind: Any, parameter: Parameter, help_: str, default: Any = None) -> Any:
+    return Annotated[kind, parameter], Field(default=default, description=help_)
+
+
+@cache
+def paint_flags(show_all: bool) -> type[PaintFlags]:
+    """The form of the commands that paint. show_all: list every flag in the help, not only the common ones.
+
+    Options are passed on as they were typed: `Options` alone says what is valid.
+    """
+    fields = {}
+    for name, field in Options.model_fields.items():
+        group, common = group_of(name)
+        kind = str if name == "init" else field.annotation
+        parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
+        fields[name] = (Annotated[SkipValidation[kind], parameter], Field(default=None, description=field.description))
+    return create_model("PaintFlags", __base__=PaintFlags, **_output_fields(show_all), **_input_fields(show_all), **fields)
+
+
+def option_flags(*names: str) -> dict[str, Any]:
+    """Fields of some options, for the forms of other commands."""
+    fields = {}
+    for name in names:
+        field = Options.model_fields[name]
+        parameter = flag(GROUPS[group_of(name)[0]])
+        fields[name] = (Annotated[SkipValidation[field.annotation], parameter], Field(default=None, description=field.description))
+    return fields

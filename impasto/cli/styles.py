@@ -1,19 +1,23 @@
-"""`impasto style` and `impasto styles`: paintings' styles as files, and those that have names."""
+"""`impasto style` and `impasto styles`: paintings' styles as files, and the built-in ones."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group
+from pydantic import Field, create_model
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from impasto.cli.console import note, refuse_address
-from impasto.errors import StyleFileError
-from impasto.options import StyleFile
+from impasto import files
+from impasto.cli.console import note, refuse_address, tell
+from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, Flattened, flag, option_flags
+from impasto.errors import OptionError, PictureError, StyleFileError
+from impasto.inputs import STYLE_SUFFIX, built_in, style_file, style_names
+from impasto.options import Options
 
 if TYPE_CHECKING:
     from impasto.styles import Card
@@ -21,74 +25,104 @@ if TYPE_CHECKING:
 MAKE_EXAMPLES = """\
 Examples:
 
-    impasto style make painting.jpg -o night.style --title "A night" --source "painted by me" --licence CC0
+    impasto style make painting.jpg -o night.style --title "A night" --source "painted by me" --license CC0
     impasto photo.jpg night.style
 """
 WIDE = 200  # characters
-SWATCH = 12  # characters a palette is drawn in
+SWATCH = 12  # characters that a palette is drawn in
+CARD = Group("Card", sort_key=1)
+FOR = ("encoder", "pooling", "padding")  # the options a style is made for
 
-style_app = App(name="style", help="Make and look at style files: a painting's style without the painting.", help_epilogue="")
+style_app = App(name="style", help="Make and inspect style files: a painting's style without the painting.", help_epilogue="")
+
+
+class _MakeFlags(CommonFlags):
+    """What is written on a style file, and what it is made for."""
+
+    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
+        default=None, description="File to write, .style. [default: PAINTING.style in the painting's folder]"
+    )
+    title: Annotated[str, flag(CARD)] = Field(default="", max_length=300, description="Title of the painting.")
+    source: Annotated[str, flag(CARD)] = Field(default="", max_length=300, description="Who painted it, when, where it is from.")
+    licence: Annotated[str, flag(CARD, "--license", "--licence")] = Field(
+        default="", max_length=300, description="What others may do with it."
+    )
+    no_painting: Annotated[bool, flag(CARD)] = Field(
+        default=False,
+        description="Keep no image of the painting in the file. Such a file cannot be used with another encoder or a later lite.",
+    )
+    weights: Annotated[Path | None, flag(GROUPS["Method"])] = Field(
+        default=None, description="A weights file for the encoder."
+    )
+
+
+MakeFlags = create_model("MakeFlags", __base__=_MakeFlags, **option_flags(*FOR))
 
 
 @style_app.command(usage="Usage: impasto style make PAINTING [OPTIONS]", help_epilogue=MAKE_EXAMPLES)
-def make(painting: Path, /, *, asked: Annotated[StyleFile | None, Parameter(name="*")] = None) -> int:
-    """Analyse a painting once and keep its style in a file: `impasto PHOTO FILE.style` then needs no painting.
+def make(painting: Path, /, *, flags: Annotated[MakeFlags | None, Flattened] = None) -> int:
+    """Analyze a painting once and keep its style in a file: `impasto PHOTO FILE.style` then needs no painting.
 
     Parameters
     ----------
     painting: Path
-        The painting, a picture file.
+        The painting, an image file.
     """
-    asked = asked or StyleFile()
+    asked: Any = flags or MakeFlags()
     refuse_address(painting)
-    from impasto import files, styles  # only now: torch takes a second to load
+    if not painting.name:
+        raise PictureError(f"{files.printable(painting)} is a directory, not an image")
+    target = asked.output or painting.with_name(f"{painting.stem}{STYLE_SUFFIX}")
+    files.check(target, (STYLE_SUFFIX,), overwrite=asked.overwrite)  # before torch is loaded
+    from impasto import styles
     from impasto.stylizer import Stylizer
 
-    stylizer = Stylizer(asked.options())
-    style = stylizer.painting(painting)
-    target = asked.output or painting.with_name(f"{painting.stem}{styles.SUFFIX}")
-    files.check(target, (styles.SUFFIX,), overwrite=asked.overwrite)  # before the work
-    for word in (*stylizer.notes, *style.notes):
-        note(word, quiet=asked.quiet)
-    card = styles.save(style, target, title=asked.title, source=asked.source, licence=asked.licence, overwrite=asked.overwrite)
+    stylizer = Stylizer(Options(**{name: getattr(asked, name) for name in asked.model_fields_set & set(FOR)}), weights=asked.weights)
+    style = stylizer.style(painting)
+    if not isinstance(style, styles.Painted):
+        raise OptionError(f"{files.printable(painting)} is a style already; name an image")
+    for text in (*stylizer.notes, *style.notes):
+        note(text, quiet=asked.quiet)
+    images = () if asked.no_painting else ("thumbnail", "painting")
+    words = {name: getattr(asked, name) for name in ("title", "source", "licence")}
+    card = styles.save(style, target, **words, images=images, overwrite=asked.overwrite)
     least, most = card.sides
     if not asked.quiet:
         megabytes = target.stat().st_size / 1e6
-        print(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_seen_through(card)}, {megabytes:.1f} MB")
+        tell(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_encoder(card)}, {megabytes:.1f} MB")
     if asked.json_line:
-        print(json.dumps({"output": str(target), "from": least, "to": most, "palette": card.palette, "exit_code": 0}))
+        tell(json.dumps({"output": str(target), "from": least, "to": most, "palette": card.palette, "exit_code": 0}))
     return 0
 
 
 @style_app.command
 def show(style: Path, /) -> None:
-    """Say what a style file, or a style that has a name, is and what it was made for.
+    """Show what a style file or a built-in style is, and what it was made for.
 
     Parameters
     ----------
     style: Path
         FILE.style, or a name that `impasto styles` lists.
     """
-    from impasto import files, styles
-    from impasto.styles import named
+    from impasto import styles
 
-    file = named.style_file(style)
+    file = style_file(style)
     if file is None:
-        raise StyleFileError(f"{files.printable(style)} is neither a .style file nor one of the styles `impasto styles` lists")
+        raise StyleFileError(f"{files.printable(style)} is neither a .style file nor a built-in style (`impasto styles` lists them)")
     card = styles.read_card(file)
     least, most = card.sides
-    picture = "with a thumbnail" if styles.read_thumbnail(file) else "no thumbnail"
+    images = [name for name in ("thumbnail", "painting") if styles.read_image(file, name)]
     exact = "exact" if not card.error else f"compressed, every Gram matrix to within {card.error:.1%}"
     table = Table(box=None, show_header=False, pad_edge=False)
     rows: dict[str, str | Text] = {
-        "title": _one_line(card.title) or "-",
-        "source": _one_line(card.source) or "-",
-        "licence": _one_line(card.licence) or "-",
+        "title": files.one_line(card.title) or "-",
+        "source": files.one_line(card.source) or "-",
+        "license": files.one_line(card.licence) or "-",
         "palette": _drawn(card, _console().is_terminal),
-        "painting": f"{card.size[0]}x{card.size[1]} pixels, {picture}",
+        "painting": f"{card.size[0]}x{card.size[1]} pixels, " + (f"kept as {' and '.join(images)}" if images else "not kept"),
         "stored for": f"{least} to {most} pixels, {exact}",
-        "made for": f"{_seen_through(card)}, at {_one_line(', '.join(card.taps))}",
-        "made by": f"impasto {_one_line(card.impasto)}, format {card.format}",
+        "made for": f"{_encoder(card)}, at {files.one_line(', '.join(card.taps))}",
+        "made by": f"impasto {files.one_line(card.impasto)}, format {card.format}",
     }
     for row, value in rows.items():
         table.add_row(row, value if isinstance(value, Text) else Text(value))
@@ -96,35 +130,29 @@ def show(style: Path, /) -> None:
 
 
 def styles() -> None:
-    """List the styles that come with impasto: palette, title, source. Use one by its name: impasto PHOTO NAME."""
-    from impasto.styles import named, read_card
+    """List the built-in styles with palette, title and source. Use one by its name: impasto PHOTO NAME."""
+    from impasto.styles import read_card
 
     console = _console()
     table = Table("name", "palette", "title", "source", box=None, pad_edge=False)
-    for name in named.names():
-        card = read_card(named.path(name))
+    for name in style_names():
+        card = read_card(built_in(name))
         table.add_row(name, _drawn(card, console.is_terminal), Text(card.title), Text(card.source))
     console.print(table)
 
 
 def _console() -> Console:
-    """Standard output; where it is no terminal, lines are as long as they need to be."""
+    """Standard output; unless it is a terminal, lines are as long as they need to be."""
     console = Console(soft_wrap=True)
     return console if console.is_terminal else Console(soft_wrap=True, width=WIDE)
 
 
-def _seen_through(card: Card) -> str:
-    return _one_line(f"{card.encoder} with {card.pooling} pooling and {card.padding} padding")
-
-
-def _one_line(text: str) -> str:
-    from impasto import files
-
-    return files.one_line(text)
+def _encoder(card: Card) -> str:
+    return files.one_line(f"{card.encoder} with {card.pooling} pooling and {card.padding} padding")
 
 
 def _drawn(card: Card, terminal: bool) -> Text:
-    """The palette: bars of its colours on a terminal, each as long as its share, else their numbers."""
+    """The palette: on a terminal bars of its colors, each as long as its share; elsewhere their codes."""
     if not terminal:
         return Text(" ".join(color for color, _ in card.palette))
     text, seen, drawn = Text(), 0.0, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing_extensions import Self
 from impasto import files
 from impasto.errors import OptionError, PictureError
 from impasto.inputs import Inputs
+from impasto.jobs.lock import state_of
 from impasto.options import Options, invalid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.SUFFIXES`, known before torch is loaded
@@ -83,3 +85,19 @@ class Job:
             return cls(Inputs.of(stored["inputs"]), options, output)
         except (KeyError, TypeError, AttributeError) as error:
             raise OptionError(f"not a job: {files.one_line(repr(error))}") from error
+
+
+def preview_of(target: Path, count: int) -> Path:
+    """The file of a preview after `count` steps."""
+    return target.with_name(f"{target.stem}-step{count:05}{target.suffix}")
+
+
+def replaces(output: Output, target: Path, file: Path) -> bool:
+    """Whether a frame or a preview might replace `file`."""
+    file = file.resolve()
+    if output.frames:
+        frames = output.frames.resolve()
+        if file == frames or (file.parent in (frames, state_of(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
+            return True
+    preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
+    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))

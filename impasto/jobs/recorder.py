@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from impasto import files, pictures
 from impasto.errors import OutputError, SaveError
 from impasto.jobs import events, film
-from impasto.jobs.job import Output
+from impasto.jobs.job import Output, preview_of
 from impasto.jobs.lock import alone, state_of
 from impasto.ladder import share_done
 from impasto.optimize import Step
@@ -60,22 +59,6 @@ class Recorder:
         """Write a film of the frames. Raises SaveError."""
         if self.frames:
             self.frames.finish()
-
-
-def preview_of(target: Path, count: int) -> Path:
-    """The file of a preview after `count` steps."""
-    return target.with_name(f"{target.stem}-step{count:05}{target.suffix}")
-
-
-def replaces(output: Output, target: Path, file: Path) -> bool:
-    """Whether a frame or a preview might replace `file`."""
-    file = file.resolve()
-    if output.frames:
-        frames = output.frames.resolve()
-        if file == frames or (file.parent in (frames, state_of(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
-            return True
-    preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
-    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
 
 
 class Frames:

@@ -254,7 +254,7 @@ def inputs_again(previous: Previous, given: Sequence[Path] = (), changes: Mappin
         replaced = (given and role == "photo") or (len(given) > 1 and _is(role, "style"))
         replaced = replaced or role in changes or ("masks" in changes and _is(role, "mask", "style of mask"))
         if not replaced:
-            sources[role] = _find(previous, role)
+            sources[role] = find(previous, role)
     if not given and "photo" not in record.inputs:
         raise PictureError(f"image {printable(previous.file)} does not name its photograph; name it after the image")
     inputs = Inputs.of(sources | changes | ({"photo": given[0]} if given else {}) | _numbered(given[1:]))
@@ -270,7 +270,7 @@ def _numbered(styles: Sequence[Path]) -> dict[str, Path]:
     return {"style" if number == 1 else f"style {number}": style for number, style in enumerate(styles, 1)}
 
 
-def _find(previous: Previous, role: str) -> Path | str:
+def find(previous: Previous, role: str) -> Path | str:
     """The file of a role: the first with the right hash, or else the first of its name. A built-in style keeps its name."""
     source = previous.record.inputs[role]
     name = source.name.removesuffix(STYLE_SUFFIX)

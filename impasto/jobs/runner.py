@@ -16,7 +16,7 @@ from impasto.errors import DivergenceError, OutputError, RunError, SaveError, St
 from impasto.files import printable
 from impasto.jobs import signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import SUFFIXES, Job
+from impasto.jobs.job import SUFFIXES, Job, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
@@ -63,20 +63,24 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
     if card is None and not job.output.overwrite and state.exists():
         how = how_to_resume(target)
         raise OutputError(f"{printable(state)} belongs to an unfinished run: {how}", remedy="use {overwrite} to start again")
-    if card is not None and card.job != job.to_json():
+    if card is not None and not _same_job(card, job):
         raise OutputError(
             f"{printable(state)} belongs to an unfinished run of another job: {how_to_resume(target)}",
             remedy="use {overwrite} to start again",
         )
     mine = card is not None and card.may_replace(target)
     files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
-    from impasto.jobs.recorder import replaces
-
     for file in job.inputs.files().values():
         if target.exists() and file.exists() and target.samefile(file):
             raise OutputError(f"output {printable(target)} is the input {printable(file)} itself; choose another name")
         if replaces(job.output, target, file):
             raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
+
+
+def _same_job(card: Card, job: Job) -> bool:
+    """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
+    now = job.to_json()
+    return card.job["options"] == now["options"] and card.job["inputs"].keys() == now["inputs"].keys()
 
 
 def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:

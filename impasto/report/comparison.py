@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from impasto import devices, encoders, pictures, weights
+from impasto import encoders, pictures, weights
+from impasto.compute import device as devices
+from impasto.compute import memory
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
@@ -140,7 +142,7 @@ class PreparedImages:
         for result in self.results:
             photo = pictures.resize(_center(self.photo, result.crop), result.size)
             pixels = pictures.resize(result.pixels, result.size)
-            with devices.clear_memory_errors(f"measuring {result.name} at {_size_text(result.size)} pixels"):
+            with memory.clear_errors(f"measuring {result.name} at {_size_text(result.size)} pixels"):
                 measures = measure(
                     pixels, photo, self.painting, judge.encoder, content_tap=judge.content_tap, style_taps=judge.style_taps
                 )

@@ -1,0 +1,200 @@
+"""`impasto PHOTO STYLE...` and `impasto demo`: from words to a job, and from its events to words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from impasto import jobs
+from impasto.cli import console
+from impasto.cli.console import fail, note, refuse_address, seconds, tell
+from impasto.cli.forms import STDIO, PaintFlags
+from impasto.errors import ImpastoError, OptionError, PictureError
+from impasto.files import printable
+from impasto.inputs import STYLES, Inputs
+from impasto.jobs import Failed, Job, Note, Progress, Saved, signals
+from impasto.options import Options
+
+if TYPE_CHECKING:
+    from impasto.jobs.records import Previous
+
+ASSETS = STYLES.parent
+DEMO_SIZE = 384  # pixels: a first image soon, also on a slow machine
+
+
+def paint(photo: Path, /, *styles: Path, flags: PaintFlags | None = None) -> int:
+    """Repaint PHOTO in the style of the painting STYLE, or of several, blended.
+
+    Parameters
+    ----------
+    photo: Path
+        The photograph; - for standard input.
+    styles: Path
+        The painting: an image, a .style file, or a name that `impasto styles` lists. Several are blended (--blend). With --mask there
+        may be none.
+    """
+    flags = flags or _no_flags()
+    for file in (photo, *styles):
+        refuse_address(file)
+    options, found = flags.options(), flags.inputs()
+    layers = found.pop("masks", ())
+    if not styles and not layers:
+        raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
+    stdin = photo == Path(STDIO)
+    pair = (found["content mask"], found["style mask"]) if "content mask" in found else None
+    source = _standard_input() if stdin else photo
+    inputs = Inputs(source, styles, layers, pair, found.get("start"), found.get("weights"))
+    name = "-".join(["stdin" if stdin else photo.stem, *([style.stem for style in styles] or ["painted"])])
+    return carry_out(Job(inputs, options, flags.to((Path() if stdin else photo.parent) / f"{name}.png")), flags)
+
+
+def _standard_input() -> bytes:
+    """The bytes of standard input. Raises PictureError if it is a terminal, which would wait for typing."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise PictureError("photograph -: standard input is a terminal; pipe an image into it")
+    return sys.stdin.buffer.read()
+
+
+def demo(*, flags: PaintFlags | None = None) -> int:
+    """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline."""
+    flags = flags or _no_flags()
+    options, found = flags.options(), flags.inputs()
+    options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
+    style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
+    if not flags.quiet:
+        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
+    output = flags.to(Path("impasto-demo.png"))
+    if flags.output is None and _is_demo(Path("impasto-demo.png")):
+        output = output.model_copy(update={"overwrite": True})
+    pair = (found["content mask"], found["style mask"]) if "content mask" in found else None
+    inputs = Inputs(
+        ASSETS / "chelsea.jpg", (style,), found.get("masks", ()), pair, found.get("start"), found.get("weights")
+    )
+    return carry_out(Job(inputs, options, output), flags)
+
+
+def _is_demo(file: Path) -> bool:
+    """Whether a file is an earlier result of the demo."""
+    if not file.is_file():
+        return False
+    from impasto.jobs import records
+
+    try:
+        inputs = records.read(file).record.inputs
+    except ImpastoError:
+        return False
+    return "photo" in inputs and inputs["photo"].name == "chelsea.jpg"
+
+
+def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:
+    """A style for the demo, and its description: a built-in style, or a painting if the options need one."""
+    asked, usual = options.changed(encoder="lite"), Options(encoder="lite")
+    same = ("method", "pooling", "padding", "keep_colors")  # what a stored style is fixed for
+    stored = options.encoder in ("auto", "lite") and all(getattr(asked, name) == getattr(usual, name) for name in same)
+    if stored and not painting and set(asked.style_taps) <= set(usual.style_taps):
+        return STYLES / "the-scream.style", "the style is that of The Scream (`impasto styles` lists more)"
+    return ASSETS / "strokes.jpg", "the painting is strokes.jpg"
+
+
+def _no_flags() -> PaintFlags:
+    from impasto.cli.forms import paint_flags
+
+    return paint_flags(False)()
+
+
+# ---------------------------------------------------------------------------------------------------------------- a job
+
+
+def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, resume: bool = False) -> int:
+    """Run a job and print its events. Returns the exit code."""
+    if getattr(flags, "dry_run", False):
+        return _print_plan(job, flags)
+    code = 1
+    with signals.stoppable(), console.progress(quiet=flags.quiet) as show:
+        events = jobs.run(job, resume=resume, previous=previous)
+        for event in interruptible(events):
+            if isinstance(event, Note):
+                note(event.text, quiet=flags.quiet)
+            elif isinstance(event, Progress):
+                show(event)
+            elif isinstance(event, (Saved, Failed)):
+                show(None)
+                code = _report(event, flags)
+    return code
+
+
+def interruptible(events: Iterator[jobs.Event]) -> Iterator[jobs.Event]:
+    """The events of a job, which hears of Ctrl-C also when it is pressed while an event is being shown."""
+    pending: KeyboardInterrupt | None = None
+    while True:
+        try:
+            event = next(events) if pending is None else events.throw(pending)  # type: ignore[attr-defined]  # a generator
+        except StopIteration:
+            return
+        pending = None
+        try:
+            yield event
+        except KeyboardInterrupt as stopped:
+            pending = stopped
+
+
+def _report(event: Saved | Failed, flags: PaintFlags) -> int:
+    """Print the end of a job. Returns the exit code."""
+    if isinstance(event, Failed):
+        return fail(event.problem, event.exit_code, as_json=flags.json_line)
+    if event.path is None:
+        sys.stdout.buffer.write(event.data)
+        sys.stdout.buffer.flush()
+    name = "standard output" if event.path is None else printable(event.path)
+    if event.problem:
+        more = f"; {event.resume}" if event.resume else ""
+        fail(f"{event.problem}; the best image so far is in {name}{more}", event.exit_code)
+    elif not flags.quiet and event.path is not None:
+        compared = f": {event.compared}" if event.compared else ""
+        tell(f"wrote {name} ({event.width}x{event.height}) in {seconds(event.seconds)}{compared}")
+    if flags.json_line:
+        tell(json.dumps(_summary(event)))
+    return event.exit_code
+
+
+def _summary(event: Saved) -> dict[str, Any]:
+    summary: dict[str, Any] = {
+        "output": str(event.path),
+        "width": event.width,
+        "height": event.height,
+        "seconds": event.seconds,
+        "losses": dict(event.losses),
+        "notes": list(event.notes),
+        "settings": dict(event.settings),
+    }
+    summary |= {"compared": event.compared} if event.compared else {}
+    summary |= {"error": event.problem} if event.problem else {}
+    return summary | {"exit_code": event.exit_code}
+
+
+def _print_plan(job: Job, flags: PaintFlags) -> int:
+    """Print what painting would make and take. Returns the exit code."""
+    from impasto.jobs.forecast import forecast
+    from impasto.stylizer import Stylizer
+
+    run = Stylizer(job.options, weights=job.inputs.weights).paint(job.inputs.load(job.options.max_pixels))
+    size = run.problem.size
+    plan, took = run.plan(size), forecast(run)
+    how = "all at once" if plan.side is None else f"in blocks of {plan.side} pixels"
+    pairs = {"memory": "memory", "half": "memory, as bf16", "disk": f"files in {run.folder(plan)}"}[plan.pairs]
+    precision = "bf16" if run.problem.encoder.dtype.itemsize == 2 else "fp32"
+    target = "standard output" if job.output.path is None else printable(job.output.path)
+    if not flags.quiet:
+        tell(f"{target} would be {size[1]}x{size[0]}, painted in {len(run)} steps at {len(run.scales)} sizes with {precision}")
+        tell(f"its losses are computed {how}, and the optimizer's history is kept in {pairs}")
+        tell(f"that takes about {plan.peak / 1e9:.1f} GB of memory and {seconds(took)}")
+    if flags.json_line:
+        found = {"side": plan.side, "pairs": plan.pairs, "precision": precision, "bytes": plan.peak, "seconds": round(took, 1)}
+        head = {"output": target, "width": size[1], "height": size[0], "steps": len(run)}
+        tell(json.dumps(head | found | {"exit_code": 0}))
+    return 0
+
+
