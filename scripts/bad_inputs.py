@@ -40,7 +40,7 @@ AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 ENVIRONMENT = {"IMPASTO_HOME": "home", "IMPASTO_OFFLINE": ""}
 # What may be said before the error: progress, and notes on what was not taken as it stood.
 NOTE = re.compile(
-    r"impasto: (\d+%, .*|.*(is animated|holds several pictures|colour profile|so lite stands in,|the nearest stands in,).*)"
+    r"impasto: (\d+%, .*|.*(is animated|holds several pictures|color profile|8 of its|so lite stands in,|the nearest stands in,).*)"
 )
 
 
@@ -581,7 +581,7 @@ STYLE_FILES = {
 STORED_LINES = {
     "--keep-colors luma": "keep_colors needs the painting itself",
     "--keep-colors match": "keep_colors needs the painting itself",
-    "--content-mask photo.png --style-mask style.png": "style_mask needs the painting itself|no region|colour",
+    "--content-mask photo.png --style-mask style.png": "style_mask needs the painting itself|no region|color",
     "--pooling average": "good.style was made for lite with max pooling.*not for lite with average pooling",
     "--padding zero": "good.style was made for lite.*replicate padding, not for lite.*zero padding",
     "--method gatys --encoder lite": "good.style was made for lite with max pooling",

@@ -272,7 +272,7 @@ NEAREST = "is stored for 64 to 1024 pixels, not for {}: the nearest stands in"
 TOO_LOW = "photograph resized to the size asked for is {} pixels; encoder lite needs at least 16x16"
 SQUEEZED = r"style picture at this size and style scale is 16x11 pixels; encoder lite needs at least 16x16"
 STANDS_IN = "vgg19's weights are not on this machine, so lite stands in"
-LEFT_OUT = "style mask: its colour {} is not in the content mask and is left out"
+LEFT_OUT = "style mask: its color {} is not in the content mask and is left out"
 
 
 def _flat_cases() -> Iterator[Case]:
@@ -426,7 +426,7 @@ def _mask_cases() -> Iterator[Case]:
         sharp = name not in ("small", "tiny", "almost")  # the others are resampled to the photograph's size
         yield Case(f"keep, mask-{name}", lines[0], checks=(kept_left,) if sharp else (changed(),), real=name == "small")
         yield Case(f"style, mask-{name}", lines[1], checks=(kept_right,) if sharp else (changed(),))
-    square = "mask is 128x128 pixels; its sides must be in the ratio of those of its picture, 192x128"
+    square = "mask is 128x128 pixels; its aspect ratio must be that of its picture, 192x128"
     nothing = "mask is black everywhere, so it selects nothing"
     for what in ("keep", "checkers.png", "starry-night"):
         mask = f"photo.png painting.png --mask mask-{{}}.png={what}"
@@ -492,9 +492,9 @@ def _colour_mask_cases() -> Iterator[Case]:
     def pair(here: str, there: str, more: str = "") -> str:
         return f"photo.png painting.png --content-mask {here}.png --style-mask {there}.png {more}"
 
-    partner = "content mask: its colour {} is not in the style mask, whose colours are {}"
+    partner = "content mask: its color {} is not in the style mask, whose colors are {}"
     either = "(#ff0000, #0000ff|#0000ff, #ff0000)"
-    ratio = "{} mask is 90x90 pixels; its sides must be in the ratio"
+    ratio = "{} mask is 90x90 pixels; its aspect ratio must be"
     yield Case("colour masks", pair("here", "there"), checks=(changed(),), again=True)
     yield Case("small content mask, large style mask", pair("here-small", "there-large"), checks=(changed(),))
     yield Case("square content mask", pair("here-square", "there"), None, ratio.format("content"), real=True)
@@ -523,7 +523,7 @@ def _colour_mask_cases() -> Iterator[Case]:
     yield Case(
         "full content mask, empty style mask", pair("mask-all", "there-none"), None, partner.format("#ffffff", "#000000")
     )
-    yield Case("a photograph as content mask", pair("photo", "there"), None, "content mask has (no flat|[0-9]+) colours")
+    yield Case("a photograph as content mask", pair("photo", "there"), None, "content mask has (no flat|[0-9]+) colors")
     yield Case(
         "colour masks, a blend",
         pair("here", "there").replace("g.png", "g.png checkers.png", 1),

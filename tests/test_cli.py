@@ -150,7 +150,7 @@ def test_a_jpeg_says_that_it_cannot_keep_transparency(cli: Cli) -> None:
     save_pixels("photo.png", np.random.default_rng(2).integers(0, 200, (40, 48, 4)))
     said = cli("photo.png", "style.png", *QUICK, "-o", "result.jpg")
     assert said.code == 0
-    assert said.line == "result.jpg cannot be transparent, being a JPEG: what was is white"
+    assert said.line == "result.jpg: JPEG has no transparency, so transparent parts are white"
     assert pixels_of("result.jpg").shape == (27, 32, 3)
 
 

@@ -1,8 +1,4 @@
-"""Image files, bytes, PIL images, arrays and tensors to and from 1x3xHxW float32 sRGB tensors in [0, 1].
-
-`load` reads whatever a user has (any orientation, color profile, depth, alpha) into one representation. `to_image` and `save` go
-back, at most half a rounding step away.
-"""
+"""Image files, bytes, PIL images, arrays and tensors to and from 1x3xHxW float32 sRGB tensors in [0, 1]."""
 
 from impasto.pictures.metadata import Kept
 from impasto.pictures.read import DEFAULT_MAX_PIXELS, Picture, Source, load, read_settings

@@ -16,8 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from PIL import Image, PngImagePlugin
 
-Directory: TypeAlias = dict[int, Any]
-Kept: TypeAlias = Mapping[int, Directory]  # {MAIN, EXIF or GPS: {tag: value}}
+Kept: TypeAlias = Mapping[int, dict[int, Any]]  # {MAIN, EXIF or GPS: {tag: value}}
 
 MOST_SETTINGS = 60_000  # bytes; a JPEG keeps its EXIF in one segment of at most 64 KB
 MOST_EXIF = 65_000

@@ -100,9 +100,6 @@ class _RefusedError(Exception):
         self.problem, self.remedy = problem, remedy
 
 
-# ---------------------------------------------------------------------------------------------------------------- sources
-
-
 def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "picture") -> Picture:
     """Read a picture. The source is opened once and never changed.
 
@@ -141,9 +138,8 @@ def read_settings(
 
     source: a path, the bytes of an image file, or a binary file object. Raises PictureError when it is not a picture.
     """
-    role = "picture"
-    subject = f"{role} {printable(source)}" if isinstance(source, (str, os.PathLike)) else role
-    with _named(subject), _opened(source, role) as file, _pillow(max_pixels):
+    path = f" {printable(source)}" if isinstance(source, (str, os.PathLike)) else ""
+    with _named(f"picture{path}"), _opened(source, "picture") as file, _pillow(max_pixels):
         return metadata.settings_in(_identify(file)[0])
 
 
@@ -194,9 +190,6 @@ def _opened(source: object, role: str) -> Iterator[BinaryIO]:
     if not data:
         raise _RefusedError("there are no bytes to read")
     yield io.BytesIO(data)
-
-
-# --------------------------------------------------------------------------------------------------------------- decoding
 
 
 @contextlib.contextmanager
@@ -306,9 +299,6 @@ def _deep(image: Image.Image, original: Image.Image) -> tuple[Floats, Floats | N
     if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow handles for 8 bits only
         values = 1 - values
     return values.astype(np.float32), alpha
-
-
-# ----------------------------------------------------------------------------------------------------- arrays and tensors
 
 
 def _from_array(array: Array, max_pixels: int) -> _Decoded:

@@ -78,14 +78,12 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size:
     `overwrite`, or a size that the format cannot hold.
     """
     target = files.check(path, SUFFIXES, overwrite=overwrite)
-    if size:
-        _check_size(size, SUFFIXES[target.suffix.lower()], printable(path))
+    _check_size(size or (0, 0), SUFFIXES[target.suffix.lower()], printable(path))
     return target
 
 
 def _check_size(size: tuple[int, int], kind: str, name: str) -> None:
-    limit = _LONGEST_SIDE.get(kind)
-    if limit and max(size) > limit:
+    if max(size) > (limit := _LONGEST_SIDE.get(kind, max(size))):
         raise OutputError(f"{name}: {kind} holds at most {limit} pixels a side, not {size[1]}x{size[0]}; use .png or .tif")
 
 

@@ -1,7 +1,4 @@
-"""Weights from masks. White counts fully, black not at all.
-
-A weight is a 1x1xHxW float32 tensor in [0, 1].
-"""
+"""Weights from masks: 1x1xHxW float32 in [0, 1], 1 where a mask is white, 0 where it is black."""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+"""Weights and guidance against numpy, Pillow, and areas counted in whole numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from impasto import pictures, regions
+from impasto.errors import PictureError
+
+CAMERA: Any = skimage.data.camera  # which has no types
+steady = settings(derandomize=True, deadline=None, database=None, max_examples=40)
+sides = st.integers(1, 12)
+seeds = st.integers(0, 2**31)
+
+Array = np.ndarray
+
+
+def numbers(weight: Tensor) -> Array:
+    """1x1xHxW -> HxW float64."""
+    assert weight.dtype == torch.float32
+    assert weight.shape[:2] == (1, 1)
+    return weight[0, 0].double().numpy()
+
+
+def weight_of(mask: Array, size: tuple[int, int], role: str = "mask") -> Array:
+    return numbers(regions.weight_of(pictures.load(mask), size, role=role))
+
+
+def test_a_weight_is_the_luma_over_black() -> None:
+    colors = np.array([[(255, 255, 255), (0, 0, 0), (128, 128, 128)], [(255, 0, 0), (0, 255, 0), (0, 0, 255)]], np.uint8)
+    found = weight_of(colors, (2, 3))
+    np.testing.assert_allclose(found, [[1, 0, 128 / 255], [0.299, 0.587, 0.114]], atol=1e-7)
+    assert found[0, 0] == 1
+    white = np.full((1, 4, 4), 255, np.uint8)
+    white[0, :, 3] = (0, 51, 255, 255)
+    white[0, 3, :3] = 0
+    np.testing.assert_allclose(weight_of(white, (1, 4)), [[0, 0.2, 1, 0]], atol=1e-7)
+    deep = np.array([[0, 300, 65535]], np.uint16)
+    np.testing.assert_allclose(weight_of(deep, (1, 3)), deep / 65535, atol=1e-7)
+
+
+def test_a_mask_of_another_size_is_resized_as_pillow_does() -> None:
+    grey = CAMERA()[::32, ::16] / 255  # 16x32
+    for size in ((8, 16), (24, 48), (5, 10)):
+        image = Image.fromarray(grey.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(weight_of(grey, size), np.asarray(image).clip(0, 1), atol=1e-5)
+
+
+def test_aspect_ratios_may_differ_as_far_as_rounding_explains() -> None:
+    for found, wanted in (((100, 102), (50, 50)), ((102, 100), (50, 50)), ((667, 1000), (11, 16)), ((2, 1000), (1, 64))):
+        assert weight_of(np.ones(found), wanted).shape == wanted
+    for found, wanted in (((100, 103), (500, 500)), ((103, 100), (500, 500)), ((16, 18), (16, 16)), ((9, 9), (1, 3))):
+        with pytest.raises(PictureError, match=f"style mask is {found[1]}x{found[0]} pixels; .* {wanted[1]}x{wanted[0]}$"):
+            weight_of(np.ones(found), wanted, "style mask")
+
+
+def test_masks_that_select_nothing() -> None:
+    for nothing in (np.zeros((3, 4)), np.dstack([np.zeros((3, 4, 3)), np.ones((3, 4, 1))])):
+        with pytest.raises(PictureError, match=r"weight of a\.png is black everywhere, so it selects nothing"):
+            weight_of(nothing, (3, 4), "weight of a.png")
+
+
+# ------------------------------------------------------------------------------------------------------------ feature maps
+
+
+def by_area(mask: Array, size: tuple[int, int]) -> Array:
+    """Each pixel cut into as many as the other side has, so that areas are whole numbers of pieces."""
+    (height, width), (h, w) = mask.shape, size
+    pieces = mask.astype(float).repeat(h, 0).repeat(w, 1)
+    return np.asarray(pieces.reshape(h, height, w, width).mean((1, 3)))
+
+
+@steady
+@given(sides, sides, sides, sides, seeds)
+def test_guidance_is_the_mean_over_the_area_and_exact_at_both_ends(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
+    height, width, h, w = max(h1, h2), max(w1, w2), min(h1, h2), min(w1, w2)
+    mask = np.random.default_rng(seed).random((height, width)) < 0.7
+    found = numbers(regions.guidance(torch.from_numpy(mask)[None, None].float(), (h, w)))
+    area = by_area(mask, (h, w))
+    np.testing.assert_allclose(found, area, atol=1e-6)
+    assert ((found == 0) == (area == 0)).all()
+    np.testing.assert_array_equal(found == 1, by_area(~mask, (h, w)) == 0)
+    assert found.mean() == pytest.approx(mask.mean(), abs=1e-6)
+
+
+def test_guidance_of_large_masks_is_exact_too() -> None:
+    mask = torch.zeros(1, 1, 997, 1013)
+    mask[..., 300:, 200:] = 1
+    found = numbers(regions.guidance(mask, (61, 89)))
+    area = by_area(np.arange(997)[:, None] >= 300, (61, 1)) * by_area(np.arange(1013)[None] >= 200, (1, 89))
+    np.testing.assert_allclose(found, area, atol=1e-6)
+    assert ((found == 0) == (area == 0)).all()
+    assert ((found == 1) == (area > 1 - 1e-9)).all()
+
+
+@steady
+@given(sides, sides, sides, sides, seeds)
+def test_an_enlarged_mask_is_the_nearest_pixel(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
+    mask = torch.from_numpy(np.random.default_rng(seed).random((1, 1, min(h1, h2), min(w1, w2)))).float()
+    size = max(h1, h2), max(w1, w2)
+    kept = mask.clone()
+    found = regions.guidance(mask, size)
+    assert torch.equal(found, functional.interpolate(mask, size=size, mode="nearest-exact"))
+    assert found.is_contiguous()
+    found.zero_()
+    assert torch.equal(mask, kept)
+
+
+def test_one_side_may_shrink_while_the_other_grows() -> None:
+    mask = torch.tensor([[[[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]]]])
+    assert numbers(regions.guidance(mask, (2, 4))).tolist() == pytest.approx(np.array([[1 / 3, 1, 0, 2 / 3]] * 2), abs=1e-6)
