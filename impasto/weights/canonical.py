@@ -1,4 +1,4 @@
-"""One form for the weights from every file. Checks which network a file holds, that it is complete and sound, and its input convention.
+"""Check the content of a weights file and convert it to one form.
 
 The same network is published under several input conventions. All of them are folded into the first convolution. The same weights then
 give the same features whatever the file: input RGB in 0..255 minus `mean`, with zero padding (see `Weights`).

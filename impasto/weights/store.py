@@ -10,15 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from impasto import files
-from impasto.errors import (
-    DownloadError,
-    ImpastoError,
-    MissingWeightsError,
-    OptionError,
-    SaveError,
-    UnknownNameError,
-    WeightsFileError,
-)
+from impasto.errors import DownloadError, ImpastoError, MissingWeightsError, OptionError, SaveError, WeightsFileError
 from impasto.weights.download import TIMEOUT, Progress, download
 from impasto.weights.networks import Weights
 from impasto.weights.table import TABLE, Entry, lookup
@@ -78,7 +70,7 @@ def load(source: str | os.PathLike[str], *, network: str | None = None, conventi
         return read_file(file, network=network or entry.network, convention=convention)
     file = Path(source)
     if isinstance(source, str) and not file.suffix and file.name == source and not file.exists():
-        raise UnknownNameError("weights", source, TABLE)
+        lookup(source)  # raises UnknownNameError
     return read_file(file, network=network, convention=convention)
 
 
