@@ -37,7 +37,9 @@ def opened(
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the card"
-        raise error(f"{what} {name} is damaged, or from another version of impasto: {where}: {files.one_line(first['msg'])}") from problem
+        raise error(
+            f"{what} {name} is damaged, or from another version of impasto: {where}: {files.one_line(first['msg'])}"
+        ) from problem
     except SafetensorError as problem:
         raise error(f"{name} is not a {what}, or is cut short: {files.one_line(str(problem))}") from problem
     except (OSError, ValueError) as problem:

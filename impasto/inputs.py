@@ -141,7 +141,9 @@ class Inputs:
         found = {}
         for name, source in self.sources().items():
             if isinstance(source, (str, os.PathLike)):
-                found[name] = (style_file(source) if name.startswith("style") and name != "style mask" else None) or Path(source)
+                found[name] = (style_file(source) if name.startswith("style") and name != "style mask" else None) or Path(
+                    source
+                )
         return found
 
     def load(self, max_pixels: int) -> Loaded:
@@ -194,7 +196,9 @@ class Loaded:
         return hashes | ({"weights": self.weights} if self.weights else {})
 
 
-def _by_role(photo: Any, styles: Sequence[Any], layers: Sequence[tuple[Any, Any]], pair: Sequence[Any] | None, start: Any) -> dict[str, Any]:
+def _by_role(
+    photo: Any, styles: Sequence[Any], layers: Sequence[tuple[Any, Any]], pair: Sequence[Any] | None, start: Any
+) -> dict[str, Any]:
     """{role: input} of what there is."""
     found = {"photo": photo} | {role("style", number): style for number, style in enumerate(styles, 1)}
     for number, (mask, style) in enumerate(layers, 1):

@@ -14,7 +14,9 @@ from torch import Tensor
 from impasto.compute import mapped
 from impasto.ladder import Size
 
-Metric = Callable[[Tensor], Tensor]  # linear, symmetric, positive: from a gradient to a move, both 1x3xHxW; may overwrite the first
+Metric = Callable[
+    [Tensor], Tensor
+]  # linear, symmetric, positive: from a gradient to a move, both 1x3xHxW; may overwrite the first
 
 HISTORY = 10  # pairs; 20 and 50 reach the same losses within 1 percent, for more memory and time
 FIRST_STEP = 0.01  # root mean square change of the image, in its range 0..1, by a first step; with 0.02 many went uphill

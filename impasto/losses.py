@@ -1,8 +1,8 @@
 """The losses: the papers' and our own, as pure functions and small objects that hold a target.
 
-F, P, G, A, N and M are those of Gatys et al. (2016): F and P are the features of the new image and of the photograph at one tap, G and A
-the Gram matrices of the new image and of the painting, N the number of channels, M the number of positions (H * W). A loss never sees an
-encoder: it gets the image and the dict of its features, and takes those of its own tap.
+F, P, G, A, N and M are those of Gatys et al. (2016): F and P are the features of the new image and of the photograph at one tap, G
+and A the Gram matrices of the new image and of the painting, N the number of channels, M the number of positions (H * W). A loss
+never sees an encoder: it gets the image and the dict of its features, and takes those of its own tap.
 
 Most losses are a function of sums over positions: a Gram matrix, a sum of squares. Their objects say both, `sums` and `value`, so that
 a loss computed at once and one summed over blocks (`objective.blocks`) share one definition.
@@ -11,7 +11,7 @@ a loss computed at once and one summed over blocks (`objective.blocks`) share on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar
 
@@ -127,8 +127,8 @@ def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
 def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
     """The distance between the colors of image and painting, wherever they are: 0 for the same colors. Returns a scalar.
 
-    The squared sliced Wasserstein distance (Rabin et al. 2011), averaged over the DIRECTIONS, over the variance of the painting's colors.
-    Gram matrices hold means of products and leave the rest of a palette open; this loss closes it.
+    The squared sliced Wasserstein distance (Rabin et al. 2011), averaged over the DIRECTIONS, over the variance of the painting's
+    colors. Gram matrices hold means of products and leave the rest of a palette open; this loss closes it.
     image: 1x3xHxW, 0..1; Q: 7xQUANTILES, the painting's `quantiles`; T: 1x1xhxw, 0..1, the region that counts, or None for all.
     """
     values, ranks, weights = _sorted_colors(image, T)
@@ -216,8 +216,8 @@ class Loss:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]  # subclasses are dataclasses
-        return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in values.items() if value is not None)})"
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in values.items())})"
 
 
 def _brief(value: object) -> str:

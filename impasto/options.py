@@ -105,7 +105,7 @@ def _option(name: str, group: Group, help_: str, *, common: bool = False, **limi
     def default(values: Values) -> Any:
         return defaults(*(str(values.get(one, "")) for one in PLACE))[name]
 
-    extra = {"group": group, "common": common}
+    extra: dict[str, Any] = {"group": group, "common": common}
     return Field(default_factory=default, description=f"{help_} [default: {both}]", json_schema_extra=extra, **limits)
 
 
@@ -186,7 +186,11 @@ class Options(BaseModel):
         "Longer side in pixels of the first scale; coarser scales are skipped. [default: 128]",
     )
     iterations: int = _option(
-        "iterations", "Method", "Optimization steps over all scales. More steps are slower and converge further.", ge=1, le=100_000
+        "iterations",
+        "Method",
+        "Optimization steps over all scales. More steps are slower and converge further.",
+        ge=1,
+        le=100_000,
     )
     content_weight: float = _option(
         "content_weight",
@@ -210,9 +214,7 @@ class Options(BaseModel):
     tv_weight: float = _option(
         "tv_weight", "Method", "Weight of total variation. Higher values are smoother.", ge=0, le=1e12, allow_inf_nan=False
     )
-    content_taps: tuple[str, ...] = _option(
-        "content_taps", "Method", "Layers of the content loss, separated by commas."
-    )
+    content_taps: tuple[str, ...] = _option("content_taps", "Method", "Layers of the content loss, separated by commas.")
     style_taps: tuple[str, ...] = _option("style_taps", "Method", "Layers of the style loss, separated by commas.")
     pooling: Literal["average", "max"] = _option("pooling", "Method", "Pooling of the encoder.")
     padding: Literal["zero", "replicate"] = _option(
@@ -221,7 +223,9 @@ class Options(BaseModel):
     seed: int = _option("seed", "Method", "Seed of the noise.", ge=0, lt=2**63)
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("device", "Machine", "Device to compute on. auto prefers a GPU.")
     precision: Literal["auto", "fp32", "bf16"] = _option(
-        "precision", "Machine", "Arithmetic of the encoder. auto uses bf16 if it is fast here; bf16 takes less memory everywhere."
+        "precision",
+        "Machine",
+        "Arithmetic of the encoder. auto uses bf16 if it is fast here; bf16 takes less memory everywhere.",
     )
     max_memory: str | None = _choice(
         None,

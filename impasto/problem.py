@@ -206,7 +206,8 @@ class Problem:
         """The photograph's features at the content taps, {tap: 1xNxhxw}."""
         photo, taps = pictures.resize(self.pixels, size), self.options.content_taps
         if side is None:
-            return self.encoder.only(taps)(photo)
+            found: dict[str, Tensor] = self.encoder.only(taps)(photo)
+            return found
         return blocks.features_of(self.encoder, photo, taps, side, folder)
 
     @torch.no_grad()

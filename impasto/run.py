@@ -22,20 +22,21 @@ from impasto.objective.evaluate import Evaluate, RetrySmaller
 from impasto.optimize import State, Step, coarse_to_fine
 from impasto.problem import Problem
 
-Extra = Callable[[Size], Sequence[Term]]  # further terms of the objective at a size
+MoreTerms = Callable[[Size], Sequence[Term]]  # further terms of the objective at a size
 
 
 class Run:
     """A problem on its way to being painted.
 
-    limit: bytes of memory to plan for; None for the option max_memory, or what is free. extra: makes further terms of the objective.
-    last: the last Step; state: the engine's, after it. Raises MemoryLimitError if even the smallest blocks exceed max_memory.
+    limit: bytes of memory to plan for; None for the option max_memory, or what is free. more_terms: makes further terms of the
+    objective. last: the last Step; state: the engine's, after it. Raises MemoryLimitError if even the smallest blocks exceed
+    max_memory.
     """
 
-    def __init__(self, problem: Problem, limit: int | None = None, extra: Extra = lambda size: ()) -> None:
+    def __init__(self, problem: Problem, limit: int | None = None, more_terms: MoreTerms = lambda size: ()) -> None:
         self.problem = problem
         self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
-        self.extra = extra
+        self.more_terms = more_terms
         self._check_memory()
         self.scales = self._with_work(problem.scales)
         self.last: Step | None = None
@@ -114,7 +115,7 @@ class Run:
         self.state = state
 
     def _objective(self, size: Size) -> Evaluate:
-        plan, extra = self.plan(size), self.extra(size)
+        plan, extra = self.plan(size), self.more_terms(size)
 
         def make(side: int | None) -> Evaluate:
             self._largest = allocator.ANY if side is None else self.problem.memory.block_tensor(size, side)

@@ -81,17 +81,15 @@ class Stylizer:
         """What is to be painted. Raises as `run` does."""
         base = [self._style(style) for style in loaded.styles]
         if self.options.blend and not base:
-            raise OptionError("needs styles to blend", option="blend")
+            raise OptionError("needs several styles", option="blend")
         styles = [blended(base, self.options.blend)] if base else []
         layers: list[tuple[Picture, int | None]] = []
         for mask, style in loaded.layers:
             layers.append((mask, None if style is None else len(styles)))
             styles += [] if style is None else [self._style(style)]
         if loaded.pair:
-            size = styles[0].size
-            if size is None:
-                styles[0].part(loaded.pair[1].pixels)  # raises: no painting
-            layout = regions.paired(*loaded.pair, loaded.photo.size)
+            size = styles[0].size or loaded.pair[1].size  # without a painting, taking a part of it fails below
+            layout = regions.paired(*loaded.pair, loaded.photo.size, size)
         elif layers:
             layout = regions.layered(layers, loaded.photo.size, 0 if base else None)
         else:

@@ -45,6 +45,7 @@ Examples:
     impasto resume photo-painting.png
 """
 
+
 @functools.cache
 def app(show_all: bool = False) -> App:
     """The command line. show_all: list every option in the help, not only the common ones."""

@@ -94,7 +94,9 @@ def _output_fields(show_all: bool) -> dict[str, Any]:
     return {
         "output": _field(Path | None, flag(OUTPUT, "--output", "-o"), path),
         "frames": _field(Path | None, flag(OUTPUT), "Keep the making-of: a folder, a .gif, or an .mp4 (extra: video)."),
-        "preview": _field(int | None, flag(OUTPUT, show=show_all), "Also save the image every so many steps, as ...-step00050.png."),
+        "preview": _field(
+            int | None, flag(OUTPUT, show=show_all), "Also save the image every so many steps, as ...-step00050.png."
+        ),
         "no_metadata": _field(bool, flag(OUTPUT, show=show_all), no_metadata, False),
         "keep_exif": _field(bool, flag(OUTPUT, show=show_all), exif, False),
         "dry_run": _field(bool, flag(OUTPUT), dry, False),
@@ -125,24 +127,18 @@ def _field(kind: Any, parameter: Parameter, help_: str, default: Any = None) -> 
 
 @cache
 def paint_flags(show_all: bool) -> type[PaintFlags]:
-    """The form of the commands that paint. show_all: list every flag in the help, not only the common ones.
-
-    Options are passed on as they were typed: `Options` alone says what is valid.
-    """
-    fields = {}
-    for name, field in Options.model_fields.items():
-        group, common = group_of(name)
-        kind = str if name == "init" else field.annotation
-        parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
-        fields[name] = (Annotated[SkipValidation[kind], parameter], Field(default=None, description=field.description))
-    return create_model("PaintFlags", __base__=PaintFlags, **_output_fields(show_all), **_input_fields(show_all), **fields)
+    """The form of the commands that paint. show_all: list every flag in the help, not only the common ones."""
+    fields = _output_fields(show_all) | _input_fields(show_all) | option_flags(*Options.model_fields, show_all=show_all)
+    made: type[PaintFlags] = create_model("PaintFlags", __base__=PaintFlags, **fields)
+    return made
 
 
-def option_flags(*names: str) -> dict[str, Any]:
-    """Fields of some options, for the forms of other commands."""
-    fields = {}
+def option_flags(*names: str, show_all: bool = True) -> dict[str, Any]:
+    """Fields of some options, which pass on what was typed: `Options` alone says what is valid."""
+    fields: dict[str, Any] = {}
     for name in names:
-        field = Options.model_fields[name]
-        parameter = flag(GROUPS[group_of(name)[0]])
-        fields[name] = (Annotated[SkipValidation[field.annotation], parameter], Field(default=None, description=field.description))
+        field, (group, common) = Options.model_fields[name], group_of(name)
+        kind: Any = str if name == "init" else field.annotation  # an image file too
+        parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
+        fields[name] = (Annotated[kind, SkipValidation(), parameter], Field(default=None, description=field.description))
     return fields

@@ -70,9 +70,7 @@ def demo(*, flags: PaintFlags | None = None) -> int:
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
     pair = (found["content mask"], found["style mask"]) if "content mask" in found else None
-    inputs = Inputs(
-        ASSETS / "chelsea.jpg", (style,), found.get("masks", ()), pair, found.get("start"), found.get("weights")
-    )
+    inputs = Inputs(ASSETS / "chelsea.jpg", (style,), found.get("masks", ()), pair, found.get("start"), found.get("weights"))
     return carry_out(Job(inputs, options, output), flags)
 
 
@@ -196,5 +194,3 @@ def _print_plan(job: Job, flags: PaintFlags) -> int:
         head = {"output": target, "width": size[1], "height": size[0], "steps": len(run)}
         tell(json.dumps(head | found | {"exit_code": 0}))
     return 0
-
-

@@ -43,7 +43,9 @@ class _MakeFlags(CommonFlags):
         default=None, description="File to write, .style. [default: PAINTING.style in the painting's folder]"
     )
     title: Annotated[str, flag(CARD)] = Field(default="", max_length=300, description="Title of the painting.")
-    source: Annotated[str, flag(CARD)] = Field(default="", max_length=300, description="Who painted it, when, where it is from.")
+    source: Annotated[str, flag(CARD)] = Field(
+        default="", max_length=300, description="Who painted it, when, where it is from."
+    )
     licence: Annotated[str, flag(CARD, "--license", "--licence")] = Field(
         default="", max_length=300, description="What others may do with it."
     )
@@ -51,12 +53,10 @@ class _MakeFlags(CommonFlags):
         default=False,
         description="Keep no image of the painting in the file. Such a file cannot be used with another encoder or a later lite.",
     )
-    weights: Annotated[Path | None, flag(GROUPS["Method"])] = Field(
-        default=None, description="A weights file for the encoder."
-    )
+    weights: Annotated[Path | None, flag(GROUPS["Method"])] = Field(default=None, description="A weights file for the encoder.")
 
 
-MakeFlags = create_model("MakeFlags", __base__=_MakeFlags, **option_flags(*FOR))
+MakeFlags: Any = create_model("MakeFlags", __base__=_MakeFlags, **option_flags(*FOR))
 
 
 @style_app.command(usage="Usage: impasto style make PAINTING [OPTIONS]", help_epilogue=MAKE_EXAMPLES)
@@ -77,7 +77,9 @@ def make(painting: Path, /, *, flags: Annotated[MakeFlags | None, Flattened] = N
     from impasto import styles
     from impasto.stylizer import Stylizer
 
-    stylizer = Stylizer(Options(**{name: getattr(asked, name) for name in asked.model_fields_set & set(FOR)}), weights=asked.weights)
+    stylizer = Stylizer(
+        Options(**{name: getattr(asked, name) for name in asked.model_fields_set & set(FOR)}), weights=asked.weights
+    )
     style = stylizer.style(painting)
     if not isinstance(style, styles.Painted):
         raise OptionError(f"{files.printable(painting)} is a style already; name an image")
@@ -108,7 +110,9 @@ def show(style: Path, /) -> None:
 
     file = style_file(style)
     if file is None:
-        raise StyleFileError(f"{files.printable(style)} is neither a .style file nor a built-in style (`impasto styles` lists them)")
+        raise StyleFileError(
+            f"{files.printable(style)} is neither a .style file nor a built-in style (`impasto styles` lists them)"
+        )
     card = styles.read_card(file)
     least, most = card.sides
     images = [name for name in ("thumbnail", "painting") if styles.read_image(file, name)]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from impasto.cli.console import bar, fail
+from impasto.cli.console import fail
 from impasto.jobs.signals import INTERRUPTED
 
 weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.", help_epilogue="")

@@ -20,7 +20,8 @@ def choose(name: str) -> torch.device:
         return torch.device(next(device for device, here in present.items() if here))
     if not present[name]:
         raise OptionError(
-            f"{name!r} is not available: no {name.upper()} device found, or this build of torch lacks {name.upper()}", option="device"
+            f"{name!r} is not available: no {name.upper()} device found, or this build of torch lacks {name.upper()}",
+            option="device",
         )
     return torch.device(name)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,7 +125,8 @@ class MemoryModel:
     def _passed_on(self) -> float:
         """The most values per pixel in memory of what stages pass on, and of the gradients to it (`objective.blocks.InBlocks`).
 
-        In the second pass through a stage these are the inputs of it and of all stages before, and the gradients to its input and output.
+        In the second pass through a stage these are the inputs of it and of all stages before, and the gradients to its input and
+        output.
         """
         output = [stage.output for stage in self.stages]
         return max((sum(output[:k]) + output[k - 1] + output[k] for k in range(1, len(output))), default=0.0)
@@ -164,7 +164,7 @@ def limit_of(device: torch.device) -> int:
     if device.type == "mps":
         return round(SHARE * (torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()))
     room = container_room()
-    free = psutil.virtual_memory().available
+    free = int(psutil.virtual_memory().available)
     return RESTING + round(SHARE * (free if room is None else min(free, room)))
 
 
@@ -173,7 +173,7 @@ def container_room(system: Path = Path("/")) -> int | None:
 
     system: the root of the file system. Both versions of cgroups are read; a group's parents limit it too.
     """
-    rooms = []
+    rooms: list[int] = []
     with contextlib.suppress(OSError, ValueError):
         for line in (system / "proc/self/cgroup").read_text(encoding="ascii").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -225,8 +225,3 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-
-
-def resident() -> int:
-    """Bytes of memory that this process occupies."""
-    return int(psutil.Process(os.getpid()).memory_info().rss)

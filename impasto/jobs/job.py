@@ -64,7 +64,9 @@ class Job:
     output: Output
 
     def to_json(self) -> dict[str, Any]:
-        """The job as JSON holds it. Inputs are absolute paths, or names of built-in styles. Raises PictureError for inputs in memory."""
+        """The job as JSON holds it. Inputs are absolute paths, or names of built-in styles. Raises PictureError for inputs in
+        memory.
+        """
         return {
             "inputs": {role: self._place(role, source) for role, source in self.inputs.sources().items()},
             "options": self.options.model_dump(mode="json", exclude_unset=True),
@@ -75,7 +77,7 @@ class Job:
         if not isinstance(source, (str, os.PathLike)):
             raise PictureError(f"{role}: a job with inputs in memory cannot be stored; save them to files first")
         built_in = self.inputs.files()[role] != Path(source)
-        return os.fspath(source) if built_in else os.path.abspath(source)
+        return os.fspath(source) if built_in else str(Path(source).absolute())
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Job:

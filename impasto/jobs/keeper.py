@@ -15,7 +15,9 @@ from impasto.jobs.lock import how_to_resume, state_of
 from impasto.run import Run
 
 SAVE_EVERY = 20.0  # seconds; the environment variable IMPASTO_SAVE_EVERY sets others
-MOST_OF_THE_TIME = 0.05  # share of the time that saving may take: on a slow disk, or for a large image, states are saved less often
+MOST_OF_THE_TIME = (
+    0.05  # share of the time that saving may take: on a slow disk, or for a large image, states are saved less often
+)
 
 
 class Keeper:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from impasto import __version__, files, pictures
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
-from impasto.inputs import KEEP, STYLE_SUFFIX, STYLES, Inputs, Layer, Loaded, style_names
+from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, Layer, Loaded, style_names
 from impasto.options import PLACE, Options, defaults, invalid
 from impasto.run import Run
 
@@ -124,7 +124,9 @@ def digest_of_pixels(image: Image.Image) -> str:
 
 @dataclass(frozen=True)
 class Previous:
-    """An image that impasto made, with its record. settings: all that is stored in it. changed: whether it is to become another image."""
+    """An image that impasto made, with its record. settings: all that is stored in it. changed: whether it is to become another
+    image.
+    """
 
     file: Path
     settings: Mapping[str, Any]
@@ -149,7 +151,9 @@ class Previous:
         settings are at fault.
         """
         kept, place = self.stored, {name: Options.model_fields[name].default for name in PLACE}
-        before, after = (defaults(*(str(some.get(name, place[name])) for name in PLACE)) for some in (kept, kept | dict(changes)))
+        before, after = (
+            defaults(*(str(some.get(name, place[name])) for name in PLACE)) for some in (kept, kept | dict(changes))
+        )
         follow = {name for name in before if before[name] != after[name] and _as_json(before[name]) == kept.get(name)}
         try:
             stored = Options(**{name: value for name, value in kept.items() if name not in follow})
@@ -211,7 +215,8 @@ def _as_json(value: object) -> object:
 def apart(image: Image.Image, path: Path) -> tuple[float, int]:
     """How much an image would differ from a file if it were saved in that file's format.
 
-    Returns the share of pixels that differ, and by how many of 255 levels at most; all of them if the sizes differ. Raises PictureError.
+    Returns the share of pixels that differ, and by how many of 255 levels at most; all of them if the sizes differ. Raises
+    PictureError.
     """
     stored, suffix = pictures.load(path), path.suffix.lower()
     data, _ = pictures.encode(image, suffix if suffix in pictures.SUFFIXES else ".png")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
 
     from impasto.inputs import Loaded
     from impasto.jobs.keeper import Keeper
-    from impasto.jobs.records import Previous, Record
     from impasto.jobs.recorder import Recorder
+    from impasto.jobs.records import Previous, Record
     from impasto.jobs.states import Card
     from impasto.optimize import Step
     from impasto.run import Run
@@ -37,10 +37,10 @@ def run(
 ) -> Iterator[Event]:
     """Run a job. The last event is Saved or Failed.
 
-    stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job, if its
-    state is there; without it such a state is an error, or replaced if the output may be overwritten. previous: the image that is made
-    again. Closing the iterator cancels the job and saves its state, from which the job resumes. Ctrl-C, and errors of the run, save the
-    best image so far too. Raises UsageError before anything is written, SaveError if the image cannot be written.
+    stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
+    if its state is there; without it such a state is an error, or replaced if the output may be overwritten. previous: the image
+    that is made again. Closing the iterator cancels the job and saves its state, from which the job resumes. Ctrl-C, and errors of
+    the run, save the best image so far too. Raises UsageError before anything is written, SaveError if the image cannot be written.
     """
     target, card = job.output.path, None
     if target is None:
@@ -80,7 +80,7 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
 def _same_job(card: Card, job: Job) -> bool:
     """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
     now = job.to_json()
-    return card.job["options"] == now["options"] and card.job["inputs"].keys() == now["inputs"].keys()
+    return bool(card.job["options"] == now["options"] and card.job["inputs"].keys() == now["inputs"].keys())
 
 
 def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
@@ -124,7 +124,9 @@ def _planned(run: Run, memory: int) -> tuple[Run, list[str]]:
         return run, []
     if all(was.peak <= run.limit for was, _ in plans):
         return earlier, []
-    return run, [f"it was computed with {memory / 1e9:.1f} GB of memory, and {run.limit / 1e9:.1f} GB are free: the last bits may differ"]
+    return run, [
+        f"it was computed with {memory / 1e9:.1f} GB of memory, and {run.limit / 1e9:.1f} GB are free: the last bits may differ"
+    ]
 
 
 def _card(job: Job, run: Run, record: Record) -> Card | None:
@@ -309,7 +311,9 @@ class _Session:
             overwrite = output.overwrite or mine
             try:
                 with _how_to_go_on(keeper):
-                    self.notes += pictures.save(image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce)
+                    self.notes += pictures.save(
+                        image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce
+                    )
                 break
             except OutputError:
                 if overwrite or not name.exists():

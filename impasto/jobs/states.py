@@ -21,6 +21,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,8 +62,9 @@ class Position(BaseModel):
 class Card(BaseModel):
     """What a state file says.
 
-    job: as JSON. settings: what the image will store (`records`). scales: (height, width, steps) of each. done: share of the work, 0..1.
-    seconds: spent so far. mine: SHA-256 of the files at the output that this run may replace; whole: of the finished file, once it is
+    job: as JSON. settings: what the image will store (`records`). scales: (height, width, steps) of each. done: share of the work,
+    0..1. seconds: spent so far. mine: SHA-256 of the files at the output that this run may replace; whole: of the finished file,
+    once it is
     about to be written.
     """
 
@@ -87,7 +89,8 @@ class Card(BaseModel):
 
 
 def write(file: Path, card: Card, state: State) -> int:
-    """Replace the state in `file`, whole or not at all. Returns its size in bytes. Raises SaveError, OutputError; the old one then stays.
+    """Replace the state in `file`, whole or not at all. Returns its size in bytes. Raises SaveError, OutputError; the old one then
+    stays.
 
     A state of more than MOST_BYTES is written without L-BFGS's memory.
     """
@@ -181,7 +184,7 @@ def load(file: Path, device: torch.device) -> tuple[Card, State]:
         raise StateFileError(f"{name} is damaged: its tensors do not match its card") from error
 
 
-def _opened(file: Path) -> Any:
+def _opened(file: Path) -> AbstractContextManager[tuple[Card, Any]]:
     """A state file's card and its safetensors, as a context manager. Raises StateFileError."""
     return cards.opened(file, CARD, Card.model_validate_json, StateFileError, "state of an unfinished run")
 
@@ -205,6 +208,8 @@ def _state(card: Card, tensors: Mapping[str, Tensor]) -> State:
     best, ahead = tensors["best"], None
     if position.first is not None:
         before = (tensors["before/0"], tensors["before/1"]) if "before/0" in tensors else None
-        pairs = tuple((tensors[f"pairs/{k}/0"], tensors[f"pairs/{k}/1"], tensors[f"pairs/{k}/2"]) for k in range(position.pairs))
+        pairs = tuple(
+            (tensors[f"pairs/{k}/0"], tensors[f"pairs/{k}/1"], tensors[f"pairs/{k}/2"]) for k in range(position.pairs)
+        )
         ahead = Ahead(tensors["image"], Memory(position.first, tensors.get("scale"), before, pairs))
     return State(position.step, position.losses, best, position.lowest, ahead, position.scale)

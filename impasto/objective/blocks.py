@@ -85,8 +85,10 @@ class Block:
     @property
     def within(self) -> dict[str, tuple[slice, slice]]:
         """For every tap, the rows and columns of its own positions among those encoded."""
-        sides = ((self.rows, self.seen_rows), (self.columns, self.seen_columns))
-        return {tap: tuple(_inside(own, seen, stride) for own, seen in sides) for tap, stride in self.strides.items()}  # type: ignore[misc]  # a pair
+        return {
+            tap: (_inside(self.rows, self.seen_rows, stride), _inside(self.columns, self.seen_columns, stride))
+            for tap, stride in self.strides.items()
+        }
 
     def pixels(self, image: Tensor) -> Tensor:
         """Its own pixels of what is seen (1x3xhxw), and one more row and column where the image goes on."""
@@ -362,7 +364,8 @@ class InBlocks:
     ) -> tuple[Tensor, list[Sums]]:
         """The gradient to what a stage sees of a block, and the sums computed on the way.
 
-        source: the stage's input. slopes: derivatives of the total to the sums of its terms, by number. beyond: the gradient to its output.
+        source: the stage's input. slopes: derivatives of the total to the sums of its terms, by number. beyond: the gradient to its
+        output.
         """
         variable = part.see(source).detach().requires_grad_()
         with torch.enable_grad():

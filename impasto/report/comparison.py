@@ -63,7 +63,7 @@ def load_judge(name: str = "lite", *, file: Path | None = None, device: str = "a
     return JudgeNetwork(encoder.prepare(chosen, devices.encoder_dtype("fp32", chosen)), content, style)
 
 
-def _has_tap(found: weights.VGGWeights, tap: str) -> bool:
+def _has_tap(found: weights.Weights, tap: str) -> bool:
     return tap.replace("relu", "conv") in found.convolutions
 
 

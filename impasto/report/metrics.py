@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto import pictures
+from impasto.compute.kernels import gram, wide
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
-from impasto.losses import Features, gram, positions, relative_style_loss, wide
+from impasto.losses import Features, positions, relative_style_loss
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Size: TypeAlias = tuple[int, int]  # (height, width) in pixels

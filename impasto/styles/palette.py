@@ -20,5 +20,6 @@ def palette(painting: Tensor, count: int = COLORS) -> Palette:
     small = pictures.resize(painting.cpu(), pictures.fit((height, width), min(SAMPLE, max(height, width))))
     image = pictures.to_image(small).quantize(count, kmeans=count)
     values, pixels = image.getpalette() or [], image.width * image.height
-    found = sorted(((number / pixels, index) for number, index in image.getcolors() or []), reverse=True)
+    counts = enumerate(image.histogram()[:count])
+    found = sorted(((number / pixels, index) for index, number in counts if number), reverse=True)
     return tuple((f"#{bytes(values[3 * index : 3 * index + 3]).hex()}", round(share, 3)) for share, index in found)

@@ -22,6 +22,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,7 +109,9 @@ class Stored(Style):
         """The targets on rung `number`, or on the nearest stored one."""
         nearest = self._nearest(number)
         if nearest not in self._known:
-            self._known[nearest] = {tap: packing.unpacked(self._tensors, f"{nearest}/{tap}").to(self._device) for tap in self.taps}
+            self._known[nearest] = {
+                tap: packing.unpacked(self._tensors, f"{nearest}/{tap}").to(self._device) for tap in self.taps
+            }
         return self._known[nearest]
 
     def means_at(self, number: int) -> Means:
@@ -254,7 +257,7 @@ def _made_again(name: str, problem: str, painting: bytes | None, encoder: Encode
     return Painted(pixels.to(device), encoder, taps, (f"{name} {problem}; the painting stored in it is used",))
 
 
-def _opened(path: files.PathLike) -> Any:
+def _opened(path: files.PathLike) -> AbstractContextManager[tuple[Card, Any]]:
     """A style file's card and its safetensors, as a context manager. Raises StyleFileError."""
     return cards.opened(path, CARD, lambda text: _card(files.printable(path), text), StyleFileError, "style file")
 
@@ -306,7 +309,9 @@ def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) ->
         if len(tensors) < len(keys):
             raise StyleFileError(f"style file {name} is damaged: {tap} for {rung(number)} pixels is missing")
         if not all(part.is_floating_point() and bool(part.isfinite().all()) for part in tensors):
-            raise StyleFileError(f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are not finite")
+            raise StyleFileError(
+                f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are not finite"
+            )
         shapes = [tuple(part.shape) for part in tensors]
         channels |= {packing.channels(shapes[:-1]), shapes[-1][0] if len(shapes[-1]) == 1 else 0}
         yield from zip(keys, tensors, strict=True)

@@ -36,9 +36,10 @@ def mix(parts: Sequence[tuple[Mapping[str, Tensor], float]]) -> Mapping[str, Ten
 class Style:
     """Targets for one encoder at any scale.
 
-    encoder: where they are taken; taps: at which of its taps; notes: for the user, from loading. A subclass gives `at`, the targets on a
-    rung of the ladder of scales, `means_at` and `quantiles`. `targets` interpolates between rungs, so that a stored style, which holds
-    rungs only, equals its painting. side: of the blocks a painting is encoded in, in pixels; None: at once, unless it is LARGE.
+    encoder: where they are taken; taps: at which of its taps; notes: for the user, from loading. A subclass gives `at`, the targets
+    on a rung of the ladder of scales, `means_at` and `quantiles`. `targets` interpolates between rungs, so that a stored style,
+    which holds rungs only, equals its painting. side: of the blocks a painting is encoded in, in pixels; None: at once, unless it
+    is LARGE.
     """
 
     def __init__(self, encoder: Encoder, taps: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
