@@ -140,5 +140,5 @@ def option_flags(*names: str, show_all: bool = True) -> dict[str, Any]:
         field, (group, common) = Options.model_fields[name], group_of(name)
         kind: Any = str if name == "init" else field.annotation  # an image file too
         parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
-        fields[name] = (Annotated[kind, SkipValidation(), parameter], Field(default=None, description=field.description))
+        fields[name] = (Annotated[kind, SkipValidation[Any](), parameter], Field(default=None, description=field.description))
     return fields
