@@ -136,9 +136,10 @@ def paint_flags(show_all: bool) -> type[PaintFlags]:
 def option_flags(*names: str, show_all: bool = True) -> dict[str, Any]:
     """Fields of some options, which pass on what was typed: `Options` alone says what is valid."""
     fields: dict[str, Any] = {}
+    as_typed: Any = SkipValidation
     for name in names:
         field, (group, common) = Options.model_fields[name], group_of(name)
         kind: Any = str if name == "init" else field.annotation  # an image file too
         parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
-        fields[name] = (Annotated[kind, SkipValidation[Any](), parameter], Field(default=None, description=field.description))
+        fields[name] = (Annotated[as_typed[kind], parameter], Field(default=None, description=field.description))
     return fields
