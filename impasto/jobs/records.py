@@ -31,7 +31,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Input(BaseModel):
-    """A file an image was made from: its name, and its SHA-256."""
+    """A file an image was made from: its name, "" for bytes that were not a file, and its SHA-256."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Input(BaseModel):
     @classmethod
     def _no_folders(cls, name: str) -> str:
         """An image from any source must not name files in other folders."""
-        if name in ("", "..") or Path(name).name != name or "\0" in name:
+        if name == ".." or Path(name).name != name or "\0" in name:
             raise ValueError("must name files without their folders")
         return name
 
@@ -278,6 +278,8 @@ def _numbered(styles: Sequence[Path]) -> dict[str, Path]:
 def find(previous: Previous, role: str) -> Path | str:
     """The file of a role: the first with the right hash, or else the first of its name. A built-in style keeps its name."""
     source = previous.record.inputs[role]
+    if not source.name:
+        raise PictureError(f"{role} of {printable(previous.file)} was not a file; name one")
     name = source.name.removesuffix(STYLE_SUFFIX)
     if role.startswith("style") and name in style_names() and files.digest(STYLES / source.name) == source.sha256:
         return name
