@@ -52,6 +52,8 @@ def run(
         from impasto.jobs import states
 
         card = states.read(state_of(target))
+        if job.output.overwrite and not _same_job(card, job):
+            card = None
     _check(job, target, card)
     with alone(target):
         yield from _start(job, stylizer, previous, card).events()
