@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import jobs
 from impasto.cli import console
-from impasto.cli.console import fail, note, refuse_address, seconds, tell
+from impasto.cli.console import fail, note, refuse_address, seconds, tell, worded
 from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
@@ -141,21 +141,27 @@ def interruptible(events: Iterator[jobs.Event]) -> Iterator[jobs.Event]:
 
 def _report(event: Saved | Failed, flags: PaintFlags) -> int:
     """Print the end of a job. Returns the exit code."""
+    problem = _spelled(event)
     if isinstance(event, Failed):
-        return fail(event.problem, event.exit_code, as_json=flags.json_line)
+        return fail(problem, event.exit_code, as_json=flags.json_line)
     if event.path is None:
         sys.stdout.buffer.write(event.data)
         sys.stdout.buffer.flush()
     name = "standard output" if event.path is None else printable(event.path)
     if event.problem:
         more = f"; {event.resume}" if event.resume else ""
-        fail(f"{event.problem}; the best image so far is in {name}{more}", event.exit_code)
+        fail(f"{problem}; the best image so far is in {name}{more}", event.exit_code)
     elif not flags.quiet and event.path is not None:
         compared = f": {event.compared}" if event.compared else ""
         tell(f"wrote {name} ({event.width}x{event.height}) in {seconds(event.seconds)}{compared}")
     if flags.json_line:
         tell(json.dumps(_summary(event)))
     return event.exit_code
+
+
+def _spelled(event: Saved | Failed) -> str:
+    """The problem of an event, with options spelled as flags."""
+    return event.problem.replace(str(event.error), worded(event.error), 1) if event.error else event.problem
 
 
 def _summary(event: Saved) -> dict[str, Any]:
@@ -169,7 +175,7 @@ def _summary(event: Saved) -> dict[str, Any]:
         "settings": dict(event.settings),
     }
     summary |= {"compared": event.compared} if event.compared else {}
-    summary |= {"error": event.problem} if event.problem else {}
+    summary |= {"error": _spelled(event)} if event.problem else {}
     return summary | {"exit_code": event.exit_code}
 
 

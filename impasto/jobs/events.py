@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from impasto.errors import ImpastoError
+
 
 @dataclass(frozen=True)
 class Note:
@@ -44,7 +46,8 @@ class Saved:
     """The image was written, finished or, with a `problem`, as far as it was.
 
     path: of the file; None if the job has none, and then data: its bytes. losses: at the end. settings: as stored in the image.
-    compared: whether an image made again is the same, in words. notes: all that were reported. resume: how to resume, in words.
+    compared: whether an image made again is the same, in words. notes: all that were reported. error: the one whose text the problem
+    begins with, so that a front end can spell its options. resume: how to resume, in words.
     """
 
     path: Path | None
@@ -57,16 +60,18 @@ class Saved:
     notes: tuple[str, ...] = ()
     compared: str = ""
     problem: str = ""
+    error: ImpastoError | None = None
     resume: str = ""
     exit_code: int = 0
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The job ended before there was an image to write."""
+    """The job ended before there was an image to write. error: as in `Saved`."""
 
     problem: str
     exit_code: int
+    error: ImpastoError | None = None
 
 
 Event: TypeAlias = Note | Progress | Preview | Saved | Failed

@@ -171,11 +171,16 @@ def _resume(job: Job, run: Run, card: Card, record: Record) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Problem:
-    """What cut a run short. hopeless: whether resuming would only lead there again."""
+    """What cut a run short. error: None for an interruption."""
 
     text: str
     code: int
-    hopeless: bool = False
+    error: RunError | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether resuming would only lead there again."""
+        return isinstance(self.error, DivergenceError)
 
 
 @dataclass
@@ -205,13 +210,13 @@ class _Session:
             except KeyboardInterrupt as stopped:
                 problem = _Problem(*signals.how_stopped(stopped))
             except RunError as error:
-                problem = _Problem(str(error), error.exit_code, hopeless=isinstance(error, DivergenceError))
+                problem = _Problem(str(error), error.exit_code, error)
             except BaseException:  # a bug, or the iterator was closed
                 if keeper:
                     keeper.save()
                 raise
             if problem and self.run.last is None:
-                yield Failed(f"{problem.text}; nothing was written", problem.code)
+                yield Failed(f"{problem.text}; nothing was written", problem.code, problem.error)
                 return
             known = len(self.notes)
             with signals.ignored():
@@ -241,19 +246,7 @@ class _Session:
         note = keeper.after_step() if keeper else ""
         if note:
             yield self._noted(note)
-        height, width = step.image.shape[-2:]
-        yield Progress(
-            count=step.count,
-            of=step.of,
-            scale=step.scale,
-            scales=step.scales,
-            step=step.step,
-            steps=step.steps,
-            width=width,
-            height=height,
-            losses=dict(step.losses),
-            done=step.done,
-        )
+        yield _progress(step)
 
     def _noted(self, text: str) -> Note:
         self.notes.append(text)
@@ -287,6 +280,7 @@ class _Session:
             notes=tuple(self.notes),
             compared=compared,
             problem=f"{problem.text}{self._how_far()}" if problem else "",
+            error=problem.error if problem else None,
             resume=keeper.how if keeper and problem else "",
             exit_code=problem.code if problem else 0,
         )
@@ -331,6 +325,22 @@ class _Session:
         height, width = step.image.shape[-2:]
         small = (height, width) != self.run.problem.size
         return f" at {step.done:.0%}" + (f", still at {width}x{height} and enlarged" if small else "")
+
+
+def _progress(step: Step) -> Progress:
+    height, width = step.image.shape[-2:]
+    return Progress(
+        count=step.count,
+        of=step.of,
+        scale=step.scale,
+        scales=step.scales,
+        step=step.step,
+        steps=step.steps,
+        width=width,
+        height=height,
+        losses=dict(step.losses),
+        done=step.done,
+    )
 
 
 @contextlib.contextmanager
