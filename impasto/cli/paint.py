@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,21 +111,24 @@ def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, 
     if getattr(flags, "dry_run", False):
         return _print_plan(job, flags)
     code = 1
+
+    def handle(event: jobs.Event) -> None:
+        nonlocal code
+        if isinstance(event, Note):
+            note(event.text, quiet=flags.quiet)
+        elif isinstance(event, Progress):
+            show(event)
+        elif isinstance(event, (Saved, Failed)):
+            show(None)
+            code = _report(event, flags)
+
     with signals.stoppable(), console.progress(quiet=flags.quiet) as show:
-        events = jobs.run(job, resume=resume, previous=previous)
-        for event in interruptible(events):
-            if isinstance(event, Note):
-                note(event.text, quiet=flags.quiet)
-            elif isinstance(event, Progress):
-                show(event)
-            elif isinstance(event, (Saved, Failed)):
-                show(None)
-                code = _report(event, flags)
+        follow(jobs.run(job, resume=resume, previous=previous), handle)
     return code
 
 
-def interruptible(events: Iterator[jobs.Event]) -> Iterator[jobs.Event]:
-    """The events of a job, which hears of Ctrl-C also when it is pressed while an event is being shown."""
+def follow(events: Iterator[jobs.Event], handle: Callable[[jobs.Event], None]) -> None:
+    """Handle the events of a job, which hears of Ctrl-C also when it is pressed while an event is handled."""
     pending: KeyboardInterrupt | None = None
     while True:
         try:
@@ -134,7 +137,7 @@ def interruptible(events: Iterator[jobs.Event]) -> Iterator[jobs.Event]:
             return
         pending = None
         try:
-            yield event
+            handle(event)
         except KeyboardInterrupt as stopped:
             pending = stopped
 
