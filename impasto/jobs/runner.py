@@ -82,7 +82,8 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
 def _same_job(card: Card, job: Job) -> bool:
     """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
     now = job.to_json()
-    return bool(card.job["options"] == now["options"] and card.job["inputs"].keys() == now["inputs"].keys())
+    stored = {"options": {}, "inputs": {}} | card.job
+    return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
 
 
 def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
@@ -157,9 +158,10 @@ def _resume(job: Job, run: Run, card: Card, record: Record) -> Iterator[str]:
 
     file = state_of(job.output.path or Path())
     previous = records.Previous(file, card.settings, records.record_of(card.settings, printable(file)))
-    if card.settings["threads"] != record.threads:
-        yield f"the run continues on {record.threads} threads and started on {card.settings['threads']}: the last bits may differ"
-    for difference in previous.differences(record.model_copy(update={"threads": previous.record.threads})):
+    threads = previous.record.threads
+    if threads != record.threads:
+        yield f"the run continues on {record.threads} threads and started on {threads}: the last bits may differ"
+    for difference in previous.differences(record.model_copy(update={"threads": threads})):
         raise StateFileError(f"{printable(file)} cannot be resumed: {difference}")
     found, state = states.load(file, run.problem.device)
     if found != card or card.scales != _scales(run):

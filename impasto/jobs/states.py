@@ -71,7 +71,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[3] = 3
-    job: dict[str, Any]
+    job: dict[str, dict[str, Any]]
     settings: dict[str, Any]
     scales: Annotated[tuple[tuple[_Count, _Count, _Count], ...], Field(min_length=1)]
     done: Annotated[float, Field(ge=0, le=1)] = 0.0
