@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import Cli, Said, noise
+from PIL import Image
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch loads
 # also for the programs that tests start: pictures this small gain nothing from a second thread, and tests run on every core
@@ -67,11 +69,19 @@ def painting(assets: Path) -> Path:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder a test runs in: photo.png, 48x40, and style.png, 40x48, both of noise."""
+    """The folder a test runs in: photo.png, 48x40, style.png, 40x48, and another.png, 44x44, of noise; mask.png, right part white."""
     noise(tmp_path / "photo.png", 40, 48, seed=1)
     noise(tmp_path / "style.png", 48, 40, seed=2)
+    noise(tmp_path / "another.png", 44, 44, seed=3)
+    Image.fromarray(np.repeat([[0, 255]], 40, axis=0).repeat(24, axis=1).astype(np.uint8)).save(tmp_path / "mask.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs save their state after every step."""
+    monkeypatch.setenv("IMPASTO_SAVE_EVERY", "0")
 
 
 @pytest.fixture

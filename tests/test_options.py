@@ -177,7 +177,7 @@ def test_a_value_of_no_sensible_type_is_an_option_error_of_one_line(name: str) -
 
 @pytest.mark.parametrize("value", [5, None, True, (), "", ",", ["relu1_1", ""], "relu1_1,relu1_1", ["relu1_1", 3]], ids=str)
 def test_taps_that_are_none(value: object) -> None:
-    with pytest.raises(OptionError, match="^content_taps must "):
+    with pytest.raises(OptionError, match=r"^content_taps must "):
         Options(content_taps=value)
 
 

@@ -1,0 +1,127 @@
+"""Previews and the making-of: they resume where they were, films are made of whole folders of frames, and no frame is stale."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import after_step, names
+from jobs.small import OUT, STEPS, finish, interrupt, job, same
+from PIL import Image
+
+from impasto import jobs, pictures
+from impasto.errors import OutputError, SaveError
+from impasto.jobs import film, recorder
+from impasto.jobs.lock import alone
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
+def recorded(path: str | Path, frames: str, **output: Any) -> jobs.Job:
+    return job(path, output={"frames": Path(frames), **output})
+
+
+def test_previews_and_a_folder_of_frames_resume(here: Path) -> None:
+    finish(recorded("whole.png", "all", preview=2))
+    assert sorted(contents("all")) == [f"{number:04}.png" for number in range(1, STEPS + 1)]
+    interrupt(recorded(OUT, "some", preview=2), 5)
+    previews = {f"out-step{count:05}.png" for count in (2, 4)}
+    assert names(here) >= previews
+    assert "out-step00006.png" not in names(here)
+    finish(recorded(OUT, "some", preview=2))
+    for count in ("00002", "00004", "00006", "00008"):
+        assert Path(f"out-step{count}.png").read_bytes() == Path(f"whole-step{count}.png").read_bytes()
+    assert contents("some") == contents("all")
+    assert pictures.read_settings("out-step00002.png") is None
+
+
+def test_frames_are_spread_over_the_work_and_stale_ones_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "MOST_FRAMES", 20)
+    finish(job("long.png", iterations=60, output={"frames": Path("frames")}))
+    many = len(contents("frames"))
+    assert 15 <= many <= 21
+    Path("frames/mine.txt").write_text("not a frame")
+    with pytest.raises(OutputError, match="frames exists and is not an empty folder; name another, or use overwrite"):
+        finish(recorded(OUT, "frames"))
+    interrupt(recorded(OUT, "frames", overwrite=True), 5)
+    assert len(contents("frames")) == many + 1  # nothing is removed before the new frames are whole
+    finish(recorded(OUT, "frames", overwrite=True))
+    assert sorted(contents("frames")) == [*(f"{number:04}.png" for number in range(1, STEPS + 1)), "mine.txt"]
+    with Image.open(f"frames/{STEPS:04}.png") as last, Image.open(OUT) as image:
+        assert last.tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("kind", [".gif", ".mp4"])
+def test_a_film_resumes(here: Path, kind: str) -> None:
+    if kind == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    finish(recorded("whole.png", f"whole{kind}"))
+    folder = here / f"film{kind}.unfinished"
+    folder.mkdir()
+    (folder / "0009.png").touch()  # of an abandoned run
+    interrupt(recorded(OUT, f"film{kind}"), 5)
+    part = Path(f"film{kind}").read_bytes()
+    assert len(list(folder.iterdir())) == 5
+    finish(recorded(OUT, f"film{kind}"))
+    assert Path(f"film{kind}").read_bytes() == Path(f"whole{kind}").read_bytes() != part
+    assert names(here) == {OUT.name, f"film{kind}", "whole.png", f"whole{kind}"}
+    if kind == ".gif":
+        with Image.open("film.gif") as shown:
+            assert (shown.n_frames, shown.size) == (STEPS, (40, 33))
+
+
+def test_a_film_that_cannot_be_written_is_made_later(here: Path, often: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> bytes:
+        raise SaveError("the disk is full")
+
+    finish(recorded("whole.png", "whole.gif"))
+    with monkeypatch.context() as patch, pytest.raises(SaveError) as caught:
+        patch.setattr(film, "_gif", full)
+        finish(recorded(OUT, "film.gif"))
+    assert str(caught.value) == "the disk is full; `impasto resume out.png` resumes it"
+    assert same(OUT, "whole.png")
+    film.finish(Path("film.gif"))
+    assert Path("film.gif").read_bytes() == Path("whole.gif").read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["film.gif.unfinished", "film.gif.unfinished/0002.png"])
+def test_a_film_never_starts_in_its_middle(here: Path, lost: str) -> None:
+    interrupt(recorded(OUT, "film.gif"), 5)
+    part = Path("film.gif").read_bytes()
+    shutil.rmtree(lost) if Path(lost).is_dir() else Path(lost).unlink()
+    assert (
+        "film.gif will not be written: the frames from before the interruption are missing"
+        in finish(recorded(OUT, "film.gif")).notes
+    )
+    assert Path("film.gif").read_bytes() == part
+
+
+def test_what_cannot_hold_frames_is_refused_before_painting(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for frames, says in (
+        ("photo.png", "frame or a preview would replace the input photo.png"),
+        ("film.avi", "frames go to a folder, a .gif or an .mp4, not to film.avi"),
+        ("no/frames", "no/frames cannot be used for frames: no such file"),
+        ("mask.png", "frames go to a folder"),
+    ):
+        with pytest.raises(OutputError, match=says):
+            finish(recorded(OUT, frames))
+    with alone(Path("film.gif")), pytest.raises(OutputError, match="^another run is writing film.gif; wait for it, or choose"):
+        finish(recorded(OUT, "film.gif"))
+    Path("out-step00003.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="out-step00003.png exists"):
+        finish(job(output={"preview": 3}))
+    assert names(here) == {"out-step00003.png"}
+
+
+def test_a_folder_without_frames_is_removed_and_strength_0_has_one(here: Path) -> None:
+    with after_step(0):
+        list(jobs.run(recorded(OUT, "frames")))
+    assert names(here) == set()
+    finish(job(strength=0, output={"frames": Path("frames")}))
+    assert sorted(contents("frames")) == ["0001.png"]
