@@ -24,14 +24,14 @@ PRESETS = {
 DEFAULT_STEPS = 10_000
 MEASURED = 50  # steps after which --minutes becomes a number of steps
 
-NETWORK = Group("Network", sort_key=1)
-LENGTH = Group("Optimization", sort_key=2)
-LOSS = Group("Loss", sort_key=3)
-DATA = Group("Images", sort_key=4)
+NETWORK = Parameter(group=Group("Network", sort_key=1), negative=())
+LENGTH = Parameter(group=Group("Optimization", sort_key=2), negative=())
+LOSS = Parameter(group=Group("Loss", sort_key=3), negative=())
+DATA = Parameter(group=Group("Images", sort_key=4), negative=())
 
 
-def _flag(group: Group) -> Parameter:
-    return Parameter(group=group, negative=())
+def _option(default: Any, description: str, **limits: Any) -> Any:
+    return Field(default=default, description=description, **limits)
 
 
 class Config(BaseModel):
@@ -39,123 +39,99 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Annotated[Literal["lite", "nano"], _flag(NETWORK)] = Field(
-        default="lite", description="Layer widths if --widths is not given; nano is half as wide as lite."
+    preset: Annotated[Literal["lite", "nano"], NETWORK] = _option(
+        "lite", "Layer widths if --widths is not given; nano is half as wide as lite."
     )
-    widths: Annotated[str, _flag(NETWORK)] = Field(
-        default="", description="Channels of every 3x3 convolution; / separates blocks: 16,32/48,64/... [default: the preset's]"
+    widths: Annotated[str, NETWORK] = _option(
+        "", "Channels of every 3x3 convolution; / separates blocks: 16,32/48,64/... [default: the preset's]"
     )
-    heads_at: Annotated[Five, _flag(NETWORK)] = Field(
-        default=(0, 2, 1, 1, 1),
-        description="The convolution in each block that its head follows, counted from 1. The first may be 0: relu1_1 is then "
+    heads_at: Annotated[Five, NETWORK] = _option(
+        (0, 2, 1, 1, 1),
+        "The convolution in each block that its head follows, counted from 1. The first may be 0: relu1_1 is then "
         "the teacher's own 3x3 convolution of the pixels, which is not trained.",
     )
-    dense_heads: Annotated[bool, Parameter(group=NETWORK)] = Field(
-        default=True, description="Heads read all features of their block up to that convolution, not only the last."
+    dense_heads: Annotated[bool, Parameter(group=NETWORK.group)] = _option(
+        True, "Heads read all features of their block up to that convolution, not only the last."
     )
-    residual: Annotated[bool, _flag(NETWORK)] = Field(
-        default=False, description="Add a convolution's input to its output where the widths match."
-    )
+    residual: Annotated[bool, NETWORK] = _option(False, "Add a convolution's input to its output where the widths match.")
 
-    steps: Annotated[int | None, _flag(LENGTH)] = Field(
-        default=None, ge=1, description=f"Number of training steps. [default: {DEFAULT_STEPS}]"
-    )
-    minutes: Annotated[float | None, _flag(LENGTH)] = Field(
-        default=None,
+    steps: Annotated[int | None, LENGTH] = _option(None, f"Number of training steps. [default: {DEFAULT_STEPS}]", ge=1)
+    minutes: Annotated[float | None, LENGTH] = _option(
+        None,
+        f"Train for about this long instead of --steps. The first {MEASURED} steps are timed; then the number of steps "
+        "is fixed and stored in the checkpoint, so that a resumed run gives the same result.",
         gt=0,
         allow_inf_nan=False,
-        description=f"Train for about this long instead of --steps. The first {MEASURED} steps are timed; then the number of steps "
-        "is fixed and stored in the checkpoint, so that a resumed run gives the same result.",
     )
-    batch: Annotated[int, _flag(LENGTH)] = Field(default=8, ge=1, description="Crops per step.")
-    seed: Annotated[int, _flag(LENGTH)] = Field(
-        default=0, ge=0, lt=2**63, description="Seed of the initial weights, the order of images and the augmentation."
+    batch: Annotated[int, LENGTH] = _option(8, "Crops per step.", ge=1)
+    seed: Annotated[int, LENGTH] = _option(
+        0, "Seed of the initial weights, the order of images and the augmentation.", ge=0, lt=2**63
     )
-    rate: Annotated[float, _flag(LENGTH)] = Field(
-        default=1e-3, gt=0, description="Peak learning rate of AdamW for layers with a fan-in of up to --fan-in."
+    rate: Annotated[float, LENGTH] = _option(
+        1e-3, "Peak learning rate of AdamW for layers with a fan-in of up to --fan-in.", gt=0
     )
-    fan_in: Annotated[int, _flag(LENGTH)] = Field(
-        default=120,
-        ge=1,
-        description="Layers with a larger fan-in get a proportionally lower learning rate, so that one step cannot move a "
+    fan_in: Annotated[int, LENGTH] = _option(
+        120,
+        "Layers with a larger fan-in get a proportionally lower learning rate, so that one step cannot move a "
         "response by more than its range.",
+        ge=1,
     )
-    warmup: Annotated[int, _flag(LENGTH)] = Field(default=200, ge=0, description="Steps of linear warm-up.")
-    weight_decay: Annotated[float, _flag(LENGTH)] = Field(default=0.01, ge=0, description="Weight decay of AdamW.")
-    clip: Annotated[float, _flag(LENGTH)] = Field(default=5.0, gt=0, description="Maximum norm of the gradient.")
-    precision: Annotated[Literal["bf16", "fp32"], _flag(LENGTH)] = Field(
-        default="bf16", description="Precision of convolutions, including the teachers'."
+    warmup: Annotated[int, LENGTH] = _option(200, "Steps of linear warm-up.", ge=0)
+    weight_decay: Annotated[float, LENGTH] = _option(0.01, "Weight decay of AdamW.", ge=0)
+    clip: Annotated[float, LENGTH] = _option(5.0, "Maximum norm of the gradient.", gt=0)
+    precision: Annotated[Literal["bf16", "fp32"], LENGTH] = _option(
+        "bf16", "Precision of convolutions, including the teachers'."
     )
-    ema: Annotated[float, _flag(LENGTH)] = Field(
-        default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights. `export` writes the average."
+    ema: Annotated[float, LENGTH] = _option(
+        0.999, "Decay of the moving average of the weights. `export` writes the average.", ge=0, lt=1
     )
 
-    learned: Annotated[tuple[int, int], _flag(LOSS)] = Field(
-        default=(1, 5),
-        description="First and last tap to train, counted from 1. Layers of shallower taps are frozen; layers that only deeper "
+    learned: Annotated[tuple[int, int], LOSS] = _option(
+        (1, 5),
+        "First and last tap to train, counted from 1. Layers of shallower taps are frozen; layers that only deeper "
         "taps need are not computed.",
     )
-    tap_weights: Annotated[Weights, _flag(LOSS)] = Field(
-        default=(1.0, 1.0, 1.0, 1.0, 1.0), description="Loss weight of each tap, relu1_1 first."
+    tap_weights: Annotated[Weights, LOSS] = _option((1.0, 1.0, 1.0, 1.0, 1.0), "Loss weight of each tap, relu1_1 first.")
+    gram_weight: Annotated[float, LOSS] = _option(
+        0.5, "Weight of the relative squared error of Gram matrices; features have weight 1.", ge=0
     )
-    gram_weight: Annotated[float, _flag(LOSS)] = Field(
-        default=0.5, ge=0, description="Weight of the relative squared error of Gram matrices; features have weight 1."
-    )
-    drift_weight: Annotated[float, _flag(LOSS)] = Field(
-        default=0.0,
-        ge=0,
-        description="Weight of the relative squared error in the difference between the Gram matrices of a pool image and of its "
+    drift_weight: Annotated[float, LOSS] = _option(
+        0.0,
+        "Weight of the relative squared error in the difference between the Gram matrices of a pool image and of its "
         "painting. If above 0, the paintings are added to the batch.",
+        ge=0,
     )
-    strides: Annotated[Five, _flag(LOSS)] = Field(
-        default=(4, 2, 1, 1, 1), description="Compare each tap at every n-th position, from a random offset."
+    strides: Annotated[Five, LOSS] = _option((4, 2, 1, 1, 1), "Compare each tap at every n-th position, from a random offset.")
+    per_channel: Annotated[bool, LOSS] = _option(False, "Divide each channel's error by its own variance instead of the tap's.")
+    gradient_matching: Annotated[bool, LOSS] = _option(
+        False, "On some steps, also compare the gradients of a style loss through student and teacher."
     )
-    per_channel: Annotated[bool, _flag(LOSS)] = Field(
-        default=False, description="Divide each channel's error by its own variance instead of the tap's."
-    )
-    gradient_matching: Annotated[bool, _flag(LOSS)] = Field(
-        default=False, description="On some steps, also compare the gradients of a style loss through student and teacher."
-    )
-    gradient_rate: Annotated[float, _flag(LOSS)] = Field(
-        default=0.05, ge=0, le=1, description="Fraction of steps with gradient matching."
-    )
-    gradient_weight: Annotated[float, _flag(LOSS)] = Field(
-        default=0.5, ge=0, description="Weight of 1 - cosine similarity on those steps."
-    )
+    gradient_rate: Annotated[float, LOSS] = _option(0.05, "Fraction of steps with gradient matching.", ge=0, le=1)
+    gradient_weight: Annotated[float, LOSS] = _option(0.5, "Weight of 1 - cosine similarity on those steps.", ge=0)
 
-    crop: Annotated[int, _flag(DATA)] = Field(default=128, ge=16, description="Side of a crop in pixels, a multiple of 16.")
-    held_out: Annotated[int, _flag(DATA)] = Field(
-        default=300, ge=1, description="Images of each kind, the last by name, held out for `evaluate`."
+    crop: Annotated[int, DATA] = _option(128, "Side of a crop in pixels, a multiple of 16.", ge=16)
+    held_out: Annotated[int, DATA] = _option(300, "Images of each kind, the last by name, held out for `evaluate`.", ge=1)
+    zoom: Annotated[float, DATA] = _option(
+        0.5, "Smallest side of a crop, as a fraction of the image's shorter side.", gt=0, le=1
     )
-    zoom: Annotated[float, _flag(DATA)] = Field(
-        default=0.5, gt=0, le=1, description="Smallest side of a crop, as a fraction of the image's shorter side."
+    flip_rate: Annotated[float, DATA] = _option(0.5, "Fraction of crops mirrored.", ge=0, le=1)
+    upside_down_rate: Annotated[float, DATA] = _option(0.1, "Fraction of crops turned upside down.", ge=0, le=1)
+    contrast: Annotated[float, DATA] = _option(0.3, "Contrast: 1 plus or minus this.", ge=0, le=1)
+    brightness: Annotated[float, DATA] = _option(0.1, "Largest change in brightness.", ge=0, le=1)
+    tint: Annotated[float, DATA] = _option(0.08, "Largest change of each of R, G and B.", ge=0, le=1)
+    saturation: Annotated[float, DATA] = _option(0.8, "Saturation: from 0.8 to 1 plus this.", ge=0)
+    noise_rate: Annotated[float, DATA] = _option(0.125, "Fraction of crops mixed with noise.", ge=0, le=1)
+    mix_rate: Annotated[float, DATA] = _option(0.125, "Fraction of crops that mix a photograph and a painting.", ge=0, le=1)
+    blank_rate: Annotated[float, DATA] = _option(
+        0.0625, "Fraction of crops that are noise only, or one color with noise.", ge=0, le=1
     )
-    flip_rate: Annotated[float, _flag(DATA)] = Field(default=0.5, ge=0, le=1, description="Fraction of crops mirrored.")
-    upside_down_rate: Annotated[float, _flag(DATA)] = Field(
-        default=0.1, ge=0, le=1, description="Fraction of crops turned upside down."
+    pool: Annotated[int, DATA] = _option(
+        32, "Size of the pool of images that are optimized through the student. 0: no pool.", ge=0
     )
-    contrast: Annotated[float, _flag(DATA)] = Field(default=0.3, ge=0, le=1, description="Contrast: 1 plus or minus this.")
-    brightness: Annotated[float, _flag(DATA)] = Field(default=0.1, ge=0, le=1, description="Largest change in brightness.")
-    tint: Annotated[float, _flag(DATA)] = Field(default=0.08, ge=0, le=1, description="Largest change of each of R, G and B.")
-    saturation: Annotated[float, _flag(DATA)] = Field(default=0.8, ge=0, description="Saturation: from 0.8 to 1 plus this.")
-    noise_rate: Annotated[float, _flag(DATA)] = Field(
-        default=0.125, ge=0, le=1, description="Fraction of crops mixed with noise."
-    )
-    mix_rate: Annotated[float, _flag(DATA)] = Field(
-        default=0.125, ge=0, le=1, description="Fraction of crops that mix a photograph and a painting."
-    )
-    blank_rate: Annotated[float, _flag(DATA)] = Field(
-        default=0.0625, ge=0, le=1, description="Fraction of crops that are noise only, or one color with noise."
-    )
-    pool: Annotated[int, _flag(DATA)] = Field(
-        default=32, ge=0, description="Size of the pool of images that are optimized through the student. 0: no pool."
-    )
-    pool_batch: Annotated[int, _flag(DATA)] = Field(default=1, ge=1, description="Pool images in each batch.")
-    pool_visits: Annotated[int, _flag(DATA)] = Field(
-        default=60, ge=1, description="Visits after which a pool image is replaced."
-    )
-    pool_step: Annotated[float, _flag(DATA)] = Field(
-        default=0.04, gt=0, le=1, description="RMS change of a pool image in its first visit; it falls linearly to 0."
+    pool_batch: Annotated[int, DATA] = _option(1, "Pool images in each batch.", ge=1)
+    pool_visits: Annotated[int, DATA] = _option(60, "Visits after which a pool image is replaced.", ge=1)
+    pool_step: Annotated[float, DATA] = _option(
+        0.04, "RMS change of a pool image in its first visit; it falls linearly to 0.", gt=0, le=1
     )
 
     @model_validator(mode="before")
