@@ -1,9 +1,9 @@
-"""Try unusual inputs on the command line: `python scripts/inputs.py [--list] [--show] [NAME ...]`.
+"""Try unusual inputs on the command line: `python scripts/inputs.py [--show] [NAME ...]`.
 
-The table is in `inputs_cases/`. Its rows are command lines that must be refused (refused.py) or that must succeed although their input
-is odd (accepted.py). Each row runs in a folder of its own that holds the files it needs. A refusal ends with exit code 1 or 2, prints one
-line that begins with "impasto: " and changes no file. A success ends with exit code 0, prints only its notes and leaves exactly the files
-it should, with whole images that pass the row's checks. A traceback or a library's warning is always a failure.
+The table is in `inputs_cases/`: command lines that must be refused (refused.py) or must succeed although their input is odd
+(accepted.py). Each row runs in a folder of its own that holds the files it needs. A refusal ends with exit code 1 or 2, prints one
+line that begins with "impasto: " and changes no file. A success ends with exit code 0, prints only its notes and leaves exactly the
+files it should, with whole images that pass the row's checks. A traceback or a library's warning is always a failure.
 
 With NAMEs, only rows run whose names contain one of them. Prints one line per failure and a summary. Exits 1 if a row failed.
 """
@@ -28,6 +28,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 from inputs_cases import OUTPUT, ROOT, Result, Row, accepted, checks, files, refused
 
@@ -102,8 +103,7 @@ def _call_process(words: Sequence[str], folder: Path, variables: Mapping[str, st
 def _call_main(words: Sequence[str], folder: Path, variables: Mapping[str, str], stdin: bytes) -> Outcome:
     from impasto.cli import main
 
-    out, err, code = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), "no exit code"
-    result: int | str = code
+    out, err, result = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), cast("int | str", "no exit code")
     with (
         warnings.catch_warnings(record=True) as caught,
         _inside(folder, variables, stdin),
@@ -120,7 +120,8 @@ def _call_main(words: Sequence[str], folder: Path, variables: Mapping[str, str],
             result = f"{type(error).__name__} left main()"
             err.write(traceback.format_exc())
         out.flush()
-    return Outcome(result, out.buffer.getvalue(), err.getvalue(), warned=tuple(str(one.message) for one in caught))
+    said = cast("io.BytesIO", out.buffer).getvalue()
+    return Outcome(result, said, err.getvalue(), warned=tuple(str(one.message) for one in caught))
 
 
 @contextlib.contextmanager
@@ -175,8 +176,8 @@ def _state(path: Path) -> tuple[int, int, bytes]:
 
 def differences(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, str]:
     """{name: "new", "changed" or "removed"} between two snapshots."""
-    words = {name: "new" for name in after.keys() - before.keys()} | {name: "removed" for name in before.keys() - after.keys()}
-    return words | {name: "changed" for name in before.keys() & after.keys() if before[name] != after[name]}
+    found = dict.fromkeys(after.keys() - before.keys(), "new") | dict.fromkeys(before.keys() - after.keys(), "removed")
+    return found | {name: "changed" for name in before.keys() & after.keys() if before[name] != after[name]}
 
 
 # ---------------------------------------------------------------------------------------------------------------- judging
@@ -282,18 +283,13 @@ def examine(row: Row, outcome: Outcome, folder: Path) -> list[str]:
 
 def main() -> int:
     """Run the rows asked for. Returns 1 if one failed."""
-    assert __doc__
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Try unusual inputs on the command line.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="run only rows whose names contain this")
-    parser.add_argument("--list", action="store_true", help="print the names and command lines and run nothing")
-    parser.add_argument("--show", action="store_true", help="print what each command wrote on standard error")
+    parser.add_argument("--show", action="store_true", help="print each command and what it wrote on standard error")
     asked = parser.parse_args()
     passed = failed = skipped = 0
     for row in ROWS:
         if asked.names and not any(name in row.name for name in asked.names):
-            continue
-        if asked.list:
-            print(f"{row.name:50.50}  {shlex.join(row.command)[:200]}")
             continue
         if row.skip:
             skipped += 1
@@ -301,13 +297,19 @@ def main() -> int:
         with new_folder() as folder:
             outcome, problems = run(row, folder)
         if asked.show:
-            print(f"{row.name}: exit code {outcome.code}", *(line[:300] for line in outcome.lines), sep="\n    ", flush=True)
+            command = shlex.join(["impasto", *row.command])[:300]
+            print(
+                f"{row.name}: exit code {outcome.code}",
+                command,
+                *(line[:300] for line in outcome.lines),
+                sep="\n    ",
+                flush=True,
+            )
         if problems:
             expected = f" (expected by {row.expected_by})" if row.expected_by else ""
             print(f"FAILED {row.name}{expected}: {'; '.join(problems)}", flush=True)
         passed, failed = passed + (not problems), failed + bool(problems)
-    if not asked.list:
-        print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
 
 

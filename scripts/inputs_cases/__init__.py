@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ OUTPUT = "out.png"
 COMMANDS = ("again", "compare", "demo", "info", "resume", "style", "styles", "weights")
 REFUSED, FAILED = 2, 1  # exit codes: the request is wrong; carrying it out failed
 SMALL = {"--size": "32", "--iterations": "2", "--device": "cpu"}  # if a row that should be refused paints, it is soon over
-PAINTED = {"--size": "64", "--iterations": "8", "--device": "cpu", "-o": OUTPUT}
+PAINTED = {"--size": "64", "--iterations": "5", "--device": "cpu", "-o": OUTPUT}
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -91,5 +92,5 @@ class Row:
         found = set(self.writes.split())
         if self.code == 0:
             for words in (self.command, *(self.completed(line) for line, _ in self.then)):
-                found |= {after for option, after in zip(words, words[1:], strict=False) if option == "-o" and after != "-"}
+                found |= {after for option, after in itertools.pairwise(words) if option == "-o" and after != "-"}
         return found

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inputs_cases import ROOT
 from PIL import Image
+
+from inputs_cases import ROOT
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NO_PERMISSIONS = "root may read and write everything" if AS_ROOT or os.name == "nt" else ""
@@ -30,8 +31,16 @@ PHOTO, PAINTING = (192, 128), (240, 192)
 
 def _noise(seed: int, cells: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     """Soft colored blobs: random cells, enlarged."""
-    cells_of_noise = np.random.default_rng(seed).integers(0, 256, (cells[1], cells[0], 3), dtype=np.uint8)
-    return Image.fromarray(cells_of_noise).resize(size, Image.Resampling.BICUBIC)
+    noise = np.random.default_rng(seed).integers(0, 256, (cells[1], cells[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def _photo() -> Image.Image:
+    return _noise(1, (12, 8), PHOTO)
+
+
+def _painting() -> Image.Image:
+    return _noise(2, (40, 32), PAINTING)
 
 
 def _checkers() -> Image.Image:
@@ -52,37 +61,37 @@ def _with_rectangle(image: Image.Image, color: str, box: tuple[int, int, int, in
 
 def _images() -> dict[str, Callable[[], Image.Image]]:
     """Makers of every PNG by its name without suffix. photo has 192x128 pixels, painting 240x192."""
-    photo, painting = (lambda: _noise(1, (12, 8), PHOTO)), (lambda: _noise(2, (40, 32), PAINTING))
+    photos = ("photo", "copy", "taken", "photo-painting", "new-step00002", "locked", "unreadable")
     images: dict[str, Callable[[], Image.Image]] = {
-        "photo": photo,
-        "copy": photo,
-        "taken": photo,
-        "taken-step00002": photo,
-        "locked": photo,
-        "unreadable": photo,
-        "painting": painting,
-        "s" * 250: painting,
+        **dict.fromkeys(photos, _photo),
+        **dict.fromkeys(("painting", "s" * 250), _painting),
         "wide": lambda: _noise(3, (40, 2), (640, 32)),
         "tall": lambda: _noise(3, (2, 40), (32, 640)),
         "wide-painting": lambda: _noise(4, (80, 4), (640, 32)),
         "32": lambda: _noise(5, (6, 6), (32, 32)),
         "32-painting": lambda: _noise(6, (16, 16), (32, 32)),
-        "bw-photo": lambda: photo().convert("L"),
-        "bilevel-photo": lambda: photo().convert("1"),
-        "bw-painting": lambda: painting().convert("L"),
-        "bilevel-painting": lambda: painting().convert("1"),
-        "alpha-painting": lambda: painting().convert("LA"),
-        "16-bit-painting": lambda: Image.fromarray(np.asarray(painting().convert("L")).astype(np.uint16) * 257),
+        "bw-photo": lambda: _photo().convert("L"),
+        "bilevel-photo": lambda: _photo().convert("1"),
+        "bw-painting": lambda: _painting().convert("L"),
+        "bilevel-painting": lambda: _painting().convert("1"),
+        "alpha-painting": lambda: _painting().convert("LA"),
+        "16-bit-painting": lambda: Image.fromarray(np.asarray(_painting().convert("L")).astype(np.uint16) * 257),
         "checkers": _checkers,
         "flat": lambda: Image.new("RGB", PHOTO, (90, 140, 60)),
         "black": lambda: Image.new("RGB", PHOTO),
         "flat-painting": lambda: Image.new("RGB", PAINTING, (200, 60, 30)),
         "1x1": lambda: Image.new("RGB", (1, 1), "teal"),
-        "2000x2": lambda: Image.new("RGB", (2000, 2), "teal"),
         "16400x17": lambda: Image.new("RGB", (16400, 17), "teal"),
         "transparent": lambda: Image.new("RGBA", PHOTO, (200, 100, 50, 0)),
     }
-    sizes = {"left": PHOTO, "small": (48, 32), "large": (768, 512), "square": (128, 128), "almost": (193, 128), "wide": (640, 32)}
+    sizes = {
+        "left": PHOTO,
+        "small": (48, 32),
+        "large": (768, 512),
+        "square": (128, 128),
+        "almost": (193, 128),
+        "wide": (640, 32),
+    }
     for name, size in sizes.items():
         images[f"mask-{name}"] = functools.partial(_halves, size, "white", "black", "L")
     for name, level in (("none", 0), ("all", 255), ("faint", 1), ("half", 128)):
@@ -98,9 +107,9 @@ def _images() -> dict[str, Callable[[], Image.Image]]:
     return images
 
 
-def _encoded(image: Image.Image, format: str = "png", **options: Any) -> bytes:
+def _encoded(image: Image.Image, encoding: str = "png", **options: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, format, **options)
+    image.save(file, encoding, **options)
     return file.getvalue()
 
 
@@ -110,7 +119,11 @@ def _cut(content: bytes) -> bytes:
 
 def _png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds almost no pixels."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(64))), (b"IEND", b""))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(64))),
+        (b"IEND", b""),
+    )
     parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -132,7 +145,6 @@ SETTINGS = {
     "path-input": '{"inputs": {"photo": {"name": "../../etc/passwd", "sha256": ""}}}',
     "wrong-type": '{"inputs": [1, 2], "seconds": {}}',
     "json-nan": '{"seconds": NaN}',
-    "json-infinite": '{"seconds": 1e999}',
     "huge-number": '{"size": 1' + "0" * 400 + "}",
     "endless-number": '{"size": 1' + "0" * 50_000 + "}",
     "huge-text": '{"seconds": "' + "s" * 50_000 + '"}',
@@ -147,7 +159,7 @@ def _with_settings(settings: str | None) -> bytes:
     exif = Image.Exif()
     exif[0x0131] = "impasto" if settings is not None else "GIMP"
     exif[0x8769] = {0x9286: b"ASCII\0\0\0" + (settings or "a comment").encode()}
-    return _encoded(_noise(1, (12, 8), PHOTO), exif=exif)
+    return _encoded(_photo(), exif=exif)
 
 
 # ------------------------------------------------------------------------------------------------------ weights and styles
@@ -214,12 +226,10 @@ def _bad_card() -> bytes:
 CONTENT: dict[str, Callable[[], bytes]] = {
     **{f"{name}.png": functools.partial(lambda make: _encoded(make()), make) for name, make in _images().items()},
     **{f"{name}.png": functools.partial(_with_settings, settings) for name, settings in SETTINGS.items()},
-    "photo.gif": lambda: _encoded(_noise(1, (12, 8), PHOTO), "gif"),
     "mask.gif": lambda: _encoded(_halves(PHOTO, "white", "black", "L"), "gif"),
-    "cut.png": lambda: _cut(_encoded(_noise(1, (12, 8), PHOTO))),
-    "cut.jpg": lambda: _cut(_encoded(_noise(1, (12, 8), PHOTO), "jpeg")),
-    "cut.webp": lambda: _cut(_encoded(_noise(1, (12, 8), PHOTO), "webp")),
-    "cut.tif": lambda: _cut(_encoded(_noise(1, (12, 8), PHOTO), "tiff")),
+    "cut.png": lambda: _cut(_encoded(_photo())),
+    "cut.jpg": lambda: _cut(_encoded(_photo(), "jpeg")),
+    "cut.webp": lambda: _cut(_encoded(_photo(), "webp")),
     "0x0.png": lambda: _png_header(0, 0),
     "bomb.png": lambda: _png_header(60_000, 60_000),
     "nan.tif": lambda: _float_tiff(np.nan),
@@ -242,13 +252,11 @@ CONTENT: dict[str, Callable[[], bytes]] = {
     "good.style": _style,
     "cut.style": lambda: _cut(_style()),
     "empty.style": bytes,
-    "text.style": lambda: b"This is not a style.\n" * 50,
     "other.style": _safetensors,
     "bad-card.style": _bad_card,
     "other-encoder.style": lambda: _style(encoder="vgg19"),
     "other-weights.style": lambda: _style(digest="0" * 64),
     "other-format.style": lambda: _style(format=99, impasto="9.0"),
-    "no-taps.style": lambda: _style(taps=[]),
     "wrong-type.style": lambda: _style(rungs="all of them"),
     "more-scales.style": lambda: _style(rungs=[-2, 77]),
 }
