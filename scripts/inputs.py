@@ -70,10 +70,9 @@ def run(row: Row, folder: Path) -> tuple[Outcome, list[str]]:
     files.make(files.needed(words, f"{row.files} {row.stdin}"), folder)
     before = snapshot(folder)
     outcome = call(row.command, row, folder)
-    problems = []
+    problems = list[str]()
     if row.code == 0 == outcome.code:
-        problems += _follow(row, folder)
-        problems += examine(row, outcome, folder)
+        problems += [*_follow(row, folder), *examine(row, outcome, folder)]
     outcome = replace(outcome, changes=differences(before, snapshot(folder)))
     return outcome, [*judge(row, outcome), *problems]
 
@@ -103,7 +102,8 @@ def _call_process(words: Sequence[str], folder: Path, variables: Mapping[str, st
 def _call_main(words: Sequence[str], folder: Path, variables: Mapping[str, str], stdin: bytes) -> Outcome:
     from impasto.cli import main
 
-    out, err, result = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), cast("int | str", "no exit code")
+    written, err, result = io.BytesIO(), io.StringIO(), cast("int | str", "no exit code")
+    out = io.TextIOWrapper(written, "utf-8")
     with (
         warnings.catch_warnings(record=True) as caught,
         _inside(folder, variables, stdin),
@@ -120,8 +120,7 @@ def _call_main(words: Sequence[str], folder: Path, variables: Mapping[str, str],
             result = f"{type(error).__name__} left main()"
             err.write(traceback.format_exc())
         out.flush()
-    said = cast("io.BytesIO", out.buffer).getvalue()
-    return Outcome(result, said, err.getvalue(), warned=tuple(str(one.message) for one in caught))
+    return Outcome(result, written.getvalue(), err.getvalue(), warned=tuple(str(one.message) for one in caught))
 
 
 @contextlib.contextmanager
@@ -144,21 +143,21 @@ class HangError(BaseException):
     """A command does not end. Not an Exception, so that no handler on the way catches it."""
 
 
+def _hangs(number: int, frame: FrameType | None) -> None:
+    raise HangError
+
+
 @contextlib.contextmanager
 def _time_limit() -> Iterator[None]:
-    if not hasattr(signal, "setitimer"):
+    if not hasattr(signal, "alarm"):
         yield
         return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise HangError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, HANGS)
+    before = signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(HANGS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
 

@@ -1,4 +1,4 @@
-"""`impasto compare` as a user meets it. The page itself is tested in tests/report; bad inputs in test_bad_inputs.py."""
+"""`impasto compare` as a user meets it. The page itself is tested in tests/report; unusual inputs in test_inputs.py."""
 
 from __future__ import annotations
 

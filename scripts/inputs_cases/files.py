@@ -8,10 +8,9 @@ import json
 import os
 import pickle
 import struct
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,8 @@ def _noise(seed: int, cells: tuple[int, int], size: tuple[int, int]) -> Image.Im
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
 
-def _photo() -> Image.Image:
-    return _noise(1, (12, 8), PHOTO)
-
-
-def _painting() -> Image.Image:
-    return _noise(2, (40, 32), PAINTING)
+_photo = functools.partial(_noise, 1, (12, 8), PHOTO)
+_painting = functools.partial(_noise, 2, (40, 32), PAINTING)
 
 
 def _checkers() -> Image.Image:
@@ -48,63 +43,55 @@ def _checkers() -> Image.Image:
     return Image.fromarray((squares[..., None] * np.array([220, 30, 20])).astype(np.uint8))
 
 
-def _halves(size: tuple[int, int], left: str, right: str, mode: str = "RGB") -> Image.Image:
-    mask = Image.new(mode, size, right)
-    mask.paste(Image.new(mode, (size[0] // 2, size[1]), left), (0, 0))
+def _mask(size: tuple[int, int], color: str, *boxes: tuple[str, tuple[int, int, int, int]], mode: str = "RGB") -> Image.Image:
+    """An image of one color with rectangles of others."""
+    mask = Image.new(mode, size, color)
+    for other, box in boxes:
+        mask.paste(other, box)
     return mask
 
 
-def _with_rectangle(image: Image.Image, color: str, box: tuple[int, int, int, int]) -> Image.Image:
-    image.paste(color, box)
-    return image
+def _halves(size: tuple[int, int], left: str = "red", right: str = "blue", mode: str = "RGB") -> Image.Image:
+    return _mask(size, right, (left, (0, 0, size[0] // 2, size[1])), mode=mode)
 
 
-def _images() -> dict[str, Callable[[], Image.Image]]:
-    """Makers of every PNG by its name without suffix. photo has 192x128 pixels, painting 240x192."""
-    photos = ("photo", "copy", "taken", "photo-painting", "new-step00002", "locked", "unreadable")
-    images: dict[str, Callable[[], Image.Image]] = {
-        **dict.fromkeys(photos, _photo),
-        **dict.fromkeys(("painting", "s" * 250), _painting),
-        "wide": lambda: _noise(3, (40, 2), (640, 32)),
-        "tall": lambda: _noise(3, (2, 40), (32, 640)),
-        "wide-painting": lambda: _noise(4, (80, 4), (640, 32)),
-        "32": lambda: _noise(5, (6, 6), (32, 32)),
-        "32-painting": lambda: _noise(6, (16, 16), (32, 32)),
-        "bw-photo": lambda: _photo().convert("L"),
-        "bilevel-photo": lambda: _photo().convert("1"),
-        "bw-painting": lambda: _painting().convert("L"),
-        "bilevel-painting": lambda: _painting().convert("1"),
-        "alpha-painting": lambda: _painting().convert("LA"),
-        "16-bit-painting": lambda: Image.fromarray(np.asarray(_painting().convert("L")).astype(np.uint16) * 257),
-        "checkers": _checkers,
-        "flat": lambda: Image.new("RGB", PHOTO, (90, 140, 60)),
-        "black": lambda: Image.new("RGB", PHOTO),
-        "flat-painting": lambda: Image.new("RGB", PAINTING, (200, 60, 30)),
-        "1x1": lambda: Image.new("RGB", (1, 1), "teal"),
-        "16400x17": lambda: Image.new("RGB", (16400, 17), "teal"),
-        "transparent": lambda: Image.new("RGBA", PHOTO, (200, 100, 50, 0)),
+def _images() -> Iterator[tuple[str, Image.Image]]:
+    """Every PNG by its name without suffix."""
+    for name in ("photo", "copy", "taken", "photo-painting", "new-step00002", "locked", "unreadable"):
+        yield name, _photo()
+    for name in ("painting", "s" * 250):
+        yield name, _painting()
+    for name, mode in (("bw", "L"), ("bilevel", "1"), ("alpha", "LA")):
+        yield f"{name}-photo", _photo().convert(mode)
+        yield f"{name}-painting", _painting().convert(mode)
+    yield "16-bit-painting", Image.fromarray(np.asarray(_painting().convert("L")).astype(np.uint16) * 257)
+    yield "wide", _noise(3, (40, 2), (640, 32))
+    yield "tall", _noise(3, (2, 40), (32, 640))
+    yield "wide-painting", _noise(4, (80, 4), (640, 32))
+    yield "32", _noise(5, (6, 6), (32, 32))
+    yield "32-painting", _noise(6, (16, 16), (32, 32))
+    yield "checkers", _checkers()
+    flat = {
+        "flat": (PHOTO, "olive"),
+        "black": (PHOTO, "black"),
+        "flat-painting": (PAINTING, "firebrick"),
+        "1x1": ((1, 1), "teal"),
     }
-    sizes = {
-        "left": PHOTO,
-        "small": (48, 32),
-        "large": (768, 512),
-        "square": (128, 128),
-        "almost": (193, 128),
-        "wide": (640, 32),
-    }
-    for name, size in sizes.items():
-        images[f"mask-{name}"] = functools.partial(_halves, size, "white", "black", "L")
+    for name, (size, color) in (flat | {"16400x17": ((16400, 17), "teal"), "there-black": (PAINTING, "black")}).items():
+        yield name, Image.new("RGB", size, color)
+    yield "transparent", Image.new("RGBA", PHOTO, (200, 100, 50, 0))
+    sizes = {"small": (48, 32), "large": (768, 512), "square": (128, 128), "almost": (193, 128), "wide": (640, 32)}
+    for name, size in (sizes | {"left": PHOTO}).items():
+        yield f"mask-{name}", _halves(size, "white", "black", "L")
+    yield "mask-bilevel", _halves(PHOTO, "white", "black", "L").convert("1")
     for name, level in (("none", 0), ("all", 255), ("faint", 1), ("half", 128)):
-        images[f"mask-{name}"] = functools.partial(Image.new, "L", PHOTO, level)
-    images["mask-pixel"] = lambda: _with_rectangle(Image.new("L", PHOTO), "white", (96, 64, 97, 65))
-    images["mask-bilevel"] = lambda: _halves(PHOTO, "white", "black", "L").convert("1")
+        yield f"mask-{name}", Image.new("L", PHOTO, level)
+    yield "mask-pixel", _mask(PHOTO, "black", ("white", (96, 64, 97, 65)), mode="L")
     for name, size in (("here", PHOTO), ("here-small", (96, 64)), ("there", PAINTING), ("there-square", (90, 90))):
-        images[name] = functools.partial(_halves, size, "red", "blue")
-    images["here-green"] = lambda: _halves(PHOTO, "red", "lime")
-    images["there-three"] = lambda: _with_rectangle(_halves(PAINTING, "red", "blue"), "lime", (0, 0, 240, 60))
-    images["there-thin"] = lambda: _with_rectangle(Image.new("RGB", PAINTING, "blue"), "red", (0, 0, 8, 192))
-    images["there-black"] = lambda: Image.new("RGB", PAINTING)
-    return images
+        yield name, _halves(size)
+    yield "here-green", _halves(PHOTO, "red", "lime")
+    yield "there-three", _mask(PAINTING, "blue", ("red", (0, 0, 120, 192)), ("lime", (0, 0, 240, 60)))
+    yield "there-thin", _mask(PAINTING, "blue", ("red", (0, 0, 8, 192)))
 
 
 def _encoded(image: Image.Image, encoding: str = "png", **options: Any) -> bytes:
@@ -113,17 +100,14 @@ def _encoded(image: Image.Image, encoding: str = "png", **options: Any) -> bytes
     return file.getvalue()
 
 
-def _cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
+def _cut(whole: bytes) -> bytes:
+    return whole[: len(whole) // 2]
 
 
 def _png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds almost no pixels."""
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes(64))),
-        (b"IEND", b""),
-    )
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(64))), (b"IEND", b""))
     parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -185,16 +169,16 @@ def _evil_zip() -> bytes:
 def _keras() -> bytes:
     import h5py
 
-    with tempfile.TemporaryDirectory() as folder:
-        with h5py.File(Path(folder, "whole.h5"), "w") as file:
-            file.create_dataset("block1_conv1/block1_conv1_W_1:0", data=np.zeros((3, 3, 3, 64), np.float32))
-        return Path(folder, "whole.h5").read_bytes()
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.create_dataset("block1_conv1/block1_conv1_W_1:0", data=np.zeros((3, 3, 3, 64), np.float32))
+    return content.getvalue()
 
 
-def _safetensors(metadata: dict[str, str] | None = None) -> bytes:
+def _safetensors() -> bytes:
     from safetensors.numpy import save
 
-    return bytes(save({"encoder.layer.0.weight": np.zeros((4, 4), np.float32)}, metadata))
+    return bytes(save({"encoder.layer.0.weight": np.zeros((4, 4), np.float32)}))
 
 
 def shipped(name: str) -> bytes:
@@ -202,29 +186,22 @@ def shipped(name: str) -> bytes:
     return next((ROOT / "impasto").rglob(name)).read_bytes()
 
 
-def _style(**changes: Any) -> bytes:
-    """A shipped style whose card is changed."""
+def _style(text: str = "", **changes: Any) -> bytes:
+    """A shipped style whose card is changed, or replaced by a text."""
     whole = shipped("great-wave.style")
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
-    ((key, text),) = header["__metadata__"].items()
-    card = json.loads(text)
+    ((key, words),) = header["__metadata__"].items()
+    card = json.loads(words)
     assert changes.keys() <= card.keys(), f"a style's card no longer has {changes.keys() - card.keys()}"
-    changed = json.dumps(header | {"__metadata__": {key: json.dumps(card | changes)}}).encode()
+    changed = json.dumps(header | {"__metadata__": {key: text or json.dumps(card | changes)}}).encode()
     return struct.pack("<Q", len(changed)) + changed + whole[8 + length :]
-
-
-def _bad_card() -> bytes:
-    """A safetensors file whose card, under the key that styles use, is not JSON."""
-    whole = shipped("great-wave.style")
-    header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
-    return _safetensors(dict.fromkeys(header["__metadata__"], "{" * 5000))
 
 
 # ------------------------------------------------------------------------------------------------------------------ making
 
 CONTENT: dict[str, Callable[[], bytes]] = {
-    **{f"{name}.png": functools.partial(lambda make: _encoded(make()), make) for name, make in _images().items()},
+    **{f"{name}.png": functools.partial(_encoded, image) for name, image in _images()},
     **{f"{name}.png": functools.partial(_with_settings, settings) for name, settings in SETTINGS.items()},
     "mask.gif": lambda: _encoded(_halves(PHOTO, "white", "black", "L"), "gif"),
     "cut.png": lambda: _cut(_encoded(_photo())),
@@ -253,7 +230,7 @@ CONTENT: dict[str, Callable[[], bytes]] = {
     "cut.style": lambda: _cut(_style()),
     "empty.style": bytes,
     "other.style": _safetensors,
-    "bad-card.style": _bad_card,
+    "bad-card.style": lambda: _style("{" * 5000),
     "other-encoder.style": lambda: _style(encoder="vgg19"),
     "other-weights.style": lambda: _style(digest="0" * 64),
     "other-format.style": lambda: _style(format=99, impasto="9.0"),
