@@ -61,9 +61,6 @@ class Outcome:
         return self.stdout.decode(errors="backslashreplace")
 
 
-# ---------------------------------------------------------------------------------------------------------------- running
-
-
 def run(row: Row, folder: Path) -> tuple[Outcome, list[str]]:
     """Run a row in an empty folder. Returns the outcome of its command, and everything that is wrong."""
     words = [*row.command, *(word for line, _ in row.then for word in shlex.split(line))]
@@ -95,7 +92,12 @@ def call(words: Sequence[str], row: Row, folder: Path) -> Outcome:
 def _call_process(words: Sequence[str], folder: Path, variables: Mapping[str, str], stdin: bytes) -> Outcome:
     environment = os.environ | dict(variables) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "impasto", *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, input=stdin, timeout=HANGS, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, input=stdin, timeout=HANGS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(f"did not end within {HANGS} s")
     return Outcome(done.returncode, done.stdout, done.stderr.decode(errors="backslashreplace"))
 
 
@@ -179,9 +181,6 @@ def differences(before: Mapping[str, object], after: Mapping[str, object]) -> di
     return found | {name: "changed" for name in before.keys() & after.keys() if before[name] != after[name]}
 
 
-# ---------------------------------------------------------------------------------------------------------------- judging
-
-
 def judge(row: Row, outcome: Outcome) -> list[str]:
     """Everything that is wrong with how a row's command ended, what it said and which files it changed."""
     problems = [] if outcome.code == row.code else [f"exit code {outcome.code}, expected {row.code}"]
@@ -203,10 +202,8 @@ def _judge_lines(row: Row, outcome: Outcome) -> Iterator[str]:
         yield f"{len(lines)} lines on standard error, expected {len(row.patterns)}: {lines}"
         return
     for line, pattern in zip(lines, row.patterns, strict=True):
-        if not re.match(r"impasto: \S", line):
-            yield f"does not begin with 'impasto: ': {line!r}"
-        if not re.search(pattern, line):
-            yield f"does not match {pattern!r}: {line!r}"
+        if not (line.startswith("impasto: ") and re.search(pattern, line)):
+            yield f"does not begin with 'impasto: ' or match {pattern!r}: {line!r}"
 
 
 def _judge_refusal(row: Row, outcome: Outcome) -> Iterator[str]:
@@ -275,9 +272,6 @@ def examine(row: Row, outcome: Outcome, folder: Path) -> list[str]:
     return [measured for measured, good in (check(result) for check in row.checks) if not good]
 
 
-# ----------------------------------------------------------------------------------------------------------- command line
-
-
 def main() -> int:
     """Run the rows asked for. Returns 1 if one failed."""
     parser = argparse.ArgumentParser(description="Try unusual inputs on the command line.")
@@ -294,14 +288,8 @@ def main() -> int:
         with new_folder() as folder:
             outcome, problems = run(row, folder)
         if asked.show:
-            command = shlex.join(["impasto", *row.command])[:300]
-            print(
-                f"{row.name}: exit code {outcome.code}",
-                command,
-                *(line[:300] for line in outcome.lines),
-                sep="\n    ",
-                flush=True,
-            )
+            shown = (f"{row.name}: exit code {outcome.code}", shlex.join(["impasto", *row.command]), *outcome.lines)
+            print(*(text[:300] for text in shown), sep="\n    ", flush=True)
         if problems:
             expected = f" (expected by {row.expected_by})" if row.expected_by else ""
             print(f"FAILED {row.name}{expected}: {'; '.join(problems)}", flush=True)

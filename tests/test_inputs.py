@@ -68,7 +68,7 @@ def test_good_outcomes_pass() -> None:
         (REFUSAL, REFUSED, {"stderr": ""}, "0 lines on standard error, expected 1"),
         (REFUSAL, REFUSED, {"stderr": REFUSED.stderr * 2}, "2 lines on standard error, expected 1"),
         (REFUSAL, REFUSED, {"stderr": "photo.png: no such file\n"}, "does not begin with 'impasto: '"),
-        (REFUSAL, REFUSED, {"stderr": "impasto: no such file\n"}, "does not match"),
+        (REFUSAL, REFUSED, {"stderr": "impasto: no such file\n"}, "match 'photo"),
         (REFUSAL, REFUSED, {"stderr": PROGRESS + REFUSED.stderr}, "painted before it refused"),
         (REFUSAL, REFUSED, {"stdout": b"wrote an image\n"}, "on standard output"),
         (REFUSAL, REFUSED, {"changes": {"out.png": "new"}}, "new file: out.png"),
