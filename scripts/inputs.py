@@ -5,7 +5,8 @@ The table is in `inputs_cases/`: command lines that must be refused (refused.py)
 line that begins with "impasto: " and changes no file. A success ends with exit code 0, prints only its notes and leaves exactly the
 files it should, with whole images that pass the row's checks. A traceback or a library's warning is always a failure.
 
-With NAMEs, only rows run whose names contain one of them. Prints one line per failure and a summary. Exits 1 if a row failed.
+With NAMEs, only rows run whose names contain one of them. Prints one line per failure and a summary. Exits 1 if a row
+failed or no name matches.
 """
 
 from __future__ import annotations
@@ -295,7 +296,7 @@ def main() -> int:
             print(f"FAILED {row.name}{expected}: {'; '.join(problems)}", flush=True)
         passed, failed = passed + (not problems), failed + bool(problems)
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed else 0
+    return 0 if passed + skipped and not failed else 1
 
 
 @contextlib.contextmanager
