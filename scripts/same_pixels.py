@@ -91,9 +91,7 @@ def _random_vgg() -> dict[str, torch.Tensor]:
     generator, channels, tensors, index = torch.Generator().manual_seed(0), 3, {}, 0
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
-            tensors[f"features.{index}.weight"] = (
-                torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
-            )
+            tensors[f"features.{index}.weight"] = torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
             tensors[f"features.{index}.bias"] = torch.zeros(width)
             channels, index = width, index + 2
         index += 1
@@ -135,9 +133,7 @@ def _resumed(folder: Path, environment: dict[str, str]) -> str:
     time.sleep(0.5)
     running.kill()
     running.wait()
-    subprocess.run(
-        [sys.executable, "-m", "impasto", "resume", "killed.png"], cwd=folder, env=environment, capture_output=True, check=False
-    )
+    subprocess.run([sys.executable, "-m", "impasto", "resume", "killed.png"], cwd=folder, env=environment, capture_output=True, check=False)
     return _pixels(folder / "killed.png")
 
 

@@ -129,6 +129,7 @@ SETTINGS = {
     "endless-number": '{"size": 1' + "0" * 50_000 + "}",
     "deep-json": "[" * 50_000,
     "unknown-method": '{"method": "magic"}',
+    "json-list": "[]",
     "null-option": '{"iterations": null}',
 }
 

@@ -22,6 +22,7 @@ NEW = "issue 24"
 IMAGES = (
     ("photo: missing", "nowhere/photo.png painting.png", r"nowhere/photo\.png"),
     ("photo: a folder", "a-folder painting.png", "a-folder.*directory"),
+    ("photo: an empty name", "'' painting.png", "directory|file|name"),
     ("photo: a name too long", f"{LONG}.png painting.png", "nnn.*too long"),
     ("photo: a device", f"{NULL} painting.png", "regular|empty"),
     ("photo: a text", "text.jpg painting.png", r"text\.jpg"),
@@ -56,6 +57,9 @@ IMAGES = (
     ("colors: a mask of another shape", f"{GOOD} --content-mask here.png --style-mask there-square.png", "style.*90x90"),
     ("colors: one without a partner", f"{GOOD} --content-mask here-green.png --style-mask there.png", "#00ff00"),
     ("colors: a photograph as mask", f"{GOOD} --content-mask photo.png --style-mask there.png", "content.*colou?rs"),
+    ("colors: a blend", f"{TWO} --content-mask here.png --style-mask there.png", "style.mask"),
+    ("colors: a named style", "photo.png udnie --content-mask here.png --style-mask there.png", "style.mask"),
+    ("colors: with --mask", f"{GOOD} --content-mask here.png --style-mask there.png --mask mask-left.png=keep", "mask"),
 )
 OUTPUTS = (
     ("output: a misspelt suffix", f"{GOOD} -o result.pgn", r"result\.pgn.*\.png"),
@@ -85,6 +89,7 @@ OPTIONS = (
     ("option: a misspelt method", f"{GOOD} --method gattys", "--method.*gatys"),
     ("option: a misspelt tap", f"{GOOD} --taps rleu4_1", "rleu4_1.*relu4_1"),
     ("option: a tap twice", f"{GOOD} --taps relu1_1,relu1_1", "taps"),
+    ("option: no taps", f"{GOOD} --taps ''", "taps"),
     ("option: a misspelt flag", f"{GOOD} --stlye-weight=3", "--stlye-weight.*--style-weight"),
     ("option: a switch with a strange value", f"{GOOD} --overwrite=perhaps", "--overwrite.*perhaps"),
     ("option: without its value", f"{GOOD} --size 32 --iterations 2 --device cpu --style-weight", "--style-weight"),
@@ -92,9 +97,11 @@ OPTIONS = (
     ("option: a fault with --json", f"{GOOD} --json --style-weight nan", "--style-weight.*nan"),
     ("blend: too few numbers", f"{TWO} --blend 0.5", "blend.*2.*1"),
     ("blend: too many numbers", f"{GOOD} --blend 0.5 0.5", "blend.*1.*2"),
+    ("blend: no styles", "photo.png --mask mask-left.png=painting.png --blend 0.5 0.5", "blend"),
     ("blend: only zeros", f"{TWO} --blend 0 -0", "--blend.*0"),
     ("blend: a number that is NaN", f"{TWO} --blend nan 1", "--blend.*nan"),
     ("words: no style", "photo.png", "(?i)style|painting"),
+    ("words: only options", "--size 32", "(?i)photo"),
     ("words: no file", "again", "FILE"),
     ("words: one too many", "demo photo.png", r"photo\.png"),
     ("words: a misspelt command", "weights fecth vgg19", "fecth"),
@@ -116,6 +123,7 @@ WEIGHTS = (
 RESULT = "compare photo.png painting.png"
 COMPARE = (
     ("compare: an empty name", f"{RESULT} =taken.png", "(?i)name"),
+    ("compare: no results", RESULT, "(?i)result"),
     ("compare: a missing result", f"{RESULT} other=missing.png", r"missing\.png"),
     ("compare: a result too small", f"{RESULT} 1x1.png", "1x1"),
     ("compare: a name twice", f"{RESULT} a=taken.png a=copy.png", "'a'"),
@@ -133,6 +141,7 @@ RECORDS = (
     ("again: an input with a path", "again path-input.png", "passwd"),
     ("again: a value of the wrong type", "again wrong-type.png", "inputs"),
     ("again: NaN in the record", "again json-nan.png", r"json-nan\.png"),
+    ("again: a list as record", "again json-list.png", r"json-list\.png"),
     ("again: a huge number", "again huge-number.png", "size"),
     ("again: more digits than Python reads", "again endless-number.png", r"endless-number\.png"),
     ("again: JSON nested too deep", "again deep-json.png", r"deep-json\.png"),
