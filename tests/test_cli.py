@@ -1,4 +1,4 @@
-"""The command line as a user meets it: files, words, exit codes, Ctrl-C. Bad inputs are in test_bad_inputs.py."""
+"""The command line as a user meets it: files, words, exit codes, Ctrl-C. Unusual inputs are in test_inputs.py."""
 
 from __future__ import annotations
 
