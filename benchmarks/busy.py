@@ -15,7 +15,7 @@ from pathlib import Path
 
 BUSY = "import torch\na = torch.randn(1500, 1500)\nwhile True: a = (a @ a).tanh()"
 # the command without `main`, which sets the spin count
-START = "import sys; from impasto.cli.commands import app; app(sys.argv[1:])"
+START = "import sys; from impasto.cli.commands import app; app()(sys.argv[1:])"
 
 
 def demo(spins: str, words: list[str]) -> float:

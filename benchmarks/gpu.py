@@ -26,9 +26,11 @@ from speed import Counter, random_vgg19
 from torch import Tensor
 
 import impasto
-from impasto import Stylizer, devices, pictures, stylizer
-from impasto.optimize import Scale
-from impasto.stylizer import Run
+from impasto import Stylizer, pictures, problem
+from impasto.compute import device, memory
+from impasto.compute.memory import Plan
+from impasto.ladder import Scale
+from impasto.run import Run
 
 PAGE = ROOT / "docs" / "gpu.md"
 MATRIX = 8192
@@ -83,11 +85,11 @@ on_device = partial(timed, warmup=WARMUP, rounds=ROUNDS, wait=torch.cuda.synchro
 def row(encoder: str, size: int, product: float, weights: Path | None) -> str:
     """A row of the table."""
     run = made(encoder, size, weights)
-    with devices.repeatable(run.device, run.encoder.dtype):
+    with device.settings(run.problem.device, run.problem.encoder.dtype):
         with Counter() as counter:
-            loss_and_gradient(run, limit=0)(run.start)
+            loss_and_gradient(run, limit=0)(run.problem.start(run.problem.size))
         by_layer = seconds_of(run, limit=0)
-        recorded = seconds_of(run, stylizer.RECORDED) if size * size <= stylizer.RECORDED else None
+        recorded = seconds_of(run, problem.RECORDED) if size * size <= problem.RECORDED else None
     torch.cuda.reset_peak_memory_stats()
     steps = step_seconds(run)
     peak = torch.cuda.max_memory_allocated() / 1e9
@@ -102,24 +104,24 @@ def made(encoder: str, size: int, weights: Path | None) -> Run:
     """The default run of a square image with all steps at one size."""
     photo = pictures.resize(pictures.load(PHOTO).pixels, (size, size))
     run = Stylizer(encoder=encoder, weights=weights, size=size, device="cuda", precision="bf16").run(photo[0], PAINTING)
-    run.scales, run.start = [Scale(run.size, WARMUP + 11 + ROUNDS)], photo.to(run.device)  # ends with a full L-BFGS history
+    run.scales = [Scale(run.problem.size, WARMUP + 11 + ROUNDS)]  # ends with a full L-BFGS history
     return run
 
 
 def seconds_of(run: Run, limit: int) -> float:
     """Seconds of the losses and the gradient; see `loss_and_gradient`."""
-    found = on_device(partial(loss_and_gradient(run, limit), run.start))
-    devices.free(run.device)  # a CUDA graph has its own memory
+    found = on_device(partial(loss_and_gradient(run, limit), run.problem.start(run.problem.size)))
+    memory.release(run.problem.device)  # a CUDA graph has its own memory
     return found
 
 
 def loss_and_gradient(run: Run, limit: int) -> Callable[[Tensor], object]:
     """The losses and gradient of a step; a CUDA graph if the image has at most `limit` pixels."""
-    before, stylizer.RECORDED = stylizer.RECORDED, limit
+    before, problem.RECORDED = problem.RECORDED, limit
     try:
-        return run.way(run.size, None)
+        return run.problem.objective(run.problem.size, Plan())
     finally:
-        stylizer.RECORDED = before
+        problem.RECORDED = before
 
 
 def step_seconds(run: Run) -> float:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from machine import PAINTING, ROOT, processor
 
 if TYPE_CHECKING:
-    from impasto.stylizer import Run
+    from impasto.run import Run
 
 PAGE = ROOT / "docs" / "memory.md"
 PHOTO = 1024  # largest side of the photograph in pixels; larger results enlarge it
@@ -53,14 +53,14 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
 
     import impasto
     from impasto import pictures
-    from impasto.forecast import forecast
+    from impasto.jobs.forecast import forecast
 
     generator = torch.Generator().manual_seed(0)
     photo = pictures.resize(torch.rand(1, 3, 64, 64, generator=generator), (min(side, PHOTO),) * 2)
     run = impasto.Stylizer(size=side, **options).run(photo[0], PAINTING)
     del photo
     shorten(run)
-    predicted, plan = forecast(run), run.plan(run.size)
+    predicted, plan = forecast(run), run.plan(run.problem.size)
     peak = max(run.plan(scale.size).peak for scale in run.scales)
     if side * side > MANY:
         start_at_last_scale(run)
@@ -70,23 +70,24 @@ def measured(side: int, options: dict[str, object]) -> dict[str, object]:
             seen.append(time.perf_counter())
     return {
         "side": plan.side,
-        "history": plan.history,
+        "history": plan.pairs,
         "predicted": peak,
         "peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "predicted_seconds": predicted,
         "seconds": seen[-1] - began,
         "step": (seen[-1] - seen[0]) / (len(seen) - 1),
         "threads": torch.get_num_threads(),
-        "precision": str(run.encoder.dtype).removeprefix("torch."),
+        "precision": str(run.problem.encoder.dtype).removeprefix("torch."),
     }
 
 
 def shorten(run: Run) -> None:
     """Shorten a run: up to MANY pixels to the steps that fill the L-BFGS history, otherwise to FEW steps at the last scale."""
-    from impasto.optimize import HISTORY, LEAST_STEPS
+    from impasto.ladder import LEAST_STEPS
+    from impasto.lbfgs import HISTORY
 
     *smaller, last = run.scales
-    if math.prod(run.size) > MANY:
+    if math.prod(run.problem.size) > MANY:
         run.scales = [replace(last, steps=FEW)]
     else:
         run.scales = [*(replace(scale, steps=LEAST_STEPS) for scale in smaller), replace(last, steps=HISTORY + LEAST_STEPS)]
@@ -96,19 +97,21 @@ def start_at_last_scale(run: Run) -> None:
     """Make a run with one scale resume from a made-up state after one step, with a full history."""
     import torch
 
-    from impasto import devices, pictures
-    from impasto.optimize import HISTORY, Ahead, Memory, State
+    from impasto import pictures
+    from impasto.compute import allocator
+    from impasto.lbfgs import HISTORY, Memory
+    from impasto.optimize import Ahead, State
 
-    plan, (scale,) = run.plan(run.size), run.scales
+    plan, (scale,) = run.plan(run.problem.size), run.scales
     if plan.side:  # as the run does, but before the history is allocated
-        devices.keep_blocks_apart(run.size, plan.side, run.appetite)
-    history, picture = run.history(plan.history), pictures.enlarge(run.start, run.size)
+        allocator.keep_up_to(run.problem.memory.block_tensor(run.problem.size, plan.side))
+    store, picture = run.pairs(plan), pictures.enlarge(run.problem.start(scale.size), run.problem.size)
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
-    pairs = tuple((history.keep(move, zero), history.keep(move, zero), 1 / move.square().sum()) for _ in range(HISTORY))
+    pairs = tuple((store.keep(move, zero), store.keep(move, zero), 1 / move.square().sum()) for _ in range(HISTORY))
     memory = Memory(0.01, torch.ones(()), (picture.clone(), move), pairs)
     run.scales = [replace(scale, steps=scale.steps + 1)]
     # three images, the most that a run holds: the current one, the best one and the previous one
-    run.go_on(State(1, {"style": 1e9}, picture.clone(), 1e9, Ahead(picture, memory)))
+    run.state = State(1, {"style": 1e9}, picture.clone(), 1e9, Ahead(picture, memory))
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 import impasto
-from impasto import optimize
-from impasto.optimize import Objective
+from impasto import lbfgs, optimize
+from impasto.compute.memory import Plan
+from impasto.objective.evaluate import Evaluate
 
 PROBLEMS = {
     "impasto, from the photograph": {"method": "impasto"},
@@ -28,31 +29,31 @@ PROBLEMS = {
 }
 
 
-def ours(objective: Objective, start: torch.Tensor, evaluations: int, history: int) -> float:
+def ours(objective: Evaluate, start: torch.Tensor, evaluations: int, history: int) -> float:
     """The lowest loss of impasto's L-BFGS with this length of history."""
-    before, optimize.HISTORY = optimize.HISTORY, history
+    before, lbfgs.HISTORY = lbfgs.HISTORY, history
     try:
-        return min(sum(losses.values()) for losses, _ in optimize.descend(objective, start, evaluations))
+        return min(state.lowest for state in optimize.minimize(objective, start, evaluations))
     finally:
-        optimize.HISTORY = before
+        lbfgs.HISTORY = before
 
 
-def torchs(objective: Objective, start: torch.Tensor, evaluations: int, line_search: str | None) -> float:
+def torchs(objective: Evaluate, start: torch.Tensor, evaluations: int, line_search: str | None) -> float:
     """The lowest loss of torch.optim.LBFGS with 20 pairs."""
     picture = start.clone().requires_grad_()
-    lbfgs = torch.optim.LBFGS(
+    solver = torch.optim.LBFGS(
         [picture], max_iter=1, history_size=20, tolerance_grad=0, tolerance_change=-1, line_search_fn=line_search
     )
     seen: list[float] = []
 
     def closure() -> torch.Tensor:
-        losses, gradient = optimize.evaluate(objective, picture)
+        losses, gradient = objective(picture)
         picture.grad = gradient.contiguous()
         seen.append(sum(losses.values()))
         return torch.tensor(seen[-1])
 
     while len(seen) < evaluations:
-        lbfgs.step(closure)
+        solver.step(closure)
     return min(seen[:evaluations])
 
 
@@ -66,8 +67,9 @@ def main() -> None:
     for name, options in PROBLEMS.items():
         stylizer = impasto.Stylizer(encoder="lite", size=arguments.size, precision="fp32", **options)
         run = stylizer.run(PHOTO, PAINTING)
-        objective, start = run._objective(run.size), impasto.stylizer.pictures.resize(run.start, run.size)
-        losses = [sum(optimize.evaluate(objective, start)[0].values())]
+        size = run.problem.size
+        objective, start = run.problem.objective(size, Plan()), run.problem.start(size)
+        losses = [sum(objective(start)[0].values())]
         losses += [ours(objective, start, arguments.evaluations, history) for history in (5, 10, 20, 50)]
         losses += [torchs(objective, start, arguments.evaluations, search) for search in (None, "strong_wolfe")]
         table.add_row(name, *(f"{loss:.4g}" for loss in losses))

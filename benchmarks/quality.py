@@ -204,7 +204,9 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
                 yield f"| {UNITS.get(measure, measure)} | {setting} | {shown} | {worst} |"
 
 
-def page(arguments: argparse.Namespace, judge: Judge, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str) -> str:
+def page(
+    arguments: argparse.Namespace, judge: JudgeNetwork, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str
+) -> str:
     """The text of docs/quality.md."""
     shown = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
     made = "\n".join(

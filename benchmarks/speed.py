@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,9 +34,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 import impasto
-from impasto import Stylizer, devices, optimize, pictures
+from impasto import Stylizer, pictures
+from impasto.compute import allocator
+from impasto.compute.memory import Plan
+from impasto.ladder import schedule as share_out
 from impasto.options import defaults
-from impasto.stylizer import Run
+from impasto.run import Run
 from impasto.weights.formats import OURS
 from impasto.weights.networks import convolution_shapes
 
@@ -47,12 +51,12 @@ MATRIX = 4096
 WHERE = """
 import runpy, sys, time
 from impasto import optimize
-began, minimise = float(sys.argv.pop(1)), optimize.minimise
+began, minimize = float(sys.argv.pop(1)), optimize.minimize
 def first(*given):
     print(f"first step after {time.time() - began}", flush=True)
-    optimize.minimise = minimise
-    return minimise(*given)
-optimize.minimise = first
+    optimize.minimize = minimize
+    return minimize(*given)
+optimize.minimize = first
 runpy.run_module("impasto", run_name="__main__", alter_sys=True)
 """
 
@@ -76,7 +80,7 @@ class Plain(nn.Module):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        filters, layers = run.encoder.filters, []
+        filters, layers = run.problem.encoder.filters, []
         for name, (outputs, inputs, *_) in convolution_shapes("vgg19").items():
             if f"{name}_weight" not in filters:
                 break
@@ -88,10 +92,10 @@ class Plain(nn.Module):
             layers += [(name, convolution), (name.replace("conv", "relu"), nn.ReLU())]
         self.layers = nn.ModuleDict(layers).requires_grad_(False)
         self.mean = torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
-        self.alpha, self.beta = run.options.content_weight, run.options.style_weight
+        self.alpha, self.beta = run.problem.options.content_weight, run.problem.options.style_weight
         with torch.no_grad():
-            self.content = self(pictures.resize(run.pixels, run.size))[CONTENT_TAP]
-            painting = pictures.resize(pictures.load(PAINTING).pixels, run.size)
+            self.content = self(pictures.resize(run.problem.pixels, run.problem.size))[CONTENT_TAP]
+            painting = pictures.resize(pictures.load(PAINTING).pixels, run.problem.size)
             self.targets = {tap: self.gram(F) for tap, F in self(painting).items() if tap in STYLE_TAPS}
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -169,7 +173,7 @@ def loss(weights: Path, size: int, count: int = 300) -> str:
         run = gatys("vgg19", size, count, weights=weights, precision=precision)
         if plain is None:
             plain = Plain(gatys("vgg19", size, 1, weights=weights, precision="fp32"))
-            way = plain.steps(run.start)
+            way = plain.steps(run.problem.start(run.problem.size))
             began = time.perf_counter()
             wanted = min(next(way) for _ in range(count))
             rows.append(f"| plain loop | {wanted:.4g} | | {time.perf_counter() - began:.0f} |")
@@ -208,11 +212,11 @@ def arithmetic(weights: Path, size: int) -> str:
         product = 2 * MATRIX**3 / timed(lambda a=a, b=b: a @ b)
         for encoder, more in (("vgg19", {"weights": weights}), ("lite", {})):
             run = gatys(encoder, size, 1, precision=precision, **more)
-            way = run.way(run.size, None)
+            way = run.problem.objective(run.problem.size, Plan())
             with Counter() as counter:
-                way(run.start)
-            with devices.memory_kept():  # as in a run
-                rate = counter.operations / timed(lambda way=way, run=run: way(run.start))
+                way(run.problem.start(run.problem.size))
+            with allocator.kept():  # as in a run
+                rate = counter.operations / timed(lambda way=way, run=run: way(run.problem.start(run.problem.size)))
             rows.append(f"| {encoder}, {precision} | {rate / 1e9:.0f} | {product / 1e9:.0f} | {rate / product:.0%} |")
     head = (
         "| loss and gradient of a step | 10^9 operations/s | product of two 4096x4096 matrices | ratio |\n|---|---|---|---|\n"
@@ -249,7 +253,7 @@ def optimizers(weights: Path, size: int) -> str:
     for iterations in (75, 260):
         for name, change in WAYS.items():
             run = Stylizer(size=size, iterations=iterations).run(PHOTO, PAINTING)
-            way = run.way(run.size, None)
+            way = run.problem.objective(run.problem.size, Plan())
             began = time.perf_counter()
             picture = change(run, iterations)
             seconds = time.perf_counter() - began
@@ -263,19 +267,18 @@ def ours(run: Run, iterations: int) -> Tensor:
     """impasto's engine."""
     for step in run:
         last = step
-    return last.picture
+    return last.image
 
 
 def without_metric(run: Run, iterations: int) -> Tensor:
     """L-BFGS that starts from the identity."""
-    run.metric = lambda size: None
+    run.problem.method = replace(run.problem.method, metric=None)
     return ours(run, iterations)
 
 
 def one_scale(run: Run, iterations: int) -> Tensor:
     """All steps at the full size."""
-    run.scales = optimize.schedule([run.size], iterations)
-    run.start = pictures.resize(run.start, run.size)
+    run.scales = share_out([run.problem.size], iterations)
     return ours(run, iterations)
 
 
@@ -283,10 +286,10 @@ def adam(rate: float) -> Callable[[Run, int], Tensor]:
     """torch's Adam with the same scales and steps; the rate falls to a tenth within each scale."""
 
     def paint(run: Run, iterations: int) -> Tensor:
-        picture = run.start
+        picture = run.problem.start(run.scales[0].size)
         for scale in run.scales:
             picture = pictures.resize(picture, scale.size).clone().requires_grad_()
-            way, optimizer = run.way(scale.size, None), torch.optim.Adam([picture], lr=rate)
+            way, optimizer = run.problem.objective(scale.size, Plan()), torch.optim.Adam([picture], lr=rate)
             schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / scale.steps))
             for _ in range(scale.steps):
                 _, picture.grad = way(picture)

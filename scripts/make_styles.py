@@ -2,8 +2,8 @@
 
     python scripts/make_styles.py FOLDER_OF_PAINTINGS [-o FOLDER]
 
-The files contain numbers and a palette, but no painting or thumbnail. The same paintings on the same machine give the same bytes. Printed for
-every tap: the relative error of the Gram matrices (Frobenius norm), mean and worst over styles and rungs.
+The files contain numbers and a palette, but no painting or thumbnail. The same paintings on the same machine give the same bytes.
+Printed for every tap: the relative error of the Gram matrices (Frobenius norm), mean and worst over styles and rungs.
 """
 
 from __future__ import annotations

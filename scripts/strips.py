@@ -18,7 +18,7 @@ from PIL import Image
 
 import impasto
 from impasto.report.contact import cell, contact_sheet
-from impasto.styles import named
+from impasto.inputs import style_names
 
 Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (label, styles, options) of each image
 NAMES_A_ROW = 4
@@ -34,15 +34,15 @@ def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, S
         "palette_weight": [(f"--palette-weight {w:g}", [painting], {"palette_weight": w}) for w in (0, 5, 20, 100)],
         "keep_colors": [(f"--keep-colors {how}", [painting], {"keep_colors": how}) for how in ("off", "luma", "match")],
         "mask": [
-            ("--mask upper=OTHER", [painting], {"mask": (f"{upper}={other}",)}),
-            ("--mask lower=keep", [painting], {"mask": (f"{lower}=keep",)}),
+            ("--mask upper=OTHER", [painting], {"masks": [(upper, other)]}),
+            ("--mask lower=keep", [painting], {"masks": [(lower, None)]}),
         ],
     }
 
 
 def names() -> dict[str, Strip]:
     """The built-in styles, in rows."""
-    known = named.names()
+    known = style_names()
     rows = [known[first : first + NAMES_A_ROW] for first in range(0, len(known), NAMES_A_ROW)]
     return {", ".join(row): [(name, [name], {}) for name in row] for row in rows}
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from impasto.errors import OptionError
-from impasto.options import defaults, explain
+from impasto.options import defaults, invalid
 
 Values = dict[str, Any]
 Five = tuple[int, int, int, int, int]
@@ -194,7 +194,7 @@ class Config(BaseModel):
         try:
             return cls(**given)
         except ValidationError as error:
-            raise OptionError(explain(error)) from None
+            raise invalid(error, cls) from None
 
     def difference(self, other: Config) -> str:
         """Describe the first setting in which another config differs; empty if both give the same result."""
@@ -206,7 +206,7 @@ class Config(BaseModel):
 
 
 def read_widths(text: str) -> tuple[tuple[int, ...], ...]:
-    """Parse five blocks of channel counts. Raises ValueError with a message that fits `explain`."""
+    """Parse five blocks of channel counts. Raises ValueError with a message that fits `invalid`."""
     rows = [row.split(",") for row in text.split("/")]
     if len(rows) != len(TAPS) or not all(word.isascii() and word.isdecimal() and int(word) for row in rows for word in row):
         raise ValueError(f"widths must be five blocks such as {PRESETS['lite']}, not {text!r}")

@@ -28,10 +28,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from impasto import files
-from impasto.devices import choose
+from impasto.compute.device import choose
 from impasto.errors import DivergenceError, ImpastoError, OptionError, OutputError, RunError, SaveError
 from impasto.files import printable
-from impasto.options import explain
+from impasto.options import invalid
 from impasto.weights.networks import LITE_NAME
 from training import checkpoint as checkpoints
 from training import evaluation
@@ -487,12 +487,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
         cause = error.__cause__
-        return _fail(explain(cause, flags=True) if isinstance(cause, ValidationError) else str(error), USAGE)
+        problem = invalid(cause, Config) if isinstance(cause, ValidationError) else cause
+        return _fail(_worded(problem) if isinstance(problem, ImpastoError) else str(error), USAGE)
     except ImpastoError as error:
-        return _fail(error.worded(lambda name: f"--{name.replace('_', '-')}"), error.exit_code)
+        return _fail(_worded(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _worded(error: ImpastoError) -> str:
+    return error.worded(lambda name: f"--{name.replace('_', '-')}")
 
 
 def _fail(message: str, code: int) -> int:
