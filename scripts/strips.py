@@ -2,8 +2,8 @@
 
     python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...]
 
-Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colors, and masks (upper half in the style of
-OTHER; lower half unchanged). `--only names` shows every built-in style instead.
+Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colors, and masks (upper half in the
+style of OTHER; lower half unchanged). `--only names` shows every built-in style instead.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from PIL import Image
 
 import impasto
-from impasto.report.contact import cell, contact_sheet
 from impasto.inputs import style_names
+from impasto.report.contact import cell, contact_sheet
 
 Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (label, styles, options) of each image
 NAMES_A_ROW = 4

@@ -8,7 +8,6 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from impasto.errors import OptionError
 from impasto.options import defaults, invalid
 
 Values = dict[str, Any]

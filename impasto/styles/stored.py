@@ -37,7 +37,7 @@ from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import position, rung
-from impasto.losses import DIRECTIONS, QUANTILES
+from impasto.palette import DIRECTIONS, QUANTILES
 from impasto.styles import packing
 from impasto.styles.palette import palette
 from impasto.styles.style import Means, Painted, Style, Targets
