@@ -39,7 +39,7 @@ from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import position, rung
 from impasto.palette import DIRECTIONS, QUANTILES
 from impasto.styles import packing
-from impasto.styles.palette import palette
+from impasto.styles.swatch import swatch
 from impasto.styles.style import Means, Painted, Style, Targets
 
 FORMAT = 3  # raised when earlier files can no longer be read
@@ -187,7 +187,7 @@ def save(
         taps=style.taps,
         rungs=rungs_of(style),
         size=(width, height),
-        palette=palette(style.painting),
+        palette=swatch(style.painting),
         error=error,
     )
     tensors = {COLORS: style.quantiles().cpu()} | {name: _jpeg(style.painting, name) for name in images}
