@@ -39,8 +39,8 @@ from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import position, rung
 from impasto.palette import DIRECTIONS, QUANTILES
 from impasto.styles import packing
-from impasto.styles.swatch import swatch
 from impasto.styles.style import Means, Painted, Style, Targets
+from impasto.styles.swatch import swatch
 
 FORMAT = 3  # raised when earlier files can no longer be read
 RUNGS = range(-2, 7)  # 64 to 1024 pixels
