@@ -1,8 +1,6 @@
-"""What another busy torch program costs: the demo alone and beside one, with GNU OpenMP's own spin count and with ours.
+"""Time the demo alone and with another busy torch process, with GNU OpenMP's default spin count and with impasto's (10000).
 
-    python benchmarks/busy.py [--size 256] [--iterations 100] [--repeat 3]
-
-"own" leaves the spin count to GNU OpenMP; 10000 is what the command line sets unless GOMP_SPINCOUNT says otherwise.
+python benchmarks/busy.py [--size 256] [--iterations 100] [--repeat 3]
 """
 
 from __future__ import annotations
@@ -15,17 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
-HOG = "import torch\na = torch.randn(1500, 1500)\nwhile True: a = (a @ a).tanh()"
-
-
-# the command without `main`, which would set the spin count
-START = "import sys; from impasto.cli.commands import app; app(sys.argv[1:])"
+BUSY = "import torch\na = torch.randn(1500, 1500)\nwhile True: a = (a @ a).tanh()"
+# the command without `main`, which sets the spin count
+START = "import sys; from impasto.cli.commands import app; app()(sys.argv[1:])"
 
 
 def demo(spins: str, words: list[str]) -> float:
-    """Seconds the demo takes as a process of its own."""
+    """Seconds that the demo takes in a separate process."""
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-    if spins != "own":
+    if spins != "default":
         environment["GOMP_SPINCOUNT"] = spins
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", START, "demo", "-q", "-o", str(Path(folder) / "demo.png"), *words]
@@ -42,16 +38,16 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     words = ["--size", arguments.size, "--iterations", arguments.iterations]
-    for beside in ("alone", "beside a busy program"):
-        hog = None if beside == "alone" else subprocess.Popen([sys.executable, "-c", HOG])
+    for load in ("alone", "with a busy process"):
+        busy = None if load == "alone" else subprocess.Popen([sys.executable, "-c", BUSY])
         try:
             time.sleep(3)
-            for spins in ("own", "10000") * arguments.repeat:
-                print(f"{beside}, spin count {spins}: {demo(spins, words):.1f} s", flush=True)
+            for spins in ("default", "10000") * arguments.repeat:
+                print(f"{load}, spin count {spins}: {demo(spins, words):.1f} s", flush=True)
         finally:
-            if hog:
-                hog.kill()
-                hog.wait()
+            if busy:
+                busy.kill()
+                busy.wait()
 
 
 if __name__ == "__main__":

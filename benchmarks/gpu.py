@@ -1,11 +1,11 @@
-"""How fast impasto is on a CUDA device: `python benchmarks/gpu.py` writes docs/gpu.md.
+"""Measure impasto on a CUDA device and write docs/gpu.md.
 
     python benchmarks/gpu.py [--sizes 512 1024 2048 4096] [--weights VGG19] [--out docs/gpu.md]
 
-For every encoder and size: seconds of the losses and gradient of a default run, told to the device layer by layer and recorded as a
-CUDA graph (up to as many pixels as a run does that), seconds of a whole step with its L-BFGS, and what share the multiplications and
-additions of it are of those that a large matrix product reaches in the same precision. Then the default run, from a photograph in
-memory to a picture. Without --weights VGG-19 has seeded random weights: as fast. Medians; nothing else should run meanwhile.
+For every encoder and size: the time of the losses and gradient of a default run, launched layer by layer and as a CUDA graph (up to
+the size that a run records), the time of a complete step with L-BFGS, and its operations per second relative to a large matrix product
+in the same precision. Then the default run, from a photograph in memory to the result. Times are medians; run it on an idle machine.
+Without --weights, VGG-19 has seeded random weights, which are equally fast.
 """
 
 from __future__ import annotations
@@ -21,36 +21,39 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from speed import PAINTING, PHOTO, Counter, random_vgg19
+from machine import PAINTING, PHOTO, ROOT, timed
+from speed import Counter, random_vgg19
 from torch import Tensor
 
 import impasto
-from impasto import Stylizer, devices, pictures, stylizer
-from impasto.optimize import Scale
-from impasto.stylizer import Run
+from impasto import Stylizer, pictures, problem
+from impasto.compute import device, memory
+from impasto.compute.memory import Plan
+from impasto.ladder import Scale
+from impasto.run import Run
 
-PAGE = Path(__file__).parent.parent / "docs" / "gpu.md"
+PAGE = ROOT / "docs" / "gpu.md"
 MATRIX = 8192
-ROUNDS, FIRST = 7, 4  # timed, after as many that are not
-HEAD = """# On a GPU
+ROUNDS, WARMUP = 7, 4
+HEAD = """# GPU
 
-Written by `python benchmarks/gpu.py`. {device}, {system}, torch {torch}, impasto {version}. Default settings but the size, square
-pictures, bfloat16. A product of two {matrix}x{matrix} matrices reaches {rate:.0f} 10^12 operations/s there.
+Written by `python benchmarks/gpu.py` on {device}, {system}, torch {torch}, impasto {version}. Default settings except the size, square
+images, bfloat16. A product of two {matrix}x{matrix} matrices reaches {rate:.0f} 10^12 operations/s on this device.
 
-| encoder | pixels | loss and gradient, ms: told anew | recorded | a step with L-BFGS, ms | 10^12 operations/s | share of product | GB |
+| encoder | pixels | loss and gradient, ms: by layer | CUDA graph | step with L-BFGS, ms | 10^12 operations/s | of the product | GB |
 |---|---|---|---|---|---|---|---|
 """
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 1024, 2048, 4096])
-    parser.add_argument("--weights", type=Path, help="VGG-19's")
+    parser.add_argument("--weights", type=Path, help="weights file of VGG-19")
     parser.add_argument("--out", type=Path, default=PAGE)
     asked = parser.parse_args()
     if not torch.cuda.is_available():
-        parser.error("this machine, or this build of torch, has no CUDA device")
+        parser.error("no CUDA device found, or this build of torch lacks CUDA")
     product = rate_of_product()
     text = HEAD.format(
         device=torch.cuda.get_device_name(),
@@ -73,65 +76,56 @@ def main() -> None:
 def rate_of_product() -> float:
     """Operations per second of a large product of bfloat16 matrices."""
     a, b = (torch.randn(MATRIX, MATRIX, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    return 2 * MATRIX**3 / timed(lambda: a @ b)
+    return 2 * MATRIX**3 / on_device(lambda: a @ b)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds until the device has done it, the median of ROUNDS."""
-    seconds = []
-    for _ in range(FIRST + ROUNDS):
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds[FIRST:])
+on_device = partial(timed, warmup=WARMUP, rounds=ROUNDS, wait=torch.cuda.synchronize)
 
 
 def row(encoder: str, size: int, product: float, weights: Path | None) -> str:
-    """A line of the table."""
+    """A row of the table."""
     run = made(encoder, size, weights)
-    with devices.repeatable(run.device, run.encoder.dtype):
+    with device.settings(run.problem.device, run.problem.encoder.dtype):
         with Counter() as counter:
-            loss_and_gradient(run, limit=0)(run.start)
-        anew = seconds_of(run, limit=0)
-        recorded = seconds_of(run, stylizer.RECORDED) if size * size <= stylizer.RECORDED else None
+            loss_and_gradient(run, limit=0)(run.problem.start(run.problem.size))
+        by_layer = seconds_of(run, limit=0)
+        recorded = seconds_of(run, problem.RECORDED) if size * size <= problem.RECORDED else None
     torch.cuda.reset_peak_memory_stats()
     steps = step_seconds(run)
     peak = torch.cuda.max_memory_allocated() / 1e9
-    rate = counter.operations / min(anew, recorded or anew)
+    rate = counter.operations / min(by_layer, recorded or by_layer)
     return (
-        f"| {encoder} | {size} | {1e3 * anew:.2f} | {'' if recorded is None else f'{1e3 * recorded:.2f}'} | {1e3 * steps:.2f} "
+        f"| {encoder} | {size} | {1e3 * by_layer:.2f} | {'' if recorded is None else f'{1e3 * recorded:.2f}'} | {1e3 * steps:.2f} "
         f"| {rate / 1e12:.0f} | {rate / product:.0%} | {peak:.1f} |"
     )
 
 
 def made(encoder: str, size: int, weights: Path | None) -> Run:
-    """The default run of a square picture, all its steps at that one size."""
+    """The default run of a square image with all steps at one size."""
     photo = pictures.resize(pictures.load(PHOTO).pixels, (size, size))
     run = Stylizer(encoder=encoder, weights=weights, size=size, device="cuda", precision="bf16").run(photo[0], PAINTING)
-    run.scales, run.start = [Scale(run.size, FIRST + 11 + ROUNDS)], photo.to(run.device)  # L-BFGS's history is full at last
+    run.scales = [Scale(run.problem.size, WARMUP + 11 + ROUNDS)]  # ends with a full L-BFGS history
     return run
 
 
 def seconds_of(run: Run, limit: int) -> float:
-    """Seconds of the losses and the gradient, see `loss_and_gradient`."""
-    found = timed(partial(loss_and_gradient(run, limit), run.start))
-    devices.free(run.device)  # what was recorded has memory of its own
+    """Seconds of the losses and the gradient; see `loss_and_gradient`."""
+    found = on_device(partial(loss_and_gradient(run, limit), run.problem.start(run.problem.size)))
+    memory.release(run.problem.device)  # a CUDA graph has its own memory
     return found
 
 
 def loss_and_gradient(run: Run, limit: int) -> Callable[[Tensor], object]:
-    """What a step computes; recorded if the picture has no more pixels than limit."""
-    before, stylizer.RECORDED = stylizer.RECORDED, limit
+    """The losses and gradient of a step; a CUDA graph if the image has at most `limit` pixels."""
+    before, problem.RECORDED = problem.RECORDED, limit
     try:
-        return run.way(run.size, None)
+        return run.problem.objective(run.problem.size, Plan())
     finally:
-        stylizer.RECORDED = before
+        problem.RECORDED = before
 
 
 def step_seconds(run: Run) -> float:
-    """Seconds between the last steps of a run, the median."""
+    """Median seconds between the last steps of a run."""
     seconds, began = [], 0.0
     for _ in run:
         torch.cuda.synchronize()
@@ -141,8 +135,8 @@ def step_seconds(run: Run) -> float:
 
 
 def whole_runs(sizes: list[int]) -> str:
-    """The default run by size, from photograph and painting in memory to the picture; the second of two."""
-    text = "| the default run, lite | steps | seconds |\n|---|---|---|\n"
+    """The second of two default runs by size, from photograph and painting in memory to the result."""
+    text = "| default run, lite | steps | seconds |\n|---|---|---|\n"
     photo, painting = (pictures.load(file).pixels for file in (PHOTO, PAINTING))
     for size in sizes:
         for _ in range(2):

@@ -1,16 +1,15 @@
-"""Paint many pairs in several settings, measure them all, and write one table and contact sheets.
+"""Stylize many pairs with several settings, measure the results, and write a table and contact sheets.
 
     python benchmarks/quality.py --pairs PHOTOS PAINTINGS -o OUT [--table docs/quality.md]
         [--setting NAME[=WORDS] ...] [--pictures NAME=DIR ...] [--sample 24 | --zip] [--size 256] [--judge lite] [--sheets GLOB]
 
-A setting is a name and words of the command line: "gatys-lite=--method gatys --encoder lite". Each picture is painted by a process of
-its own, whose seconds and peak memory count from start to exit. `--pictures NAME=DIR` adds a folder of pictures made by anything,
-named PHOTO--PAINTING.png (or .jpg, .webp, .tif), for instance another version's OUT/NAME. What OUT holds already is not painted
-again: an interrupted run goes on. After changing the code, name another OUT.
+A setting is a name and arguments of the command line: "gatys-lite=--method gatys --encoder lite". Each image is made in a separate
+process; its time and peak memory are those of the whole process. `--pictures NAME=DIR` adds a folder of existing images named
+PHOTO--PAINTING.png (or .jpg, .webp, .tif), for instance OUT/NAME of another version. Images that OUT already contains are not made
+again, so an interrupted run resumes. Use another OUT after changing the code.
 
-PHOTOS and PAINTINGS are folders. Pairs are a sample of all combinations, the same every time, in which every picture comes up as often
-as any other (--sample 0: all of them); --zip pairs the first with the first, and so on. Seeds are fixed: the command's default is 0.
-Pictures are measured at --size, or at the size their setting's own words name.
+PHOTOS and PAINTINGS are folders. Pairs are a fixed, balanced sample of all combinations (--sample 0: all of them); --zip pairs files in
+order. The seed is the command's default, 0. Images are measured at --size, or at the --size of their setting.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ from PIL import Image
 from impasto import __version__, files
 from impasto.errors import ImpastoError
 from impasto.pictures import SUFFIXES
-from impasto.report.comparison import JudgeNetwork, MeasuredResult, load_judge, prepare
+from impasto.report.comparison import JudgeNetwork, load_judge, prepare
 from impasto.report.contact import cell, contact_sheet
 
 SETTINGS = ["default", "gatys-lite=--method gatys --encoder lite"]
 ROWS_A_SHEET = 6
-# Each measure: what it is called, and whether the largest, the smallest or the largest by magnitude is the worst.
+# measure: whether the largest or the smallest value is the worst
 MEASURES = {
     "content": max,
     "style_mean": max,
@@ -67,13 +66,13 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """What their pictures are called in every folder."""
+        """The stem of their images in every folder."""
         return f"{self.photo.stem}--{self.painting.stem}"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A column: a folder of pictures, and the words that make those missing (None: somebody else made them)."""
+    """A folder of images and the arguments that make the missing ones (None: the folder is only read)."""
 
     name: str
     folder: Path
@@ -81,24 +80,24 @@ class Setting:
     size: int
 
     def picture(self, pair: Pair) -> Path | None:
-        """The pair's picture, if there is one."""
+        """The image of a pair, if it exists."""
         files = (self.folder / f"{pair.name}{suffix}" for suffix in SUFFIXES)
         return next((file for file in files if file.exists()), None)
 
 
-# ------------------------------------------------------------------------------------------------------------------ what to do
+# ------------------------------------------------------------------------------------------------------------------ pairs, settings
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Every picture file of a folder, by name."""
+    """The image files of a folder, sorted by name."""
     found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     if not found:
-        sys.exit(f"{folder} holds no pictures")
+        sys.exit(f"{folder} contains no images")
     return found
 
 
 def choose_pairs(photos: Sequence[Path], paintings: Sequence[Path], *, sample: int, zipped: bool) -> list[Pair]:
-    """Pairs in a fixed order. sample: how many of all combinations, 0 for all."""
+    """Choose pairs, always the same. sample: number of pairs, 0 for all."""
     if zipped:
         return [Pair(*both) for both in zip(photos, paintings, strict=False)]
     left = [Pair(*both) for both in product(photos, paintings)]
@@ -114,7 +113,7 @@ def choose_pairs(photos: Sequence[Path], paintings: Sequence[Path], *, sample: i
 
 
 def settings_of(arguments: argparse.Namespace) -> list[Setting]:
-    """The columns, in the order given."""
+    """The settings in the order given."""
     columns = []
     for text in arguments.setting or SETTINGS:
         name, _, line = text.partition("=")
@@ -127,15 +126,13 @@ def settings_of(arguments: argparse.Namespace) -> list[Setting]:
     return columns
 
 
-# ------------------------------------------------------------------------------------------------------------------ painting
+# ------------------------------------------------------------------------------------------------------------------ stylizing
 
 
 def paint(setting: Setting, pair: Pair) -> None:
-    """Paint what is missing, as a user would, and note what it took beside the picture."""
-    target = setting.folder / f"{pair.name}.png"
-    words = (
-        (setting.words or ()) if "--size" in (setting.words or ()) else (*(setting.words or ()), "--size", str(setting.size))
-    )
+    """Make an image with the command line, and store its time and memory next to it."""
+    target, words = setting.folder / f"{pair.name}.png", setting.words or ()
+    words = words if "--size" in words else (*words, "--size", str(setting.size))
     command = [sys.executable, "-m", "impasto", str(pair.photo), str(pair.painting), "-o", str(target), "-q", *words]
     began = time.perf_counter()
     process = subprocess.Popen(command)
@@ -143,24 +140,24 @@ def paint(setting: Setting, pair: Pair) -> None:
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"`{shlex.join(command)}` ended with exit code {process.returncode}")
+        sys.exit(f"`{shlex.join(command)}` failed with exit code {process.returncode}")
     cost = {"seconds": seconds, "memory_mb": usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)}
     keep(target.with_suffix(".cost.json"), cost)
     print(f"{setting.name}: {pair.name} in {seconds:.1f} s", flush=True)
 
 
 def keep(file: Path, content: object) -> None:
-    """Write JSON whole or not at all."""
+    """Write JSON atomically."""
     files.write(file, json.dumps(content).encode(), [file.suffix], overwrite=True)
 
 
 def check_words(setting: Setting) -> None:
-    """Have a folder hold pictures of one setting only."""
+    """Make sure that a folder contains images of one setting only."""
     setting.folder.mkdir(parents=True, exist_ok=True)
     note = setting.folder / "words.txt"
     line = shlex.join((*(setting.words or ()), "at", str(setting.size)))
     if note.exists() and note.read_text() != line:
-        sys.exit(f"{setting.folder} holds pictures made with `{note.read_text()}`, not `{line}`; name another -o or setting")
+        sys.exit(f"{setting.folder} contains images made with `{note.read_text()}`, not `{line}`; use another -o or setting")
     note.write_text(line)
 
 
@@ -168,7 +165,7 @@ def check_words(setting: Setting) -> None:
 
 
 def measured(setting: Setting, pair: Pair, judge: JudgeNetwork) -> dict[str, float] | None:
-    """Every measure of a pair's picture, kept beside it; None where there is no picture."""
+    """The measures of a pair's image, cached next to it; None if there is no image."""
     file = setting.picture(pair)
     if file is None:
         return None
@@ -178,19 +175,14 @@ def measured(setting: Setting, pair: Pair, judge: JudgeNetwork) -> dict[str, flo
         return dict(found["measures"])
     images = prepare(pair.photo, pair.painting, {setting.name: file}, size=setting.size)
     (result,) = images.measure(judge)
-    measures = numbers_of(result) | cost_of(file)
-    if setting.words is not None:  # somebody else's folder is left as it is
+    measures = {name: value for name, value in asdict(result.measures).items() if isinstance(value, float)} | cost_of(file)
+    if setting.words is not None:  # other folders are only read
         keep(kept, {"stamp": stamp, "measures": measures})
     return measures
 
 
-def numbers_of(result: MeasuredResult) -> dict[str, float]:
-    """The measures as a flat row."""
-    return {name: value for name, value in asdict(result.measures).items() if isinstance(value, float)}
-
-
 def cost_of(file: Path) -> dict[str, float]:
-    """What `paint` noted, if it made the picture."""
+    """The time and memory stored by `paint`, if it made the image."""
     note = file.with_suffix(".cost.json")
     return dict(json.loads(note.read_text())) if note.exists() else {}
 
@@ -199,7 +191,7 @@ def cost_of(file: Path) -> dict[str, float]:
 
 
 def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
-    """Lines of Markdown. rows: {setting: {pair: {measure: value}}}."""
+    """Yield the lines of a Markdown table. rows: {setting: {pair: {measure: value}}}."""
     yield "| measure | setting | mean | median | worst | worst pair |"
     yield "|---|---|---:|---:|---:|---|"
     for measure, worst_of in MEASURES.items():
@@ -215,32 +207,28 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
 def page(
     arguments: argparse.Namespace, judge: JudgeNetwork, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str
 ) -> str:
-    """docs/quality.md."""
+    """The text of docs/quality.md."""
     shown = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
     made = "\n".join(
         f"- **{one.name}**: "
-        + (
-            "pictures from elsewhere"
-            if one.words is None
-            else f"`impasto PHOTO STYLE {shlex.join(one.words)}`".replace(" `", "`")
-        )
+        + ("existing images" if one.words is None else f"`{shlex.join(('impasto', 'PHOTO', 'STYLE', *one.words))}`")
         + f", {one.size} pixels"
         for one in settings
     )
     return f"""# Quality
 
-Made by
+Written by
 
 ```
 {shown}
 ```
 
 impasto {__version__}, torch {torch.__version__}, {os.cpu_count()} cores ({processor()}); judge {judge.name} (content at
-{judge.content_tap}, style at {", ".join(judge.style_taps)}). {len(pairs)} pairs. What each measure says: `impasto compare` and
-[metrics.py](../impasto/report/metrics.py). Content, style, moments and palette are distances, 0 the best; structure is 1 for the
-photograph; grain is 0 where the result has as much fine detail as the painting and above where it has more; weave is above 0 where
-more of that is upright or level than in photograph and painting. A picture optimised through the judge itself has an advantage.
-Seconds and memory are those of the whole process.
+{judge.content_tap}, style at {", ".join(judge.style_taps)}). {len(pairs)} pairs. The measures are those of `impasto compare`,
+defined in [metrics.py](../impasto/report/metrics.py). Content, style, moments and palette are distances: 0 is best. Structure
+is 1 for the photograph. Grain is 0 if the result has as much fine detail as the painting, and positive if it has more. Weave is
+positive if more of this detail is vertical or horizontal than in photograph and painting. Images optimized through the judge
+itself have an advantage. Seconds and memory are those of the whole process.
 
 {made}
 
@@ -249,7 +237,7 @@ Seconds and memory are those of the whole process.
 
 
 def write_sheets(output: Path, pairs: Sequence[Pair], settings: Sequence[Setting], side: int) -> None:
-    """sheet-1.jpg and so on: photograph, painting, and a column for each setting."""
+    """Write sheet-1.jpg, ...: photograph, painting and a column for each setting."""
     for number, first in enumerate(range(0, len(pairs), ROWS_A_SHEET), start=1):
         rows = []
         for pair in pairs[first : first + ROWS_A_SHEET]:
@@ -260,22 +248,20 @@ def write_sheets(output: Path, pairs: Sequence[Pair], settings: Sequence[Setting
 
 
 def main() -> None:
-    """Paint, measure, write."""
+    """Read the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("PHOTOS", "PAINTINGS"))
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for pictures, measures and contact sheets")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for images, measures and contact sheets")
     parser.add_argument("--setting", action="append", metavar="NAME[=WORDS]", help=f"default: {', '.join(SETTINGS)}")
     parser.add_argument("--pictures", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--sample", type=int, default=24, help="pairs out of all combinations; 0: all (default: %(default)s)")
-    parser.add_argument("--zip", action="store_true", help="the first photograph with the first painting, and so on")
+    parser.add_argument("--sample", type=int, default=24, help="number of pairs; 0: all (default: %(default)s)")
+    parser.add_argument("--zip", action="store_true", help="pair photographs and paintings in order")
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")
     parser.add_argument("--judge", choices=("lite", "vgg16", "vgg19"), default="lite")
-    parser.add_argument("--judge-file", type=Path, help="weights of the judge; may end after any block")
-    parser.add_argument("--table", type=Path, help="also write the page there, for instance docs/quality.md")
-    parser.add_argument(
-        "--side", type=int, default=320, help="pixels of a picture on the contact sheets (default: %(default)s)"
-    )
-    parser.add_argument("--sheets", default="*", metavar="GLOB", help="photographs on the contact sheets (default: all)")
+    parser.add_argument("--judge-file", type=Path, help="weights file of the judge; may end after any block")
+    parser.add_argument("--table", type=Path, help="also write the page to this file, for instance docs/quality.md")
+    parser.add_argument("--side", type=int, default=320, help="image size on contact sheets in pixels (default: %(default)s)")
+    parser.add_argument("--sheets", default="*", metavar="GLOB", help="photographs on contact sheets (default: all)")
     arguments = parser.parse_args()
     try:
         run(arguments)
@@ -284,7 +270,7 @@ def main() -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Paint everything missing, then measure everything, then write."""
+    """Make missing images, measure all of them, and write the results."""
     pairs = choose_pairs(*map(pictures_in, arguments.pairs), sample=arguments.sample, zipped=arguments.zip)
     settings = settings_of(arguments)
     for setting in settings:

@@ -1,14 +1,14 @@
-"""How fast impasto is, as ratios to a plain PyTorch loop in the same run: `python benchmarks/speed.py` writes docs/benchmarks.md.
+"""Measure impasto's speed, compared with a plain PyTorch loop, and write docs/benchmarks.md.
 
-    python benchmarks/speed.py [steps] [loss] [arithmetic] [command] [optimisers] [--size 512] [--weights VGG19] [--dry]
+    python benchmarks/speed.py [steps] [loss] [arithmetic] [command] [optimizers] [--size 512] [--weights VGG19] [--dry]
 
-steps       a step of VGG-19 Gatys and of lite against the plain loop: fp32, NCHW, torch.optim.LBFGS, as it is usually written
-loss        where both are after 300 steps, at --loss-size pixels
-arithmetic  operations in a second, against those of a large matrix product in the same precision
+steps       a step of VGG-19 Gatys and of lite, compared with the usual loop: fp32, NCHW, torch.optim.LBFGS
+loss        the loss of both after 300 steps, at --loss-size pixels
+arithmetic  operations per second, compared with a large matrix product in the same precision
 command     the default command from start to saved file, and `impasto --help`
-optimisers  loss against seconds for L-BFGS with and without its metric and its scales, and Adam
+optimizers  loss and seconds for L-BFGS with and without its metric and its scales, and for Adam
 
-Without --weights VGG-19 has seeded random weights: as fast, and minimised the same way. Nothing else should run meanwhile.
+Without --weights, VGG-19 has seeded random weights, which are equally fast. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -21,45 +21,48 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from machine import processor
+from machine import PAINTING, PHOTO, ROOT, processor, timed
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 import impasto
-from impasto import Stylizer, devices, optimize, pictures
-from impasto.stylizer import Run
+from impasto import Stylizer, pictures
+from impasto.compute import allocator
+from impasto.compute.memory import Plan
+from impasto.ladder import schedule as share_out
+from impasto.options import defaults
+from impasto.run import Run
 from impasto.weights.formats import OURS
 from impasto.weights.networks import convolution_shapes
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-PHOTO, PAINTING = (ROOT / "impasto" / "assets" / name for name in ("chelsea.jpg", "strokes.jpg"))
 ROUNDS = 5
-STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+STYLE_TAPS = defaults("gatys")["style_taps"]
 CONTENT_TAP = "relu4_2"
 MATRIX = 4096
 WHERE = """
 import runpy, sys, time
 from impasto import optimize
-began, minimise = float(sys.argv.pop(1)), optimize.minimise
+began, minimize = float(sys.argv.pop(1)), optimize.minimize
 def first(*given):
     print(f"first step after {time.time() - began}", flush=True)
-    optimize.minimise = minimise
-    return minimise(*given)
-optimize.minimise = first
+    optimize.minimize = minimize
+    return minimize(*given)
+optimize.minimize = first
 runpy.run_module("impasto", run_name="__main__", alter_sys=True)
 """
 
 
 def random_vgg19(file: Path) -> Path:
-    """Write a VGG-19 of He et al.'s random weights, whose features are about as large as the published one's."""
+    """Write a VGG-19 with random weights (He et al.), whose features are about as large as the published one's."""
     generator, tensors = torch.Generator().manual_seed(0), {"mean": torch.tensor([123.68, 116.779, 103.939])}
     for name, shape in convolution_shapes("vgg19").items():
         deviation = (2 / (shape[1] * 9)) ** 0.5
@@ -73,11 +76,11 @@ def random_vgg19(file: Path) -> Path:
 
 
 class Plain(nn.Module):
-    """Neural style transfer as tutorials have it: VGG-19 as a Sequential, hooks for the layers, Gram matrices, one LBFGS."""
+    """Neural style transfer as in tutorials: VGG-19 layer by layer, Gram matrices, one LBFGS."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        filters, layers = run.encoder.filters, []
+        filters, layers = run.problem.encoder.filters, []
         for name, (outputs, inputs, *_) in convolution_shapes("vgg19").items():
             if f"{name}_weight" not in filters:
                 break
@@ -89,14 +92,14 @@ class Plain(nn.Module):
             layers += [(name, convolution), (name.replace("conv", "relu"), nn.ReLU())]
         self.layers = nn.ModuleDict(layers).requires_grad_(False)
         self.mean = torch.tensor([123.68, 116.779, 103.939]).reshape(1, 3, 1, 1)
-        self.alpha, self.beta = run.options.content_weight, run.options.style_weight
+        self.alpha, self.beta = run.problem.options.content_weight, run.problem.options.style_weight
         with torch.no_grad():
-            self.content = self(pictures.resize(run.pixels, run.size))[CONTENT_TAP]
-            painting = pictures.resize(pictures.load(PAINTING).pixels, run.size)
+            self.content = self(pictures.resize(run.problem.pixels, run.problem.size))[CONTENT_TAP]
+            painting = pictures.resize(pictures.load(PAINTING).pixels, run.problem.size)
             self.targets = {tap: self.gram(F) for tap, F in self(painting).items() if tap in STYLE_TAPS}
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """The features after every layer."""
+        """The features of every layer by name."""
         x, found = 255 * image - self.mean, {}
         for name, layer in self.layers.items():
             x = found[name] = layer(x)
@@ -104,7 +107,7 @@ class Plain(nn.Module):
 
     @staticmethod
     def gram(F: Tensor) -> Tensor:
-        """NxN sums."""
+        """The Gram matrix, NxN."""
         rows = F.flatten(2)[0]
         return rows @ rows.T
 
@@ -118,7 +121,7 @@ class Plain(nn.Module):
         return total
 
     def steps(self, start: Tensor) -> Iterator[float]:
-        """Minimise, yielding the loss of every step's evaluation."""
+        """Minimize, yielding the loss at every step."""
         picture = start.clone().contiguous().requires_grad_()
         lbfgs = torch.optim.LBFGS([picture], max_iter=1, history_size=10, tolerance_grad=0, tolerance_change=0)
 
@@ -133,7 +136,7 @@ class Plain(nn.Module):
 
 
 def gatys(encoder: str, size: int, iterations: int, **options: object) -> Run:
-    """A run of the published method on the sample pictures, from the photograph."""
+    """A run of the published method on the sample images, starting from the photograph."""
     stylizer = Stylizer(method="gatys", encoder=encoder, size=size, iterations=iterations, init="content", **options)
     return stylizer.run(PHOTO, PAINTING)
 
@@ -142,7 +145,7 @@ def gatys(encoder: str, size: int, iterations: int, **options: object) -> Run:
 
 
 def steps(weights: Path, size: int) -> str:
-    """A step's time, all ways in turn, and the medians."""
+    """Median seconds per step, measured in turn."""
     runs = {
         "VGG-19, fp32": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="fp32"),
         "VGG-19, precision auto": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="auto"),
@@ -159,18 +162,18 @@ def steps(weights: Path, size: int) -> str:
                 seconds[name].append(time.perf_counter() - began)
     plain = median(seconds["plain loop, VGG-19"])
     rows = [f"| {name} | {median(found):.3f} | {plain / median(found):.2f} |" for name, found in seconds.items()]
-    head = f"## A step at {size} pixels\n\n| | seconds, median of {ROUNDS} | times as fast |\n|---|---|---|\n"
+    head = f"## A step at {size} pixels\n\n| | seconds, median of {ROUNDS} | speed-up |\n|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
 
 
 def loss(weights: Path, size: int, count: int = 300) -> str:
-    """Where the plain loop and the engine are after as many steps, both measured by the plain loop's loss."""
+    """The plain loop's loss of its own result and of impasto's after the same number of steps."""
     rows, plain, wanted = [], None, 0.0
     for name, precision in (("VGG-19, fp32", "fp32"), ("VGG-19, precision auto", "auto")):
         run = gatys("vgg19", size, count, weights=weights, precision=precision)
         if plain is None:
             plain = Plain(gatys("vgg19", size, 1, weights=weights, precision="fp32"))
-            way = plain.steps(run.start)
+            way = plain.steps(run.problem.start(run.problem.size))
             began = time.perf_counter()
             wanted = min(next(way) for _ in range(count))
             rows.append(f"| plain loop | {wanted:.4g} | | {time.perf_counter() - began:.0f} |")
@@ -180,21 +183,19 @@ def loss(weights: Path, size: int, count: int = 300) -> str:
         with torch.no_grad():
             found = float(plain.loss(picture))
         rows.append(f"| {name} | {found:.4g} | {found / wanted - 1:+.1%} | {seconds:.0f} |")
-    head = (
-        f"## The loss after {count} steps, {size} pixels\n\n| | loss | against the plain loop | seconds |\n|---|---|---|---|\n"
-    )
+    head = f"## The loss after {count} steps, {size} pixels\n\n| | loss | relative to the plain loop | seconds |\n|---|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
 
 
 class Counter(TorchDispatchMode):
-    """Counts the multiplications and additions of convolutions and matrix products, by torch's own formulas."""
+    """Counts the multiplications and additions of convolutions and matrix products with torch's formulas."""
 
     operations = 0
-    # a convolution and its ReLU (impasto.encoders.layers), which torch has no formula for
+    # a convolution fused with its ReLU (impasto.encoders.layers); torch has no formula for it
     fused = "mkldnn::_convolution_pointwise"
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run and count."""
+        """Run a function and count its operations."""
         found = function(*args, **(kwargs or {}))
         if formula := flop_registry.get(function._overloadpacket):
             self.operations += formula(*args, **(kwargs or {}), out_val=found)
@@ -204,35 +205,27 @@ class Counter(TorchDispatchMode):
 
 
 def arithmetic(weights: Path, size: int) -> str:
-    """Operations in a second of a step, and of a matrix product."""
+    """Operations per second of a step and of a matrix product."""
     rows = []
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = (torch.randn(MATRIX, MATRIX).to(dtype) for _ in range(2))
         product = 2 * MATRIX**3 / timed(lambda a=a, b=b: a @ b)
         for encoder, more in (("vgg19", {"weights": weights}), ("lite", {})):
             run = gatys(encoder, size, 1, precision=precision, **more)
-            way = run.way(run.size, None)
+            way = run.problem.objective(run.problem.size, Plan())
             with Counter() as counter:
-                way(run.start)
-            with devices.memory_kept():  # as in a run
-                rate = counter.operations / timed(lambda way=way, run=run: way(run.start))
+                way(run.problem.start(run.problem.size))
+            with allocator.kept():  # as in a run
+                rate = counter.operations / timed(lambda way=way, run=run: way(run.problem.start(run.problem.size)))
             rows.append(f"| {encoder}, {precision} | {rate / 1e9:.0f} | {product / 1e9:.0f} | {rate / product:.0%} |")
-    head = "| a step's loss and gradient | 10^9 operations/s | a product of two 4096x4096 | share |\n|---|---|---|---|\n"
+    head = (
+        "| loss and gradient of a step | 10^9 operations/s | product of two 4096x4096 matrices | ratio |\n|---|---|---|---|\n"
+    )
     return f"## Arithmetic at {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that work takes, the median of ROUNDS after one that does not count."""
-    seconds = []
-    for _ in range(ROUNDS + 1):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return median(seconds[1:])
-
-
 def command(weights: Path, size: int) -> str:
-    """Processes of their own: the default command and its help."""
+    """The default command and its help, in separate processes."""
     whole, first = [], []
     with tempfile.TemporaryDirectory() as folder:
         words = [str(PHOTO), str(PAINTING), "-o", str(Path(folder) / "out.png"), "--overwrite", "--size", str(size), "-q"]
@@ -246,63 +239,62 @@ def command(weights: Path, size: int) -> str:
     script = Path(sys.executable).parent / "impasto"
     helped = timed(lambda: subprocess.run([str(script), "--help"], check=True, capture_output=True))
     rows = [
-        ("the default command, start to saved file", median(whole)),
-        ("of which before the first step", median(first)),
+        ("default command, start to saved file", median(whole)),
+        ("of this, before the first step", median(first)),
         ("`impasto --help`", helped),
     ]
     table = "\n".join(f"| {name} | {seconds:.2f} |" for name, seconds in rows)
     return f"## The command at {size} pixels\n\n| | seconds, median of {ROUNDS} |\n|---|---|\n{table}\n"
 
 
-def optimisers(weights: Path, size: int) -> str:
-    """The default objective at `size`, reached in different ways: the total and the seconds it took."""
+def optimizers(weights: Path, size: int) -> str:
+    """The loss and seconds of different optimizers on the default objective."""
     rows = []
     for iterations in (75, 260):
         for name, change in WAYS.items():
             run = Stylizer(size=size, iterations=iterations).run(PHOTO, PAINTING)
-            way = run.way(run.size, None)
+            way = run.problem.objective(run.problem.size, Plan())
             began = time.perf_counter()
             picture = change(run, iterations)
             seconds = time.perf_counter() - began
             total = sum(way(picture)[0].values())
             rows.append(f"| {iterations} | {name} | {total:.3f} | {seconds:.1f} |")
     head = "| steps | | total loss | seconds |\n|---|---|---|---|\n"
-    return f"## Ways down the default objective, {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
+    return f"## Optimizers on the default objective, {size} pixels\n\n{head}" + "\n".join(rows) + "\n"
 
 
 def ours(run: Run, iterations: int) -> Tensor:
-    """The engine as it is."""
+    """impasto's engine."""
     for step in run:
         last = step
-    return last.picture
+    return last.image
 
 
 def without_metric(run: Run, iterations: int) -> Tensor:
-    """L-BFGS from the identity."""
-    run.metric = lambda size: None
+    """L-BFGS that starts from the identity."""
+    run.problem.method = replace(run.problem.method, metric=None)
     return ours(run, iterations)
 
 
 def one_scale(run: Run, iterations: int) -> Tensor:
     """All steps at the full size."""
-    run.scales = optimize.schedule([run.size], iterations)
-    run.start = pictures.resize(run.start, run.size)
+    run.scales = share_out([run.problem.size], iterations)
     return ours(run, iterations)
 
 
 def adam(rate: float) -> Callable[[Run, int], Tensor]:
-    """torch's Adam with this rate, scale by scale with the same steps, falling to a tenth within a scale."""
+    """torch's Adam with the same scales and steps; the rate falls to a tenth within each scale."""
 
     def paint(run: Run, iterations: int) -> Tensor:
-        picture = run.start
+        picture = run.problem.start(run.scales[0].size)
         for scale in run.scales:
             picture = pictures.resize(picture, scale.size).clone().requires_grad_()
-            way, optimiser = run.way(scale.size, None), torch.optim.Adam([picture], lr=rate)
-            falling = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / scale.steps))
+            way, optimizer = run.problem.objective(scale.size, Plan()), torch.optim.Adam([picture], lr=rate)
+            schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / scale.steps))
             for _ in range(scale.steps):
                 _, picture.grad = way(picture)
-                optimiser.step()
-                falling.step()
+                optimizer.step()
+                schedule.step()
             picture = picture.detach()
         return picture
 
@@ -316,36 +308,36 @@ WAYS: dict[str, Callable[[Run, int], Tensor]] = {
     "Adam, rate 0.02, coarse to fine": adam(0.02),
     "Adam, rate 0.05, coarse to fine": adam(0.05),
 }
-SECTIONS = {"steps": steps, "loss": loss, "arithmetic": arithmetic, "command": command, "optimisers": optimisers}
+SECTIONS = {"steps": steps, "loss": loss, "arithmetic": arithmetic, "command": command, "optimizers": optimizers}
 
 
 def main() -> None:
-    """Measure what is asked for; write the page, or print it."""
+    """Measure the sections; write the page or print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("sections", nargs="*", default=list(SECTIONS), help=f"{', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--loss-size", type=int, default=192)
-    parser.add_argument("--weights", type=Path, help="VGG-19's")
-    parser.add_argument("--dry", action="store_true", help="print only")
+    parser.add_argument("--weights", type=Path, help="weights file of VGG-19")
+    parser.add_argument("--dry", action="store_true", help="print the tables without writing the page")
     asked = parser.parse_args()
     if wrong := set(asked.sections) - SECTIONS.keys():
-        parser.error(f"no section is called {', '.join(sorted(wrong))}")
+        parser.error(f"unknown section {', '.join(sorted(wrong))}; known: {', '.join(SECTIONS)}")
     parts = [head()]
     with tempfile.TemporaryDirectory() as folder:
         weights = asked.weights or random_vgg19(Path(folder) / "vgg19.safetensors")
         for name in asked.sections:
-            parts.append(SECTIONS[name](weights, asked.loss_size if name in ("loss", "optimisers") else asked.size))
+            parts.append(SECTIONS[name](weights, asked.loss_size if name in ("loss", "optimizers") else asked.size))
             print(parts[-1], flush=True)
     if not asked.dry:
         PAGE.write_text("\n".join(parts), encoding="utf-8")
 
 
 def head() -> str:
-    """What was measured where."""
+    """The page's first lines."""
     return (
-        f"# Benchmarks\n\nWritten by `python benchmarks/speed.py`. {processor()}, {torch.get_num_threads()} threads of "
+        f"# Benchmarks\n\nWritten by `python benchmarks/speed.py` on {processor()}, {torch.get_num_threads()} threads of "
         f"{os.cpu_count()}, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, "
-        f"impasto {impasto.__version__}. Sample pictures; seconds are medians, and all of a table's come from one run.\n"
+        f"impasto {impasto.__version__}. Sample images; seconds are medians, and each table comes from one run.\n"
     )
 
 

@@ -1,14 +1,13 @@
-"""The test that counts for an encoder: do pictures painted through lite look like the painting to VGG-19's own layers?
+"""Measure images made with lite in VGG-19's own layers.
 
     python benchmarks/transfer.py --pairs PHOTOS PAINTINGS --teachers DIR [--sample 8] [--size 256] [--iterations 300] [-o OUT]
 
-Every pair is painted three times with the same steps and weights: through the exact normalised VGG-19 (relu1_1, relu2_1, relu3_1),
-through lite at the same three taps, and through lite at its default taps. Then the relative squared distance of the Gram matrices,
-painting to picture, is measured in the exact VGG-19. Printed for every tap: the means, and their ratios to VGG-19's own; and how far
-lite's Gram matrices are from VGG-19's at its picture, at the painting, and in what the two differ by, which is what a picture is off by
-once lite sees no difference any more.
+Every pair is stylized three times with the same steps and weights: with the exact normalized VGG-19 (relu1_1, relu2_1, relu3_1), with
+lite at the same taps, and with lite at its default taps. Printed for every tap:
 
---teachers: the folder with the exact first blocks (training/teachers.py). -o: keep the pictures there.
+- the mean relative squared distance of Gram matrices between image and painting in the exact VGG-19, and its ratio to VGG-19's own;
+- the squared errors of lite's Gram matrices: at its image, at the painting, and of their difference. The last one is the distance
+  that remains when lite sees no difference.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ TAPS = ("relu1_1", "relu2_1", "relu3_1")
 
 
 def weights_file(exact: Trunk, file: Path) -> Path:
-    """Write the exact blocks as a weights file that impasto reads: for input in 0..255, as all are."""
+    """Write the exact blocks as a weights file that impasto reads, for input in 0..255."""
     tensors = {
         f"{name}.{part}": exact.get_buffer(f"{name}_{part}").contiguous() for name in exact.names for part in ("weight", "bias")
     }
@@ -59,9 +58,9 @@ def distances(seen: Grams, wanted: Grams) -> dict[str, float]:
 
 
 def errors(lite: tuple[Grams, Grams], exact: tuple[Grams, Grams]) -> dict[str, tuple[float, float, float]]:
-    """{tap: lite's squared error at the picture, at the painting, of their difference}, over VGG-19's matrix of the painting squared.
+    """{tap: lite's squared error at the image, at the painting, of their difference}, relative to VGG-19's matrix of the painting.
 
-    Both: of the picture and of the painting.
+    lite, exact: Gram matrices of the image and of the painting.
     """
     found = {}
     for tap in TAPS:
@@ -72,21 +71,23 @@ def errors(lite: tuple[Grams, Grams], exact: tuple[Grams, Grams]) -> dict[str, t
 
 
 def shrunk(painting: Path, longer: int) -> Tensor:
-    """1x3xHxW with that longer side."""
+    """The painting with this longer side, 1x3xHxW."""
     pixels = pictures.load(painting).pixels
     return pictures.resize(pixels, pictures.fit((pixels.shape[-2], pixels.shape[-1]), longer))
 
 
 def main() -> None:
-    """Paint, measure, print."""
+    """Stylize, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("PHOTOS", "PAINTINGS"))
-    parser.add_argument("--teachers", type=Path, required=True)
+    parser.add_argument(
+        "--teachers", type=Path, required=True, help="folder with the exact first blocks (training/teachers.py)"
+    )
     parser.add_argument("--sample", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--iterations", type=int, default=300)
-    parser.add_argument("--lite", type=Path, help="another lite.safetensors than the package's")
-    parser.add_argument("-o", "--out", type=Path)
+    parser.add_argument("--lite", type=Path, help="weights file to use instead of the package's")
+    parser.add_argument("-o", "--out", type=Path, help="also save the images in this folder")
     arguments = parser.parse_args()
     exact = read_pair(arguments.teachers).trunks[0]
     assert isinstance(exact, Trunk)
@@ -118,12 +119,12 @@ def main() -> None:
                 pictures.save(
                     image, arguments.out / f"{pair.name}--{name.replace(', ', '-').replace(' ', '-')}.png", overwrite=True
                 )
-    print(f"\n| optimised through | {' | '.join(TAPS)} |\n|{'---|' * (len(TAPS) + 1)}")
+    print(f"\n| optimized through | {' | '.join(TAPS)} |\n|{'---|' * (len(TAPS) + 1)}")
     for name, taps in found.items():
         cells = [f"{fmean(taps[tap]):.4f} ({fmean(taps[tap]) / fmean(found['VGG-19'][tap]):.2f} times)" for tap in TAPS]
         print(f"| {name} | {' | '.join(cells)} |")
     print(f"\n| squared error of lite, the same three taps | {' | '.join(TAPS)} |\n|{'---|' * (len(TAPS) + 1)}")
-    for number, where in enumerate(("at its picture", "at the painting", "of their difference")):
+    for number, where in enumerate(("at its image", "at the painting", "of their difference")):
         print(f"| {where} | {' | '.join(f'{fmean(three[number] for three in off[tap]):.4f}' for tap in TAPS)} |")
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import ClassVar
 
 import torch
@@ -23,6 +22,7 @@ from typing_extensions import Self
 from impasto.compute import kernels
 from impasto.compute.kernels import gram, squared_distance, variance
 from impasto.ladder import Size
+from impasto.palette import palette_loss
 
 Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the blocks of an image
@@ -30,12 +30,6 @@ Cut = Callable[[Tensor], Tensor]  # a block's part of maps at a loss's tap
 
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
-
-# Directions in which colors are compared: along red, green and blue, and along the diagonals of the cube (lightness, and three hues).
-DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))
-QUANTILES = 256  # of the colors along a direction
-PALETTE_SIDE = 64  # pixels: colors are those of the image averaged over squares that leave a longer side of 64 to 127
-LEAST_SPREAD = 1e-3  # variance of colors in 0..1, so that a painting of one color is no division by 0
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -111,78 +105,7 @@ def relative_style_loss(G: Tensor, A: Tensor, M: Tensor | int) -> Tensor:
     return functional.mse_loss(G, A, reduction="sum") / M**2 / energy.clamp_min(torch.finfo(A.dtype).eps)
 
 
-# ------------------------------------------------------------------------------------------- palette and variation
-
-
-def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
-    """An image's colors along each of the DIRECTIONS, sorted: the values in the middle of QUANTILES equal parts of its pixels.
-
-    image: 1x3xHxW, 0..1; T: 1x1xhxw of any size, 0..1, how much each place counts, or None for 1 everywhere. Returns 7xQUANTILES.
-    The weighted mean of two images' quantiles is the palette between them (the sliced barycenter of Bonneel et al. 2015).
-    """
-    values, ranks, _ = _sorted_colors(image, T)
-    return _interpolated(_middles(QUANTILES, values), ranks, values)
-
-
-def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
-    """The distance between the colors of image and painting, wherever they are: 0 for the same colors. Returns a scalar.
-
-    The squared sliced Wasserstein distance (Rabin et al. 2011), averaged over the DIRECTIONS, over the variance of the painting's
-    colors. Gram matrices hold means of products and leave the rest of a palette open; this loss closes it.
-    image: 1x3xHxW, 0..1; Q: 7xQUANTILES, the painting's `quantiles`; T: 1x1xhxw, 0..1, the region that counts, or None for all.
-    """
-    values, ranks, weights = _sorted_colors(image, T)
-    squares = (values - _interpolated(ranks, _middles(Q.shape[1], values), Q)).square()
-    distance = (squares * weights).sum() / weights.expand_as(values).sum().clamp_min(torch.finfo(values.dtype).eps)
-    return distance / Q.var(dim=1, correction=0).mean().clamp_min(LEAST_SPREAD)
-
-
-def _sorted_colors(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The colors along each direction, sorted: (values, ranks in 0..1, weights), each 7xM, or 1xM if all rows are equal."""
-    height, width = image.shape[-2:]
-    block = max(1, max(height, width) // PALETTE_SIDE)
-    small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
-    directions = _directions(image.dtype, image.device)
-    colors = small[0].flatten(1)
-    if T is None:
-        values = (directions @ colors).sort(dim=1, stable=True).values
-        ranks = _middles(values.shape[1], values)
-        return values, ranks, torch.ones_like(ranks)
-    shares = _averaged(T.to(image), (small.shape[-2], small.shape[-1])).flatten()
-    inside = shares.nonzero()[:, 0]
-    values, order = (directions @ colors[:, inside]).sort(dim=1, stable=True)
-    weights = shares[inside][order]
-    ranks = (weights.cumsum(1) - weights / 2) / weights.sum(1, keepdim=True)
-    return values, ranks, weights
-
-
-def _averaged(T: Tensor, size: Size) -> Tensor:
-    """T averaged down to (height, width). On the CPU for MPS, which cannot average over areas of unequal sizes."""
-    if T.device.type == "mps":
-        return _averaged(T.cpu(), size).to(T.device)
-    return functional.interpolate(T, size=size, mode="area")
-
-
-@cache
-def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """DIRECTIONS as 7x3 unit vectors; moved to a device once, since every move waits for the device."""
-    return functional.normalize(torch.tensor(DIRECTIONS, dtype=dtype, device=device))
-
-
-def _middles(count: int, like: Tensor) -> Tensor:
-    """The middles of `count` equal parts of 0..1, 1xcount."""
-    return ((torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count)[None]
-
-
-def _interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-    """Row by row, ys at x, linear between the points (xs, ys) and constant beyond them; a single row of x or xs is used for all."""
-    rows = max(len(x), len(xs))
-    x, xs = x.expand(rows, -1).contiguous(), xs.expand(rows, -1).contiguous()
-    after = torch.searchsorted(xs, x).clamp_max(xs.shape[1] - 1)
-    before = (after - 1).clamp_min(0)
-    low, high = xs.gather(1, before), xs.gather(1, after)
-    share = ((x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)).clamp(0, 1)
-    return torch.lerp(ys.take_along_dim(before, 1), ys.take_along_dim(after, 1), share)
+# ------------------------------------------------------------------------------------------------------ variation
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
@@ -21,12 +21,59 @@ if TYPE_CHECKING:
 
 Method = Literal["impasto", "gatys"]
 Quality = Literal["draft", "normal", "best"]
-Share = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
 Group = Literal["Image", "Look", "Method", "Machine"]
 Values = dict[str, Any]
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 _AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT]i?B)", re.IGNORECASE)
+
+
+def _number_or_original(size: Any) -> Any:
+    if isinstance(size, str) and size != "original" and not re.fullmatch(r"[+-]?\d+", size):
+        raise ValueError("must be a whole number of pixels, or 'original'")
+    return size
+
+
+def _in_range(size: int | str) -> int | str:
+    if isinstance(size, int) and not 16 <= size <= 65_535:
+        raise ValueError("must be from 16 to 65535, or 'original'")
+    return size
+
+
+def _adds_up(blend: tuple[float, ...]) -> tuple[float, ...]:
+    if blend and not sum(blend):
+        raise ValueError("must have a number above 0")
+    return blend
+
+
+def _split(taps: Any) -> Any:
+    """Accept "relu1_1,relu2_1" and sequences of such."""
+    parts = [taps] if isinstance(taps, str) else taps
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be names of taps, such as relu3_1,relu4_1")
+    return tuple(name.strip() for part in parts for name in part.split(","))
+
+
+def _named_once(taps: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(taps) or not taps:
+        raise ValueError("must name at least one tap, such as relu4_1")
+    if len(set(taps)) < len(taps):
+        raise ValueError("must name each tap once")
+    return taps
+
+
+def _amount(size: str) -> str:
+    if not _AMOUNT.fullmatch(size.strip()):
+        raise ValueError("must be a size such as 2GB, 1.5GiB or 800MB")
+    return size
+
+
+Share = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Size = Annotated[int | Literal["original"], BeforeValidator(_number_or_original), AfterValidator(_in_range)]
+Blend = Annotated[tuple[Share, ...], AfterValidator(_adds_up)]
+Taps = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_named_once)]
+Amount = Annotated[str, AfterValidator(_amount)]
 
 # Rows of (condition, defaults); a later row overrides an earlier one. Where the numbers come from: docs/method.md.
 DEFAULTS: tuple[tuple[Values, Values], ...] = (
@@ -93,7 +140,7 @@ PLACE = ("method", "encoder", "quality")  # the options that the defaults of oth
 _BASE = defaults("impasto")
 
 
-def _option(name: str, group: Group, help_: str, *, common: bool = False, **limits: Any) -> Any:
+def _option(name: str, group: Group, help_: str, *, common: bool = False) -> Any:
     """A field whose default is found in DEFAULTS. Its help says how method gatys differs, with VGG-19 and with lite.
 
     group: the heading it is listed under; common: whether a short help lists it.
@@ -106,7 +153,7 @@ def _option(name: str, group: Group, help_: str, *, common: bool = False, **limi
         return defaults(*(str(values.get(one, "")) for one in PLACE))[name]
 
     extra: dict[str, Any] = {"group": group, "common": common}
-    return Field(default_factory=default, description=f"{help_} [default: {both}]", json_schema_extra=extra, **limits)
+    return Field(default_factory=default, description=f"{help_} [default: {both}]", json_schema_extra=extra)
 
 
 def _choice(default: Any, group: Group, help_: str, *, common: bool = False) -> Any:
@@ -130,9 +177,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
 
     method: Method = _choice(
-        "impasto",
-        "Method",
-        "impasto: coarse to fine, with its own losses; gatys: the algorithm as published in 2016. [default: impasto]",
+        "impasto", "Method", "impasto: coarse to fine, with its own losses; gatys: as published in 2016. [default: impasto]"
     )
     encoder: EncoderName = _choice(
         "auto",
@@ -140,34 +185,23 @@ class Options(BaseModel):
         "Network whose features are compared. lite comes with impasto. "
         "[default: lite; gatys: vgg19 if its weights are on this machine, else lite]",
     )
-    quality: Quality = _choice(
-        "normal",
-        "Image",
-        "draft: a quick look; best: for prints. docs/quality.md has the time each takes. [default: normal]",
-        common=True,
-    )
-    size: int | Literal["original"] = _option(
+    quality: Quality = _choice("normal", "Image", "draft: a quick look; best: for prints. [default: normal]", common=True)
+    size: Size = _option(
         "size", "Image", "Longer side of the result in pixels, or 'original' for the photograph's size.", common=True
     )
-    strength: float = _option(
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = _option(
         "strength",
         "Look",
         "How strongly to apply the style: 0 returns the photograph unchanged, 1 favors the painting as far as possible.",
         common=True,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
     )
-    style_scale: float = _option(
+    style_scale: Annotated[float, Field(ge=0.25, le=4, allow_inf_nan=False)] = _option(
         "style_scale",
         "Look",
         "Brush-stroke size relative to the painting, 0.25 to 4. At 2, strokes are twice as large.",
         common=True,
-        ge=0.25,
-        le=4,
-        allow_inf_nan=False,
     )
-    blend: tuple[Share, ...] = _choice(
+    blend: Blend = _choice(
         (), "Look", "Weight of each of several styles, such as 0.7 0.3. [default: equal weights]", common=True
     )
     keep_colors: Literal["off", "luma", "match"] = _option(
@@ -181,110 +215,47 @@ class Options(BaseModel):
         "init", "Method", "What to start from: the photograph (content) or noise; on the command line also an image file."
     )
     init_size: Annotated[int, Field(ge=16, le=65_535)] | None = _choice(
-        None,
-        "Method",
-        "Longer side in pixels of the first scale; coarser scales are skipped. [default: 128]",
+        None, "Method", "Longer side in pixels of the first scale; coarser scales are skipped. [default: 128]"
     )
-    iterations: int = _option(
-        "iterations",
-        "Method",
-        "Optimization steps over all scales. More steps are slower and converge further.",
-        ge=1,
-        le=100_000,
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = _option(
+        "iterations", "Method", "Optimization steps over all scales. More steps are slower and converge further."
     )
-    content_weight: float = _option(
-        "content_weight",
-        "Method",
-        "Weight of the content loss (alpha); 0 ignores the photograph.",
-        ge=0,
-        le=1e12,
-        allow_inf_nan=False,
+    content_weight: Weight = _option(
+        "content_weight", "Method", "Weight of the content loss (alpha); 0 ignores the photograph."
     )
-    style_weight: float = _option(
-        "style_weight", "Method", "Weight of the style loss (beta).", ge=0, le=1e12, allow_inf_nan=False
-    )
-    palette_weight: float = _option(
+    style_weight: Weight = _option("style_weight", "Method", "Weight of the style loss (beta).")
+    palette_weight: Weight = _option(
         "palette_weight",
         "Method",
         "Weight of the palette loss. Higher values match the painting's color distribution more closely.",
-        ge=0,
-        le=1e12,
-        allow_inf_nan=False,
     )
-    tv_weight: float = _option(
-        "tv_weight", "Method", "Weight of total variation. Higher values are smoother.", ge=0, le=1e12, allow_inf_nan=False
-    )
-    content_taps: tuple[str, ...] = _option("content_taps", "Method", "Layers of the content loss, separated by commas.")
-    style_taps: tuple[str, ...] = _option("style_taps", "Method", "Layers of the style loss, separated by commas.")
+    tv_weight: Weight = _option("tv_weight", "Method", "Weight of total variation. Higher values are smoother.")
+    content_taps: Taps = _option("content_taps", "Method", "Layers of the content loss, separated by commas.")
+    style_taps: Taps = _option("style_taps", "Method", "Layers of the style loss, separated by commas.")
     pooling: Literal["average", "max"] = _option("pooling", "Method", "Pooling of the encoder.")
     padding: Literal["zero", "replicate"] = _option(
         "padding", "Method", "Padding of the encoder at the image's edge. zero may leave a border."
     )
-    seed: int = _option("seed", "Method", "Seed of the noise.", ge=0, lt=2**63)
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = _option("seed", "Method", "Seed of the noise.")
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("device", "Machine", "Device to compute on. auto prefers a GPU.")
     precision: Literal["auto", "fp32", "bf16"] = _option(
         "precision",
         "Machine",
         "Arithmetic of the encoder. auto uses bf16 if it is fast here; bf16 takes less memory everywhere.",
     )
-    max_memory: str | None = _choice(
+    max_memory: Amount | None = _choice(
         None,
         "Machine",
         "Memory limit, such as 2GB or 800MB. Larger images are computed in blocks: the same result up to rounding, but slower. "
         "[default: the free memory]",
     )
-    max_pixels: int = _option("max_pixels", "Image", "Refuse images of more pixels than this.", ge=1)
+    max_pixels: Annotated[int, Field(ge=1)] = _option("max_pixels", "Image", "Refuse images of more pixels than this.")
 
     def __init__(self, **given: Any) -> None:
         try:
             super().__init__(**given)
         except ValidationError as error:
             raise invalid(error, type(self)) from None
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _number_or_original(cls, size: Any) -> Any:
-        if isinstance(size, str) and size != "original" and not re.fullmatch(r"[+-]?\d+", size):
-            raise ValueError("must be a whole number of pixels, or 'original'")
-        return size
-
-    @field_validator("size", mode="after")
-    @classmethod
-    def _size_in_range(cls, size: int | str) -> int | str:
-        if isinstance(size, int) and not 16 <= size <= 65_535:
-            raise ValueError("must be from 16 to 65535, or 'original'")
-        return size
-
-    @field_validator("max_memory", mode="after")
-    @classmethod
-    def _amount(cls, size: str | None) -> str | None:
-        if size is not None and not _AMOUNT.fullmatch(size.strip()):
-            raise ValueError("must be a size such as 2GB, 1.5GiB or 800MB")
-        return size
-
-    @property
-    def memory_limit(self) -> int | None:
-        """`max_memory` in bytes."""
-        found = _AMOUNT.fullmatch(self.max_memory.strip()) if self.max_memory else None
-        return round(float(found[1]) * _UNITS[found[2].upper()]) if found else None
-
-    @field_validator("content_taps", "style_taps", mode="before")
-    @classmethod
-    def _split(cls, taps: Any) -> Any:
-        """Accept "relu1_1,relu2_1" and sequences of such."""
-        parts = [taps] if isinstance(taps, str) else taps
-        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
-            raise ValueError("must be names of taps, such as relu3_1,relu4_1")
-        return tuple(name.strip() for part in parts for name in part.split(","))
-
-    @field_validator("content_taps", "style_taps", mode="after")
-    @classmethod
-    def _named_once(cls, taps: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(taps) or not taps:
-            raise ValueError("must name at least one tap, such as relu4_1")
-        if len(set(taps)) < len(taps):
-            raise ValueError("must name each tap once")
-        return taps
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
@@ -293,12 +264,11 @@ class Options(BaseModel):
             raise PydanticCustomError("rule", "the weights of content, style and palette are all 0", {"remedy": remedy})
         return self
 
-    @field_validator("blend", mode="after")
-    @classmethod
-    def _adds_up(cls, blend: tuple[float, ...]) -> tuple[float, ...]:
-        if blend and not sum(blend):
-            raise ValueError("must have a number above 0")
-        return blend
+    @property
+    def memory_limit(self) -> int | None:
+        """`max_memory` in bytes."""
+        found = _AMOUNT.fullmatch(self.max_memory.strip()) if self.max_memory else None
+        return round(float(found[1]) * _UNITS[found[2].upper()]) if found else None
 
     def changed(self, **given: Any) -> Self:
         """These options with `given` on top. An option that was never given follows the defaults of the new method and encoder."""

@@ -1,13 +1,13 @@
 """What is to be painted: from images, styles and options to a start, an objective at every size, and the finished image.
 
-Nothing here has state or decides about memory: `run` does. The table METHODS holds all that distinguishes one method from another.
+Nothing here has state or decides about memory: `run` does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,61 +15,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from impasto import colors, pictures
+from impasto import colors, pictures, terms
 from impasto.compute import device as devices
-from impasto.compute import mapped
 from impasto.compute.memory import MemoryModel, Plan, StageCost
 from impasto.encoders import Encoder, cost_of, density
 from impasto.errors import PictureError
 from impasto.ladder import Scale, Size, longer_sides, schedule
-from impasto.lbfgs import Metric, pink
-from impasto.losses import (
-    ContentLoss,
-    PaletteLoss,
-    StyleLoss,
-    Term,
-    VariationLoss,
-    detail,
-    halved,
-    relative,
-    relative_style_loss,
-    style_loss,
-    weighted,
-)
+from impasto.lbfgs import Metric
+from impasto.losses import Term, VariationLoss, weighted
 from impasto.objective import blocks
 from impasto.objective.evaluate import Evaluate, at_once
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
 from impasto.pictures import Picture
-from impasto.regions import Layout, Region, guidance
+from impasto.regions import Layout, guidance
 from impasto.styles import Style
+from impasto.terms import METHODS
 
 ALL = slice(None)
 RECORDED = 1 << 21  # pixels: larger images keep a GPU busy for longer than their layers take to launch
 NOISE_DEVIATION = 0.1  # of the white noise around mid-gray that a run may start from
-
-
-@dataclass(frozen=True)
-class Method:
-    """What distinguishes a method (docs/method.md).
-
-    content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. one_scale:
-    optimize at the final size only. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from at a size;
-    None for the identity. Weights, layers and the start are options, with defaults for each method (`options.DEFAULTS`).
-    """
-
-    content_measure: Callable[[Tensor, int, Tensor], Tensor]
-    style_measure: Callable[[Tensor, Tensor, Tensor | int], Tensor]
-    weigh_detail: bool
-    one_scale: bool
-    squeeze: bool
-    metric: Callable[[Size, torch.device], Metric] | None
-
-
-METHODS = {
-    "impasto": Method(relative, relative_style_loss, weigh_detail=True, one_scale=False, squeeze=False, metric=pink),
-    "gatys": Method(halved, style_loss, weigh_detail=False, one_scale=True, squeeze=True, metric=None),
-}
 
 
 class Problem:
@@ -140,13 +105,9 @@ class Problem:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about the images and styles."""
-        sides = [self._style_side(max(scale.size)) for scale in self.scales]
+        sides = [max(scale.size) * self.options.style_scale for scale in self.scales]
         of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for style in self.styles)
         return (*self.photo.notes, *self.layout.notes, *dict.fromkeys(note for notes in of_styles for note in notes))
-
-    def _style_side(self, longer: int) -> float:
-        """The painting's longer side for an image whose own is `longer`."""
-        return longer * self.options.style_scale
 
     # ------------------------------------------------------------------------------------------------------- start
 
@@ -170,19 +131,27 @@ class Problem:
 
         extra: further terms. folder: keep the photograph's features in files there when computing in blocks.
         """
-        photo = self._photo_features(size, plan.side, folder)
-        terms = [*self._content_terms(photo), *self._style_terms(size, plan.side), *extra]
+        photo = terms.photo_features(
+            self.encoder, pictures.resize(self.pixels, size), self.options.content_taps, plan.side, folder
+        )
+        sought = [*terms.content_terms(self.options, self.method, photo), *self._style_terms(size, plan.side), *extra]
         if self.options.tv_weight:
-            terms.append(Term("variation", self.options.tv_weight, VariationLoss()))
+            sought.append(Term("variation", self.options.tv_weight, VariationLoss()))
         composite = self._composite(size)
         if plan.side is not None:
-            return blocks.InBlocks(self.encoder, terms, plan.side, composite, lambda: _drop(photo))
+            return blocks.InBlocks(self.encoder, sought, plan.side, composite, lambda: terms.drop_pages(photo))
 
         def losses(image: Tensor) -> dict[str, Tensor]:
             seen = composite(image)
-            return weighted(terms, seen, self.encoder(seen))
+            return weighted(sought, seen, self.encoder(seen))
 
         return Recorded(losses) if self._records(size) else at_once(losses)
+
+    def _style_terms(self, size: Size, side: int | None) -> Iterator[Term]:
+        """The terms of every region. Like its part of the content loss, a region counts by its share of the image."""
+        for region, style in zip(self.layout.regions, self.styles, strict=True):
+            targets = terms.style_targets(self.options, self.method, style, size, side)
+            yield from terms.style_terms(self.options, self.method, style, targets, region, size)
 
     def _records(self, size: Size) -> bool:
         """Whether a step is recorded as a CUDA graph: for small images without masks, whose values are read during a step."""
@@ -200,50 +169,6 @@ class Problem:
             return torch.lerp(photo[..., rows, columns], image, painted[..., rows, columns])
 
         return composite
-
-    @torch.no_grad()
-    def _photo_features(self, size: Size, side: int | None, folder: Path | None) -> Mapping[str, Tensor]:
-        """The photograph's features at the content taps, {tap: 1xNxhxw}."""
-        photo, taps = pictures.resize(self.pixels, size), self.options.content_taps
-        if side is None:
-            found: dict[str, Tensor] = self.encoder.only(taps)(photo)
-            return found
-        return blocks.features_of(self.encoder, photo, taps, side, folder)
-
-    @torch.no_grad()
-    def _content_terms(self, photo: Mapping[str, Tensor]) -> Iterator[Term]:
-        weight = self._dial(content=True) * self.options.content_weight / len(photo)
-        for tap, P in photo.items():
-            W = detail(P) if self.method.weigh_detail else None
-            yield Term("content", weight, ContentLoss.of(tap, P, self.method.content_measure, W))
-            mapped.drop(P)
-
-    def _style_terms(self, size: Size, side: int | None) -> Iterator[Term]:
-        for region, style in zip(self.layout.regions, self.styles, strict=True):
-            yield from self._region_terms(region, style, size, side)
-
-    def _region_terms(self, region: Region, style: Style, size: Size, side: int | None) -> Iterator[Term]:
-        """The style and palette terms of a region. Like its part of the content loss, it counts by its share of the image."""
-        scale = self.options.style_scale
-        square = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-        squeeze = self.method.squeeze
-        targets = style.squeezed(square, side) if squeeze else style.targets(self._style_side(max(size)), side)
-        weight = self._dial(content=False) * region.share
-        for tap, A in targets.items():
-            T = None if region.weight is None else guidance(region.weight, self.encoder.size_at(tap, size)).to(self.device)
-            loss = StyleLoss(tap, T, A=A, measure=self.method.style_measure)
-            yield Term("style", weight * self.options.style_weight / len(targets), loss)
-        if self.options.palette_weight:
-            T = None if region.weight is None else region.weight.to(self.device)
-            yield Term("palette", weight * self.options.palette_weight, PaletteLoss(style.quantiles(), T))
-
-    def _dial(self, *, content: bool) -> float:
-        """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
-
-        t is 0.8 at strength 1, where the style counts 16 times as much as at 0.5: more brings no image nearer to the painting.
-        """
-        t = self.options.strength * (1.2 - 0.4 * self.options.strength)
-        return 4 * ((1 - t) if content else t) ** 2
 
     # ------------------------------------------------------------------------------------------------------ memory
 
@@ -284,12 +209,6 @@ class Problem:
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted
         return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
-
-
-def _drop(photo: Mapping[str, Tensor]) -> None:
-    """Drop the resident pages of features in files."""
-    for features in photo.values():
-        mapped.drop(features)
 
 
 def _cost(stage: blocks.Stage, whole: Encoder) -> StageCost:

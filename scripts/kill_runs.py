@@ -1,190 +1,191 @@
-"""Kill runs at random moments and see whether anything is lost: `python scripts/kill_runs.py [--kills 50] [--seed 0] [--limit 600]`.
+"""Kill runs at random points and check that nothing is lost: `python scripts/kill_runs.py [--kills 50] [--seed 0]`.
 
-A small picture is painted in a child process, which is killed (SIGKILL, which nothing can catch) at a random moment; in every fourth
-run Ctrl-C comes just before, so that the kill falls into the saving that it asks for. Whatever is there then must be whole: the output
-is absent, or a complete picture; the state is absent, or can be read. `impasto resume` goes on, now and then killed in turn, and has to
-end in the pixels and the record, but for the time it took, of a run that nobody interrupted, and leave nothing beside it. What a run
-killed before its first state has lost is begun again. Prints a row for every run; exit 1 if any is BAD. For systems that can fork.
+A child process paints a small image and kills itself (SIGKILL, which nothing can catch) at a random function call. In every fourth run
+Ctrl-C comes a little earlier, so that the kill falls into the save that Ctrl-C asks for. Points are counted in calls, not in seconds,
+so the speed of the machine does not matter.
+
+After a kill the output must be absent or a complete image. `impasto resume`, which is sometimes killed as well, must end with the
+pixels and the record (except the seconds) of a run that was never interrupted, and leave no other file. A run killed before its first
+save starts again. Prints a line for each image; exits 1 if one is BAD. For systems with fork.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import random
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # and a child may be forked after torch is loaded
+os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # a process with more threads cannot fork safely
 
 import numpy as np
 import torch
 from PIL import Image
 
-from impasto import pictures, states
 from impasto.cli import main as impasto
-from impasto.errors import ImpastoError
 
-OUT, INPUTS = "out.png", {"photo.png", "style.png"}
-WORDS = ["photo.png", "style.png", "-o", OUT, "--size", "181", "--iterations", "16", "--device", "cpu", "--quiet"]
-INTERVALS = ("0", "0.05", "0.3")  # seconds between saves: from nothing but saving to hardly any
-MOST_KILLS = 4  # of one picture
+OUT, STATE, LOCK, INPUTS = "out.png", "out.png.unfinished", ".out.png.impasto-lock", {"photo.png", "style.png"}
+PAINT = ["photo.png", "style.png", "-o", OUT, "--size", "181", "--iterations", "16", "--device", "cpu", "--quiet"]
+RESUME = ["resume", OUT, "--quiet"]
+SAVE_EVERY = ("0", "1000000")  # seconds: after each iteration, or only when interrupted
+MOST_KILLS = 4  # of one image
+CALLS_OF_A_SAVE = 500  # about as many calls of Python functions as a save takes
+INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
 @dataclass
 class Row:
-    """What became of one picture. kills: words on every kill; wrong: what should not be."""
+    """What happened to one image. kills: one text for each kill; wrong: everything that should not be so."""
 
     kills: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
-def start(words: list[str], interval: str) -> int:
-    """Run impasto in a child. Returns its number."""
+def run(words: list[str], save_every: str, kill_at: int = -1, after_interrupt: int = 0, counted: Path | None = None) -> int:
+    """Run impasto in a child that kills itself at this function call (-1: never).
+
+    after_interrupt: not 0: the child sends itself Ctrl-C at that call, and is killed this many calls later. counted: a file that gets
+    the number of calls of the whole run. Returns the exit code; -N after signal N.
+    """
     child = os.fork()
     if child:
-        return child
-    os.environ["IMPASTO_SAVE_EVERY"] = interval
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.environ["IMPASTO_SAVE_EVERY"] = save_every
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    code = 99
+    code, calls, later = 99, itertools.count(), itertools.count()
+
+    def kill(frame: object, event: str, argument: object) -> None:
+        if next(later) == after_interrupt:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(frame: object, event: str, argument: object) -> None:
+        if next(calls) == kill_at:
+            sys.settrace(kill)  # Python drops the profiling hook when KeyboardInterrupt is raised in it, but keeps this one
+            os.kill(os.getpid(), signal.SIGINT if after_interrupt else signal.SIGKILL)
+
     try:
+        sys.setprofile(hook)
         code = impasto(words)
+        sys.setprofile(None)
+        if counted:
+            counted.write_text(str(next(calls)))
     finally:
         os._exit(code)
 
 
-def ended(child: int) -> int:
-    """Wait for a child. Returns its exit code, less than 0 for a signal's number."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def kill(child: int, moments: random.Random, longest: float, *, warned: bool) -> str:
-    """Kill a child at a random moment. Returns words on when; "" if it had come to its end before."""
-    after = moments.uniform(0, longest)
-    time.sleep(after)
-    if warned:
-        os.kill(child, signal.SIGINT)
-        time.sleep(moments.uniform(0, 0.08))
-    os.kill(child, signal.SIGKILL)
-    code = ended(child)
-    return f"{after:.2f} s" + (" after Ctrl-C" if warned else "") if code == -signal.SIGKILL else ""
-
-
-def record(file: Path) -> tuple[object, ...]:
-    """A picture's pixels, and what it remembers but for the seconds. Raises OSError or ImpastoError for half a picture."""
+def record(file: Path) -> tuple[bytes, dict[str, Any]]:
+    """An image's pixels, and its record without the seconds. Raises OSError or ValueError for an incomplete image."""
     with Image.open(file) as image:
         image.load()
-        pixels = np.asarray(image).tobytes()
-    settings = pictures.read_settings(file) or {}
-    return pixels, {name: value for name, value in settings.items() if name != "seconds"}
+        comment = image.getexif().get_ifd(0x8769)[0x9286]
+        settings = json.loads(bytes(comment if isinstance(comment, bytes) else comment.encode())[8:])
+        return np.asarray(image).tobytes(), {name: value for name, value in settings.items() if name != "seconds"}
 
 
-def look(folder: Path, row: Row, whole: tuple[object, ...]) -> str:
-    """Check what a kill has left. Returns a word on it."""
-    out, state = folder / OUT, states.place(folder / OUT)
+def examine(folder: Path, row: Row, whole: object) -> str:
+    """Check what a kill left. Returns a description."""
     there = {file.name for file in folder.iterdir()} - INPUTS
-    scraps = {name for name in there if name.startswith(".impasto-") and name.endswith(".tmp")}
-    unknown = there - scraps - {out.name, state.name, f".{OUT}.impasto-lock"}
-    if unknown:
+    temporary = {name for name in there if name.startswith(".impasto-") and name.endswith(".tmp")}
+    if unknown := there - temporary - {OUT, STATE, LOCK}:
         row.wrong.append(f"left {', '.join(sorted(unknown))}")
-    word = "nothing yet"
-    try:
-        if state.exists():
-            word = f"state at {states.load(state, torch.device('cpu'))[0].done:.0%}"
-        if out.exists():
-            found = record(out)
-            word = f"{word}, finished" if found == whole else f"{word}, picture so far"
-            if found != whole and not state.exists():
-                row.wrong.append("an unfinished picture without a state")
-    except (OSError, ImpastoError) as error:
-        row.wrong.append(f"half a file: {error}")
-    return word + (f", {len(scraps)} scrap" if scraps else "")
+    found = "state" if STATE in there else "no state"
+    if OUT in there:
+        try:
+            finished = record(folder / OUT) == whole
+            found += ", finished image" if finished else ", unfinished image"
+            if not finished and STATE not in there:
+                row.wrong.append("an unfinished image without a state")
+        except (OSError, ValueError, KeyError) as error:
+            row.wrong.append(f"an incomplete image: {error}")
+    return found + (f", {len(temporary)} temporary" if temporary else "")
 
 
-def one(folder: Path, whole: tuple[object, ...], longest: float, moments: random.Random) -> Row:
-    """Paint one picture, killing it on the way."""
-    row, words = Row(), WORDS
-    interval = moments.choice(INTERVALS)
-    for _ in range(MOST_KILLS):
-        killed = kill(start(words, interval), moments, longest, warned=moments.random() < 0.25)
-        if not killed:
+def one(folder: Path, whole: object, calls: dict[str, int], choose: random.Random) -> Row:
+    """Paint one image and kill it on the way."""
+    row, save_every = Row(), choose.choice(SAVE_EVERY)
+
+    def words() -> list[str]:
+        return RESUME if (folder / STATE).exists() else PAINT
+
+    for _ in range(choose.randint(1, MOST_KILLS)):
+        at, later = choose.randrange(calls[save_every]), choose.randint(1, CALLS_OF_A_SAVE) if choose.random() < 0.25 else 0
+        code = run(words(), save_every, at, later)
+        if code == -signal.SIGKILL:
+            row.kills.append(f"{'Ctrl-C at ' if later else ''}call {at}: {examine(folder, row, whole)}")
+        elif code != INTERRUPTED:
             break
-        row.kills.append(f"{killed}: {look(folder, row, whole)}")
-        words = ["resume", OUT, "--quiet"] if states.place(folder / OUT).exists() else WORDS
-        if (folder / OUT).exists() and words is WORDS:
+        if (folder / OUT).exists() and words() is PAINT:
             break  # finished
-        if moments.random() < 0.6:
-            break
-    if states.place(folder / OUT).exists() or not (folder / OUT).exists():
-        words = ["resume", OUT, "--quiet"] if states.place(folder / OUT).exists() else WORDS
-        code = ended(start(words, interval))
-        if code:
-            row.wrong.append(f"`{' '.join(words[:2])}` ended with {code}")
+    if words() is RESUME or not (folder / OUT).exists():
+        command = words()
+        if code := run(command, save_every):
+            row.wrong.append(f"`{' '.join(command[:2])}` ended with {code}")
     if not (folder / OUT).exists() or record(folder / OUT) != whole:
-        row.wrong.append("not the picture of an uninterrupted run")
-    left = {file.name for file in folder.iterdir()} - INPUTS - {OUT, f".{OUT}.impasto-lock"}
-    if left:
+        row.wrong.append("not the image of an uninterrupted run")
+    if left := {file.name for file in folder.iterdir()} - INPUTS - {OUT, LOCK}:
         row.wrong.append(f"at the end there is still {', '.join(sorted(left))}")
     return row
 
 
 def prepare(folder: Path) -> None:
-    """Put a photograph and a painting there, and go there."""
+    """Write a photograph and a painting into a new folder, and change to it."""
+    folder.mkdir()
     for seed, name in enumerate(sorted(INPUTS)):
-        rough = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        Image.fromarray(rough).resize((200, 160), Image.Resampling.BICUBIC).save(folder / name)
+        noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((200, 160), Image.Resampling.BICUBIC).save(folder / name)
     os.chdir(folder)
 
 
+def uninterrupted(new_folder: Callable[[], Path]) -> tuple[object, dict[str, int]]:
+    """The record of a run that is not killed, and its number of function calls for each interval of saving."""
+    calls, records = {}, []
+    prepare(new_folder())
+    if code := impasto(PAINT):  # imports everything, so that the children's calls are those of painting
+        raise SystemExit(f"the run that was not killed ended with {code}")
+    for save_every in SAVE_EVERY:
+        prepare(folder := new_folder())
+        counted = folder.with_suffix(".calls")
+        if code := run(PAINT, save_every, counted=counted):
+            raise SystemExit(f"the run that was not killed ended with {code}")
+        calls[save_every] = int(counted.read_text())
+        records.append(record(folder / OUT))
+    return records[0], calls
+
+
 def main() -> int:
-    """Kill, look, print. Returns 1 if anything was BAD."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Kill, examine, print. Returns 1 if anything was BAD."""
+    parser = argparse.ArgumentParser(description="Kill runs at random points and check that nothing is lost.")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds after which no new run is begun")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    moments, began, rows, kills = random.Random(asked.seed), time.monotonic(), [], Counter[str]()
+    choose, kills, bad, numbers = random.Random(asked.seed), Counter[str](), 0, itertools.count(1)
     with tempfile.TemporaryDirectory() as place:
-        whole, longest = uninterrupted(Path(place, "whole"))
-        print(f"uninterrupted: {longest:.2f} s; killed at 0 to {1.2 * longest:.2f} s")
+        whole, calls = uninterrupted(lambda: Path(place, f"whole-{next(numbers)}"))
+        print(f"an uninterrupted run makes {' or '.join(map(str, calls.values()))} function calls")
         for number in itertools.count(1):
             if kills.total() >= asked.kills:
                 break
-            if time.monotonic() - began > asked.limit:
-                print(f"stopped after {asked.limit:g} s")
-                break
             folder = Path(place, str(number))
-            folder.mkdir()
             prepare(folder)
-            row = one(folder, whole, 1.2 * longest, moments)
-            rows.append(row)
-            kills.update(kill.partition(": ")[2].partition(" at ")[0] for kill in row.kills)
-            print(
-                f"{number:3}  {'BAD' if row.wrong else 'ok '}  {'; '.join([*row.kills, *row.wrong]) or 'finished first'}",
-                flush=True,
-            )
+            row = one(folder, whole, calls, choose)
+            kills.update(text.partition(": ")[2] for text in row.kills)
+            bad += bool(row.wrong)
+            texts = [*row.kills, *row.wrong] or ["finished before the kill"]
+            print(f"{number:3}  {'BAD' if row.wrong else 'ok '}  {'; '.join(texts)}", flush=True)
         os.chdir("/")
-    bad = sum(bool(row.wrong) for row in rows)
-    found = ", ".join(f"{count} {word}" for word, count in kills.most_common())
-    print(f"{len(rows)} pictures, {kills.total()} kills ({found}), {bad} BAD, {time.monotonic() - began:.0f} s")
-    return 1 if bad or not rows else 0
-
-
-def uninterrupted(folder: Path) -> tuple[tuple[object, ...], float]:
-    """The record of a run that nobody kills, and how long it takes where it saves all the time."""
-    folder.mkdir()
-    prepare(folder)
-    began = time.monotonic()
-    if ended(start(WORDS, INTERVALS[0])):
-        raise SystemExit("the run that nobody killed has failed")
-    return record(folder / OUT), time.monotonic() - began
+    found = ", ".join(f"{count} {text}" for text, count in kills.most_common())
+    print(f"{number - 1} images, {kills.total()} kills ({found}), {bad} BAD")
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

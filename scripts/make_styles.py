@@ -1,10 +1,9 @@
-"""Make the styles that come with impasto, and say what their compression costs.
+"""Make impasto's built-in styles and print the error of their compression.
 
     python scripts/make_styles.py FOLDER_OF_PAINTINGS [-o FOLDER]
 
-Every file holds numbers and a palette only: no painting and no thumbnail of one. The same paintings on the same machine give the same
-bytes. Printed for every tap: the relative error of the Gram matrices (Frobenius), mean and worst over styles and rungs; and the
-megabytes.
+The files contain numbers and a palette, but no painting or thumbnail. The same paintings on the same machine give the same bytes.
+Printed for every tap: the relative error of the Gram matrices (Frobenius norm), mean and worst over styles and rungs.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from pathlib import Path
 import torch
 
 from impasto import Stylizer
-from impasto.styles import Painted, rung, save, stored
-from impasto.styles.named import FOLDER
+from impasto.inputs import STYLES
+from impasto.ladder import rung
+from impasto.styles import Painted, load, save
 
-ERROR = 0.0116  # relative, of every Gram matrix; what it costs in pictures: docs/styles.md
+ERROR = 0.0116  # relative error of every Gram matrix; docs/styles.md shows its effect on results
 LICENCE = "public domain: painted before 1930 by a painter who died before 1956"
-# file name without suffix: title (what it shows, where we are not sure of one), painter and year
+# file stem: title, or a description where the title is uncertain; painter and year
 PAINTINGS = {
     "composition-vii": ("Composition VII", "Wassily Kandinsky, 1913"),
     "contrast-of-forms": ("Contrast of Forms", "Fernand Léger, 1913"),
@@ -41,12 +41,12 @@ PAINTINGS = {
 
 
 def make(painting: Path, target: Path, stylizer: Stylizer) -> Iterator[tuple[str, int, float]]:
-    """Write one style. Yields (tap, rung, relative error of the Gram matrix) of everything in it."""
+    """Write one style. Yields (tap, rung, relative error) for every Gram matrix in it."""
     title, source = PAINTINGS[painting.stem]
     style = stylizer.style(painting)
     assert isinstance(style, Painted)
-    made = save(style, target, title=title, source=source, licence=LICENCE, error=ERROR, thumbnail=False, overwrite=True)
-    packed = stored.load(target, stylizer.encoder, style.taps)
+    made = save(style, target, title=title, source=source, licence=LICENCE, error=ERROR, images=(), overwrite=True)
+    packed = load(target, stylizer.encoder, style.taps)
     for number in made.rungs:
         for tap, G in packed.at(number).items():
             A = style.at(number)[tap]
@@ -54,10 +54,10 @@ def make(painting: Path, target: Path, stylizer: Stylizer) -> Iterator[tuple[str
 
 
 def main() -> None:
-    """Make them all."""
+    """Make all styles and print their sizes and errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paintings", type=Path)
-    parser.add_argument("-o", "--out", type=Path, default=FOLDER)
+    parser.add_argument("paintings", type=Path, help="folder with a NAME.jpg for every style")
+    parser.add_argument("-o", "--out", type=Path, default=STYLES, help="folder to write to (default: impasto's styles)")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -72,8 +72,8 @@ def main() -> None:
         print(f"{name:24} {target.stat().st_size / 1e6:.2f} MB", flush=True)
     for tap, found in errors.items():
         worst, where = max(found)
-        print(f"{tap}: relative error {statistics.mean(e for e, _ in found):.4f} in the mean, {worst:.4f} at worst ({where})")
-    print(f"{total / 1e6:.2f} MB together")
+        print(f"{tap}: relative error {statistics.mean(e for e, _ in found):.4f} on average, {worst:.4f} at most ({where})")
+    print(f"total {total / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

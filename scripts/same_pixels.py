@@ -52,7 +52,8 @@ COMMANDS: dict[str, str] = {
     "masks alone": f"photo.jpg {SMALL} --mask left.png=other.png --mask soft.png=starry-night",
     "pair of masks": f"photo.jpg painting.jpg {SMALL} --content-mask left.png --style-mask top.png",
     "smooth, average, zero": f"photo.jpg painting.jpg {SMALL} --tv-weight 5 --pooling average --padding zero",
-    "VGG-16": f"photo.jpg painting.jpg {SMALL} --encoder vgg16 --weights vgg16.safetensors --taps relu1_1,relu2_1 --content-taps relu2_2",
+    "VGG-16": f"photo.jpg painting.jpg {SMALL} --encoder vgg16 --weights vgg16.safetensors "
+    "--taps relu1_1,relu2_1 --content-taps relu2_2",
     "gatys": f"photo.jpg painting.jpg {SMALL} --method gatys --encoder lite",
     "gatys, max, taps": f"photo.jpg painting.jpg {SMALL} --method gatys --encoder lite --pooling max --taps relu1_1,relu2_1,relu3_1",
     "gatys, VGG-16, mask": f"photo.jpg painting.jpg {SMALL} --method gatys --encoder vgg16 --weights vgg16.safetensors "
@@ -91,7 +92,9 @@ def _random_vgg() -> dict[str, torch.Tensor]:
     generator, channels, tensors, index = torch.Generator().manual_seed(0), 3, {}, 0
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
-            tensors[f"features.{index}.weight"] = torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
+            tensors[f"features.{index}.weight"] = (
+                torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
+            )
             tensors[f"features.{index}.bias"] = torch.zeros(width)
             channels, index = width, index + 2
         index += 1
@@ -133,7 +136,8 @@ def _resumed(folder: Path, environment: dict[str, str]) -> str:
     time.sleep(0.5)
     running.kill()
     running.wait()
-    subprocess.run([sys.executable, "-m", "impasto", "resume", "killed.png"], cwd=folder, env=environment, capture_output=True, check=False)
+    resume = [sys.executable, "-m", "impasto", "resume", "killed.png"]
+    subprocess.run(resume, cwd=folder, env=environment, capture_output=True, check=False)
     return _pixels(folder / "killed.png")
 
 

@@ -1,9 +1,9 @@
-"""Paint one photograph at several settings of every control, and lay each control out as a strip of pictures.
+"""Stylize one photograph with several values of every control, and write a strip of results for each control.
 
     python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...]
 
-Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colours, and a mask (the upper half like
-OTHER; the lower half kept); with `--only names`, every style that comes with impasto.
+Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colors, and masks (upper half in the
+style of OTHER; lower half unchanged). `--only names` shows every built-in style instead.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from PIL import Image
 
 import impasto
+from impasto.inputs import style_names
 from impasto.report.contact import cell, contact_sheet
-from impasto.styles import named
 
-Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (words, styles, options) of each picture
+Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (label, styles, options) of each image
 NAMES_A_ROW = 4
 
 
 def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, Strip]:
-    """{control: strip}."""
+    """The strip of every control."""
     return {
         "strength": [(f"--strength {s:g}", [painting], {"strength": s}) for s in (0, 0.25, 0.5, 0.75, 1)],
         "style_scale": [(f"--style-scale {s:g}", [painting], {"style_scale": s}) for s in (0.25, 0.5, 1, 2, 4)],
@@ -34,21 +34,21 @@ def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, S
         "palette_weight": [(f"--palette-weight {w:g}", [painting], {"palette_weight": w}) for w in (0, 5, 20, 100)],
         "keep_colors": [(f"--keep-colors {how}", [painting], {"keep_colors": how}) for how in ("off", "luma", "match")],
         "mask": [
-            ("--mask upper=OTHER", [painting], {"mask": (f"{upper}={other}",)}),
-            ("--mask lower=keep", [painting], {"mask": (f"{lower}=keep",)}),
+            ("--mask upper=OTHER", [painting], {"masks": [(upper, other)]}),
+            ("--mask lower=keep", [painting], {"masks": [(lower, None)]}),
         ],
     }
 
 
 def names() -> dict[str, Strip]:
-    """The styles that have names, in rows."""
-    known = named.names()
+    """The built-in styles, in rows."""
+    known = style_names()
     rows = [known[first : first + NAMES_A_ROW] for first in range(0, len(known), NAMES_A_ROW)]
     return {", ".join(row): [(name, [name], {}) for name in row] for row in rows}
 
 
 def masks(photo: Path, folder: Path) -> tuple[Path, Path]:
-    """White above and white below, with a soft edge between."""
+    """Write masks of the upper and the lower half with a soft edge."""
     with Image.open(photo) as image:
         width, height = image.size
     ramp = Image.linear_gradient("L").resize((width, height // 6))  # black to white, downwards
@@ -62,14 +62,14 @@ def masks(photo: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Paint and lay out."""
+    """Stylize and write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
     parser.add_argument("painting", type=Path)
     parser.add_argument("other", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("controls.jpg"))
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", help="these controls only")
+    parser.add_argument("--only", nargs="+", help="only these controls")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -80,9 +80,9 @@ def main() -> None:
         for control, row in chosen.items():
             began = time.perf_counter()
             images = [
-                (words, impasto.stylize(arguments.photo, styles, size=arguments.size, **more)) for words, styles, more in row
+                (label, impasto.stylize(arguments.photo, styles, size=arguments.size, **more)) for label, styles, more in row
             ]
-            rows.append([cell(image, words, arguments.size) for words, image in images])
+            rows.append([cell(image, label, arguments.size) for label, image in images])
             print(f"{control}: {time.perf_counter() - began:.0f} s", flush=True)
     contact_sheet(rows).save(arguments.output, quality=88)
     print(f"wrote {arguments.output}")

@@ -1,24 +1,24 @@
-"""Record what a real TensorFlow's VGG-16 and VGG-19 answer, for tests/test_tensorflow.py.
+"""Record the features of TensorFlow's VGG-16 and VGG-19 for tests/test_tensorflow.py.
 
     python scripts/tensorflow_golden.py [--out FILE] [--h5 FOLDER]
 
-needs TensorFlow, Pillow and h5py, nothing of impasto and no torch. `tf.keras.applications.VGG16` and `VGG19` without classifier
-get the seeded random weights of tests/golden/seeded.py and see two pictures through their own `preprocess_input`: "random", all
-noise and of odd size, and "photo", tests/golden/photo.png.
+Needs TensorFlow, Pillow and h5py, but neither impasto nor torch. `tf.keras.applications.VGG16` and `VGG19` without classifier get the
+seeded random weights of tests/golden/seeded.py. Two images pass through their `preprocess_input`: "random", noise of odd size, and
+"photo", tests/golden/photo.png.
 
-The file, tests/golden/tensorflow_vgg.npz by default, holds for NETWORK in vgg16, vgg19 and PICTURE in random, photo:
+The file, tests/golden/tensorflow_vgg.npz by default, contains for NETWORK in vgg16, vgg19 and PICTURE in random, photo:
 
-| array | shape | dtype | what |
+| array | shape | dtype | content |
 |---|---|---|---|
-| versions | (2,) | str | TensorFlow's and Keras's |
+| versions | (2,) | str | versions of TensorFlow and Keras |
 | NETWORK.taps | (L,) | str | relu1_1, relu1_2, pool1, ... in order: every convolution after its ReLU, every pooling |
 | NETWORK.PICTURE.shapes | (L, 3) | int16 | channels, height, width of each tap |
-| NETWORK.PICTURE.positions | (L, 64, 3) | int16 | channel, row, column of the values recorded |
-| NETWORK.PICTURE.values | (L, 64) | float32 | the taps' values there |
+| NETWORK.PICTURE.positions | (L, 64, 3) | int16 | channel, row, column of the recorded values |
+| NETWORK.PICTURE.values | (L, 64) | float32 | values at these positions |
 | NETWORK.PICTURE.mean | (L,) | float64 | mean over the whole tap |
 | NETWORK.PICTURE.norm | (L,) | float64 | L2 norm of the whole tap |
 
---h5 FOLDER also writes the same weights as Keras does: NETWORK.weights.h5 (Keras 3), NETWORK.legacy.h5 and NETWORK.keras.
+--h5 FOLDER also writes the weights in Keras's formats: NETWORK.weights.h5 (Keras 3), NETWORK.legacy.h5 and NETWORK.keras.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def build(network: str) -> Any:
 
 
 def preprocess(network: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The picture as the network's own `preprocess_input` makes it, 1 x height x width x BGR."""
+    """Apply the network's `preprocess_input`. Returns 1 x height x width x BGR."""
     from tensorflow import keras
 
     module = {"vgg16": keras.applications.vgg16, "vgg19": keras.applications.vgg19}[network]
@@ -62,13 +62,13 @@ def preprocess(network: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def tap_name(layer: str) -> str:
-    """`relu1_2` for Keras's block1_conv2 (its convolutions contain the ReLU), `pool1` for block1_pool."""
+    """`relu1_2` for Keras's block1_conv2 (which includes the ReLU), `pool1` for block1_pool."""
     block, part = layer.removeprefix("block").split("_")
     return f"pool{block}" if part == "pool" else f"relu{block}_{part.removeprefix('conv')}"
 
 
 def record(network: str, pictures: dict[str, NDArray[np.uint8]]) -> dict[str, NDArray[Any]]:
-    """Run the network on the pictures and return its part of the file."""
+    """Run the network on the images. Returns its arrays of the file."""
     from tensorflow import keras
 
     model = build(network)
@@ -77,13 +77,13 @@ def record(network: str, pictures: dict[str, NDArray[np.uint8]]) -> dict[str, ND
     arrays: dict[str, NDArray[Any]] = {f"{network}.taps": np.array([tap_name(layer.name) for layer in layers])}
     for title, picture in pictures.items():
         outputs = [np.asarray(output)[0].transpose(2, 0, 1) for output in every(preprocess(network, picture))]
-        for key, array in summarise(outputs).items():
+        for key, array in summarize(outputs).items():
             arrays[f"{network}.{title}.{key}"] = array
     return arrays
 
 
-def summarise(outputs: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-    """What is kept of the taps (channels, height, width): their shapes, some of their values, mean and norm."""
+def summarize(outputs: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+    """The shapes, sampled values, means and norms of taps (channels, height, width)."""
     places = [seeded.positions(output.shape, layer) for layer, output in enumerate(outputs)]
     exact = [output.astype(np.float64) for output in outputs]
     return {
@@ -96,7 +96,7 @@ def summarise(outputs: list[NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
 
 
 def write_weights(folder: Path) -> None:
-    """Write the seeded weights in every layout that this Keras can write."""
+    """Write the seeded weights in every format that this Keras supports."""
     import h5py
     from keras.src.legacy.saving import legacy_h5_format
 
@@ -114,9 +114,9 @@ def main() -> None:
     import tensorflow as tf
     from PIL import Image
 
-    parser = argparse.ArgumentParser(description="Record what TensorFlow's VGG-16 and VGG-19 answer.")
+    parser = argparse.ArgumentParser(description="Record the features of TensorFlow's VGG-16 and VGG-19.")
     parser.add_argument("--out", type=Path, default=seeded.GOLDEN, help="the file to write (default: %(default)s)")
-    parser.add_argument("--h5", type=Path, metavar="FOLDER", help="also write the weights as Keras files there")
+    parser.add_argument("--h5", type=Path, metavar="FOLDER", help="also write the weights as Keras files to this folder")
     arguments = parser.parse_args()
     pictures = {"random": seeded.random_picture(), "photo": np.asarray(Image.open(seeded.PHOTO).convert("RGB"))}
     arrays: dict[str, NDArray[Any]] = {"versions": np.array([tf.__version__, tf.keras.__version__])}

@@ -1,4 +1,4 @@
-"""Write docs/commandline.md from the program's own help and table of weights, or, with --check, say whether it is up to date.
+"""Write docs/commandline.md from the command line's help and the table of weights. --check only tests whether it is up to date.
 
 python scripts/write_docs.py [--check]
 """
@@ -32,7 +32,7 @@ COMMANDS = (
 
 
 def help_of(command: str) -> str:
-    """What `impasto COMMAND --help` prints on a page of 100 columns."""
+    """The output of `impasto COMMAND --help` at 100 columns."""
     from impasto.cli import main
 
     printed = io.StringIO()
@@ -42,7 +42,7 @@ def help_of(command: str) -> str:
 
 
 def weights_table() -> str:
-    """Every entry of the table of weights: name, url, digest, bytes, licence."""
+    """The table of weights in Markdown."""
     from impasto.weights import TABLE
 
     rows = [
@@ -55,7 +55,7 @@ def weights_table() -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     parts = ["# The command line", "Made by `scripts/write_docs.py` from the program's own help."]
     parts += [weights_table()]
     parts += [f"## impasto {command}".rstrip() + f"\n\n```text\n{help_of(command)}\n```" for command in COMMANDS]
@@ -63,14 +63,14 @@ def page() -> str:
 
 
 def main() -> int:
-    """Write or check the page. Returns 1 if the check fails."""
+    """Write or check the page. Returns the exit code: 1 if the check fails."""
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     if "--check" not in sys.argv:
         PAGE.write_text(page(), encoding="utf-8")
         return 0
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page():
         return 0
-    print("docs/commandline.md is out of date: run `python scripts/write_docs.py`")
+    print("docs/commandline.md is out of date; run `python scripts/write_docs.py`")
     return 1
 
 

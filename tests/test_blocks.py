@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import reference
 import torch
+from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid, stretches
+from impasto.devices import Appetite, Demand, Plan
 from PIL import Image
 from torch import Tensor
 
 import impasto
 from impasto import blocks, devices, losses, optimize, pictures, records, weights
-from impasto.blocks import Blockwise, Size, Sturdy, Way, cores, features_of, grid, stretches
-from impasto.devices import Appetite, Demand, Plan
 from impasto.encoders import VGG, Encoder, Lite, Padding, Pooling, density
 from impasto.encoders.vgg import operations
 from impasto.losses import ContentLoss, PaletteLoss, StyleLoss, Term, VariationLoss, weighted

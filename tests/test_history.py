@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from impasto.history import Compact, History, make_room
 from torch import Tensor
 
 from impasto import history
 from impasto.errors import SaveError
-from impasto.history import Compact, History, make_room
 from impasto.optimize import LBFGS, Step, coarse_to_fine, schedule
 
 SHAPE = torch.Size((1, 3, 20, 30))

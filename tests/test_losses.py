@@ -12,11 +12,11 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from impasto.history import filed
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from impasto import devices, losses
-from impasto.history import filed
 from impasto.losses import (
     ContentLoss,
     StyleLoss,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from impasto.devices import FORWARD, RESTING, SIDES, SPARE, Appetite, Demand, plan, work
+from impasto.forecast import NEW, SETUP, forecast
 
 import impasto
 from impasto import Options, devices, optimize
 from impasto.cli import main
-from impasto.devices import FORWARD, RESTING, SIDES, SPARE, Appetite, Demand, plan, work
 from impasto.errors import MemoryLimitError, OptionError
-from impasto.forecast import NEW, SETUP, forecast
 
 NEAR = Demand(trunk=80, heads=96, margin=6, share=0.6, handed=5)
 FAR = Demand(trunk=29, heads=26, margin=68, wider=2, share=0.4)

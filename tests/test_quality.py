@@ -1,4 +1,4 @@
-"""benchmarks/quality.py: the same balanced pairs every time, nothing painted twice, other people's pictures beside ours."""
+"""benchmarks/quality.py: fixed, balanced pairs; nothing is made twice; existing images are compared but not changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import quality
 from PIL import Image
 
 
-def test_the_sample_is_the_same_every_time_and_even() -> None:
+def test_the_sample_is_fixed_and_balanced() -> None:
     photos, paintings = ([Path(f"{kind}{number:02}.jpg") for number in range(count)] for kind, count in (("a", 12), ("b", 14)))
     pairs = quality.choose_pairs(photos, paintings, sample=24, zipped=False)
     assert pairs == quality.choose_pairs(photos, paintings, sample=24, zipped=False)
@@ -27,7 +27,7 @@ def test_the_sample_is_the_same_every_time_and_even() -> None:
     ]
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     for folder, name in (("photos", "sea"), ("paintings", "night"), ("theirs", "sea--night")):
         (tmp_path / folder).mkdir()
@@ -46,12 +46,12 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert f"| content | one | {measures['one']['sea--night']['content']:.3g} |" in page
     assert (tmp_path / "out" / "sheet-1.jpg").exists()
-    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["sea--night.png"]  # left as it was
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["sea--night.png"]  # unchanged
 
     painted = picture.stat().st_mtime_ns
     quality.main()
     assert picture.stat().st_mtime_ns == painted
     assert json.loads((tmp_path / "out" / "measures.json").read_text()) == measures
     monkeypatch.setattr(sys, "argv", [word.replace("--iterations 1", "--iterations 2") for word in words])
-    with pytest.raises(SystemExit, match="holds pictures made with"):
+    with pytest.raises(SystemExit, match="contains images made with"):
         quality.main()

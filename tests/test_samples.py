@@ -1,4 +1,4 @@
-"""The pictures that ship with impasto, and the script that paints one of them."""
+"""The sample images that ship with impasto, and the script that paints one of them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their own module up
+    sys.modules[spec.name] = module  # needed by dataclasses
     spec.loader.exec_module(module)
     return module
 
 
 def hue_shares(picture: Image.Image) -> np.ndarray:
-    """Share of all pixels in each hue bin, counting only pixels that are neither grey nor black."""
+    """The fraction of pixels in each hue bin, without grey and black pixels."""
     hue, saturation, value = np.moveaxis(np.asarray(picture.convert("HSV")), -1, 0)
-    coloured = (saturation > 64) & (value > 64)
-    return np.asarray(np.bincount(hue[coloured].astype(int) * HUE_BINS // 256, minlength=HUE_BINS) / hue.size)
+    colored = (saturation > 64) & (value > 64)
+    return np.asarray(np.bincount(hue[colored].astype(int) * HUE_BINS // 256, minlength=HUE_BINS) / hue.size)
 
 
 @pytest.mark.parametrize(("name", "size", "limit"), [("strokes.jpg", (640, 512), 180_000), ("chelsea.jpg", (451, 300), 60_000)])
-def test_the_shipped_pictures_decode_and_are_small(name: str, size: tuple[int, int], limit: int) -> None:
+def test_the_sample_images_decode_and_are_small(name: str, size: tuple[int, int], limit: int) -> None:
     assert decoded(name).size == size
     assert (ASSETS / name).stat().st_size < limit
 
@@ -63,7 +63,7 @@ def test_the_palette_measure_can_fail() -> None:
     assert (hue_shares(decoded("chelsea.jpg")) >= 0.03).sum() < 6
 
 
-def test_the_painting_has_lights_darks_and_texture_up_to_its_edges() -> None:
+def test_the_painting_has_lights_darks_and_textured_edges() -> None:
     luma = np.asarray(decoded("strokes.jpg").convert("L")).astype(float)
     dark, bright = np.percentile(luma, [5, 95])
     assert dark < 70
@@ -78,7 +78,7 @@ def tiny(script: ModuleType) -> tuple[np.ndarray, np.ndarray]:
     return picture, covered
 
 
-def test_strokes_leave_no_bare_canvas(tiny: tuple[np.ndarray, np.ndarray]) -> None:
+def test_strokes_cover_the_canvas(tiny: tuple[np.ndarray, np.ndarray]) -> None:
     picture, covered = tiny
     assert picture.shape == (TINY[1], TINY[0], 3)
     assert picture.dtype == np.uint8
@@ -90,14 +90,14 @@ def test_painting_twice_gives_the_same_pixels(script: ModuleType, tiny: tuple[np
     np.testing.assert_array_equal(script.paint(*TINY)[0], tiny[0])
 
 
-def test_another_seed_paints_another_picture(script: ModuleType, tiny: tuple[np.ndarray, np.ndarray]) -> None:
+def test_another_seed_gives_another_painting(script: ModuleType, tiny: tuple[np.ndarray, np.ndarray]) -> None:
     other, _ = script.paint(*TINY, seed=script.SEED + 1)
     assert (other != tiny[0]).any(axis=-1).mean() > 0.9
 
 
-def test_oklab_of_known_colours(script: ModuleType) -> None:
+def test_oklab_of_known_colors(script: ModuleType) -> None:
     # sRGB white and red in Oklab, from Ottosson's article and the CSS Color 4 examples
     known = {"ffffff": (1.0, 0.0, 0.0), "ff0000": (0.62796, 0.22486, 0.12585), "000000": (0.0, 0.0, 0.0)}
     np.testing.assert_allclose(script.pigments(*known), list(known.values()), atol=2e-4)
-    colours = np.random.default_rng(0).uniform(size=(50, 3))
-    np.testing.assert_allclose(script.to_srgb(script.to_oklab(colours)), colours, atol=1e-6)
+    colors = np.random.default_rng(0).uniform(size=(50, 3))
+    np.testing.assert_allclose(script.to_srgb(script.to_oklab(colors)), colors, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A world to train in without ../shared: a few pictures, and teachers of the real shapes with weights made up."""
+"""Small training data: a few images, and teachers of the real shapes with random weights."""
 
 from __future__ import annotations
 
@@ -14,29 +14,16 @@ from safetensors.torch import save_file
 
 from training import teachers
 
-TINY = [
-    "--widths",
-    "4,4/6,6/8,8,8/8,8/8,8",
-    "--batch",
-    "4",
-    "--crop",
-    "32",
-    "--held-out",
-    "2",
-    "--rate",
-    "0.005",
-    "--warmup",
-    "4",
-]
-TINY += ["--pool", "3", "--pool-visits", "4"]
-"""Words for a network and crops that train in milliseconds a step."""
+_TINY = "--widths 4,4/6,6/8,8,8/8,8/8,8 --batch 4 --crop 32 --held-out 2 --rate 0.005 --warmup 4 --pool 3 --pool-visits 4"
+TINY = _TINY.split(" ")
+"""Arguments for a network and crops that train in milliseconds per step."""
 HEADS = ["--heads-at", "0", "2", "3", "2", "2"]
-"""And for where its heads are."""
+"""Arguments for the positions of its heads."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Where the pictures and the teachers are."""
+    """Paths of the images and the teachers."""
 
     photos: Path
     paintings: Path  # a tar
@@ -44,12 +31,12 @@ class World:
 
     @property
     def sources(self) -> list[str]:
-        """Words that name them on the command line."""
+        """Arguments that name them."""
         return ["--photos", str(self.photos), "--paintings", str(self.paintings), "--teachers", str(self.teachers)]
 
 
 def jpeg(seed: int, size: tuple[int, int] = (80, 64)) -> bytes:
-    """A gradient with stripes and grain, its own for each seed."""
+    """A seeded gradient with stripes and noise."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     ramps = [a * x + b * y for a, b in rng.uniform(-1, 1, (3, 2))]
@@ -68,8 +55,8 @@ def write_tar(file: Path, members: dict[str, bytes]) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
-def made_up(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
-    """Weights that keep activations of moderate size, the same for the same seed."""
+def random_weights(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
+    """Seeded random weights that keep activations at a moderate size."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in shapes.items():
@@ -80,11 +67,11 @@ def made_up(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Te
 
 def write_teachers(folder: Path) -> None:
     folder.mkdir()
-    exact = made_up(teachers._exact_shapes(), 1) | {
+    exact = random_weights(teachers._exact_shapes(), 1) | {
         "pre.weight": 2 * torch.eye(3)[[2, 1, 0], :, None, None],
         "pre.bias": -torch.ones(3),
     }
-    distilled = made_up(teachers._distilled_shapes(), 2) | {
+    distilled = random_weights(teachers._distilled_shapes(), 2) | {
         "conv0.weight": torch.eye(3)[..., None, None],
         "conv0.bias": -torch.ones(3) / 2,
     }
@@ -93,7 +80,7 @@ def write_teachers(folder: Path) -> None:
 
 
 def build(root: Path) -> World:
-    """Eight photographs in a folder, seven paintings in a tar, and teachers."""
+    """Write eight photographs to a folder, seven paintings to a tar file, and the teachers."""
     photos = root / "photos"
     photos.mkdir()
     for i in range(8):

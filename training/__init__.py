@@ -1,7 +1,6 @@
-"""How the shipped weights were made. Not part of the installed package; `python -m training.encoder --help` says how to use it."""
+"""How the shipped weights were made. Not part of the installed package; see `python -m training.encoder --help`."""
 
 import os
 
-# read when torch loads, as the command line of impasto does: with GNU OpenMP's own spin count another busy program on the same
-# cores can slow training tenfold
+# GNU OpenMP reads this when torch loads. With its default spin count, another busy process can make training ten times slower.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

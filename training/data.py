@@ -1,4 +1,4 @@
-"""Pictures from folders and tars, and crops of them: every step's order and augmentation follows from (seed, step) alone."""
+"""Images from folders and tar files, and crops of them. The crops and augmentation of a step depend only on (seed, step)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from impasto.files import printable, reason
 from training.config import Config
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-STORED_SIDE = 256  # pixels of a picture kept decoded
-AHEAD = 3  # batches cut while a step is computed
+STORED_SIDE = 256  # pixels of an image stored decoded
+AHEAD = 3  # batches prepared during a step
 LUMA = (0.299, 0.587, 0.114)
 
 Bytes = NDArray[np.uint8]
@@ -35,15 +35,18 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file in memory."""
+    """An image file in memory."""
 
     name: str
     data: bytes
 
 
+HeldOut = Sequence[Sequence[Picture]]  # photographs, paintings
+
+
 @dataclass(frozen=True)
 class Pictures:
-    """Photographs and paintings, those to train on and those kept out, and the names of files that could not be read."""
+    """Training and held-out images, each as (photographs, paintings), and the names of unreadable files."""
 
     train: tuple[tuple[Picture, ...], tuple[Picture, ...]]
     held_out: tuple[tuple[Picture, ...], tuple[Picture, ...]]
@@ -51,38 +54,47 @@ class Pictures:
 
     @property
     def digest(self) -> str:
-        """Of the pictures trained on, by name and content."""
+        """SHA-256 of the names, sizes and last bytes of the training images."""
         digest = hashlib.sha256()
         for picture in (*self.train[0], *self.train[1]):
             digest.update(f"{picture.name} {len(picture.data)}\n".encode() + picture.data[-64:])
         return digest.hexdigest()
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The number of training photographs and paintings."""
+        return len(self.train[0]), len(self.train[1])
+
 
 def gather(photos: Sequence[Path], paintings: Sequence[Path], held_out: int, *, train: bool = True) -> Pictures:
-    """Read pictures into memory. The last `held_out` of each kind, by name, are kept out of training.
+    """Read images into memory. The last `held_out` of each kind, by name, are not used for training.
 
-    photos, paintings: folders (searched to the bottom) and tar files. train: False reads those kept out only.
-    Raises PictureError: nothing there, or too few. Files that are no pictures are named in the result and left out.
+    photos, paintings: folders (searched recursively) and tar files. train: False reads only held-out images. Unreadable files are
+    skipped and named in the result. Raises PictureError if no image is left.
     """
-    sound: list[tuple[Picture, ...]] = []
-    kept: list[tuple[Picture, ...]] = []
-    unreadable: list[str] = []
-    for kind, sources in (("photographs", photos), ("paintings", paintings)):
-        found = sorted((picture for source in sources for picture in _read(source)), key=lambda picture: picture.name)
-        if not found:
-            raise PictureError(f"no {kind} found in {', '.join(printable(source) for source in sources) or 'nothing'}")
-        split = max(0, len(found) - held_out)
-        wanted = (found[:split] if train else [], found[split:])
-        bad = {picture.name for part in wanted for picture in part if not readable(picture)}
-        rows = [tuple(picture for picture in part if picture.name not in bad) for part in wanted]
-        unreadable += sorted(bad)
-        if train and not rows[0]:
-            raise PictureError(
-                f"{len(found)} {kind} and {held_out} kept out by --held-out leave none that can be read to train on"
-            )
-        sound.append(rows[0])
-        kept.append(rows[1])
-    return Pictures((sound[0], sound[1]), (kept[0], kept[1]), tuple(unreadable))
+    (train_a, held_a, bad_a), (train_b, held_b, bad_b) = (
+        _split(kind, sources, held_out, train=train) for kind, sources in (("photographs", photos), ("paintings", paintings))
+    )
+    return Pictures((train_a, train_b), (held_a, held_b), (*bad_a, *bad_b))
+
+
+def _split(
+    kind: str, sources: Sequence[Path], held_out: int, *, train: bool
+) -> tuple[tuple[Picture, ...], tuple[Picture, ...], list[str]]:
+    """The readable training and held-out images of one kind, and the names of unreadable files."""
+    found = sorted((picture for source in sources for picture in _read(source)), key=lambda picture: picture.name)
+    if not found:
+        raise PictureError(f"no {kind} found in {', '.join(printable(source) for source in sources) or 'nothing'}")
+    split = max(0, len(found) - held_out)
+    parts = (found[:split] if train else [], found[split:])
+    bad = {picture.name for part in parts for picture in part if not readable(picture)}
+    kept, held = (tuple(picture for picture in part if picture.name not in bad) for part in parts)
+    if train and not kept:
+        raise PictureError(
+            f"none of the {len(found)} {kind} is left for training: {len(found) - split} are held out, {len(bad)} are unreadable",
+            remedy="lower {held_out} or add images",
+        )
+    return kept, held, sorted(bad)
 
 
 def _read(source: Path) -> Iterator[Picture]:
@@ -92,7 +104,7 @@ def _read(source: Path) -> Iterator[Picture]:
         else:
             yield from _read_tar(source)
     except tarfile.TarError as error:
-        raise PictureError(f"{printable(source)} is neither a folder nor a whole tar file: {error}") from error
+        raise PictureError(f"{printable(source)} is neither a folder nor a complete tar file: {error}") from error
     except OSError as error:
         raise PictureError(f"{printable(source)} cannot be read: {reason(error)}") from error
 
@@ -112,52 +124,51 @@ def _read_tar(file: Path) -> Iterator[Picture]:
 
 
 def readable(picture: Picture) -> bool:
-    """Whether a picture can be decoded to its end; JPEGs at an eighth of their size, which finds the same faults sooner."""
+    """Whether an image can be decoded completely. JPEGs are decoded at 1/8 size, which is faster and finds the same errors."""
     try:
         with Image.open(io.BytesIO(picture.data)) as image:
             image.draft("RGB", (1, 1))
             image.load()
-    except Exception:  # Pillow raises nearly anything for a damaged file
+    except Exception:  # Pillow raises many types of error for damaged files
         return False
     return True
 
 
 def decode(picture: Picture) -> Image.Image:
-    """A picture as RGB."""
+    """Decode an image as RGB."""
     with Image.open(io.BytesIO(picture.data)) as image:
         return image.convert("RGB")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One step's batch: all its chances, drawn before any picture is touched. B crops; index, zoom, ... are 2xB.
+    """All random choices for one batch of B crops, drawn before any image is decoded.
 
-    Row 0 is the crop; row 1 the one it is mixed with, of the other kind. kind: "plain", "noise", "mix" or "blank" per crop.
-    index: in photographs and paintings, one after the other. at: left and top of the window as shares of the room it has.
+    Arrays with two rows have the crop in row 0 and, in row 1, the crop of the other kind that it may be mixed with.
     """
 
-    index: Indices
-    zoom: Reals
-    at: Reals  # 2xBx2
-    mirrored: NDArray[np.bool_]
-    upside_down: NDArray[np.bool_]
-    kind: tuple[str, ...]
+    index: Indices  # 2xB, into photographs followed by paintings
+    zoom: Reals  # 2xB
+    at: Reals  # 2xBx2, left and top as fractions of the available room
+    mirrored: NDArray[np.bool_]  # 2xB
+    upside_down: NDArray[np.bool_]  # 2xB
+    kind: tuple[str, ...]  # "plain", "noise", "mix" or "blank"
     contrast: Reals
     brightness: Reals
     tint: Reals  # Bx3
     saturation: Reals
-    amount: Reals  # of noise or of the other picture, 0..1
-    coarseness: Indices  # pixels of a grain, also of the blur that parts low from high frequencies
-    offsets: tuple[tuple[int, int], ...]  # of the sub-grids the taps are compared on
+    amount: Reals  # of noise or of the other crop, 0..1
+    coarseness: Indices  # pixels of a noise grain; also sets the blur that separates frequencies in a mix
+    offsets: tuple[tuple[int, int], ...]  # of the sub-grids on which taps are compared
     match_gradients: bool
     noise_seed: int
 
 
 def plan(config: Config, counts: tuple[int, int], step: int) -> Plan:
-    """The plan of a step. counts: of photographs and paintings. The same for the same arguments."""
+    """The plan of a step, a pure function of its arguments. counts: number of photographs and paintings."""
     rng, batch = np.random.default_rng((config.seed, step)), config.batch
     which = rng.integers(0, 2, batch)
-    which = np.stack((which, 1 - which))  # the other one is of the other kind
+    which = np.stack((which, 1 - which))
     index = np.where(which == 0, rng.integers(0, counts[0], (2, batch)), counts[0] + rng.integers(0, counts[1], (2, batch)))
     rates = (config.noise_rate, config.mix_rate, config.blank_rate)
     kind = rng.choice(4, batch, p=[1 - sum(rates), *rates])
@@ -181,20 +192,20 @@ def plan(config: Config, counts: tuple[int, int], step: int) -> Plan:
 
 
 class Source(Protocol):
-    """Where crops come from."""
+    """A source of crops. counts: number of photographs and paintings."""
 
     counts: tuple[int, int]
 
     def cut(self, plan: Plan, size: int) -> tuple[Tensor, Tensor]:
-        """The plan's crops: uint8, Bx3xSxS of row 0, and of row 1 for the crops that are mixed only (else any values)."""
+        """Both rows of a plan's crops, Bx3xSxS uint8 each. In row 1 only the crops to mix are defined."""
 
 
 class Compressed:
-    """Pictures as the files they came in; each crop is decoded anew. Little memory, and fast enough for a CPU."""
+    """Images kept as encoded files and decoded for every crop. Uses little memory; fast enough for a CPU."""
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = (*pictures.train[0], *pictures.train[1])
-        self.counts = (len(pictures.train[0]), len(pictures.train[1]))
+        self.counts = pictures.counts
 
     def cut(self, plan: Plan, size: int) -> tuple[Tensor, Tensor]:
         """See Source."""
@@ -214,25 +225,25 @@ class Compressed:
 
 
 def window(plan: Plan, row: int, b: int, extent: tuple[int, int], size: int) -> tuple[float, float, float]:
-    """Left, top and side of a crop's window in a picture of extent (width, height): not less than size, if the picture has that."""
+    """Left, top and side of a crop in an image of extent (width, height). The side is at least `size` where the image allows."""
     short = min(extent)
     side = max(plan.zoom[row, b] * short, min(size, short))
     return plan.at[row, b, 0] * (extent[0] - side), plan.at[row, b, 1] * (extent[1] - side), side
 
 
 class Decoded:
-    """Every picture's middle square, decoded once to 256x256 bytes on the device (2.6 GB for 13,000): for a GPU that outruns Pillow."""
+    """The center square of every image, decoded once to 256x256 on the device (2.6 GB for 13,000). For a GPU, which outpaces Pillow."""
 
     def __init__(self, pictures: Pictures, device: torch.device, workers: int) -> None:
         everything = (*pictures.train[0], *pictures.train[1])
-        self.counts = (len(pictures.train[0]), len(pictures.train[1]))
+        self.counts = pictures.counts
         self.store = torch.empty((len(everything), 3, STORED_SIDE, STORED_SIDE), dtype=torch.uint8, device=device)
         with ThreadPoolExecutor(workers) as pool:
             for i, square in enumerate(pool.map(_square, everything)):
                 self.store[i] = torch.from_numpy(square).permute(2, 0, 1).to(device)
 
     def cut(self, plan: Plan, size: int) -> tuple[Tensor, Tensor]:
-        """See Source. Sampled at twice the size and averaged, because a window of 256 pixels would alias at 128."""
+        """See Source. Samples at twice the size and averages, to avoid aliasing."""
         first, second = (self._cut_row(plan, row, size) for row in (0, 1))
         return first, second
 
@@ -240,7 +251,7 @@ class Decoded:
         device, batch = self.store.device, len(plan.kind)
         extent = (STORED_SIDE, STORED_SIDE)
         boxes = np.array([window(plan, row, b, extent, size) for b in range(batch)]) / STORED_SIDE  # Bx3: left, top, side
-        scale, middle = boxes[:, 2], 2 * boxes[:, :2] + boxes[:, 2:] - 1  # in -1..1, as affine_grid has it
+        scale, middle = boxes[:, 2], 2 * boxes[:, :2] + boxes[:, 2:] - 1  # -1..1, for affine_grid
         matrix = np.zeros((batch, 2, 3))
         matrix[:, 0, 0] = np.where(plan.mirrored[row], -scale, scale)
         matrix[:, 1, 1] = np.where(plan.upside_down[row], -scale, scale)
@@ -260,8 +271,10 @@ def _square(picture: Picture) -> Bytes:
     return np.array(image.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BICUBIC, box))
 
 
-def cuts(source: Source, plans: Iterable[Plan], size: int, device: torch.device, workers: int) -> Iterator[tuple[Plan, Tensor]]:
-    """Every plan with its batch (`augment`), made ahead by threads: Pillow decodes without Python's lock. workers: 0 has none."""
+def batches(
+    source: Source, plans: Iterable[Plan], size: int, device: torch.device, workers: int
+) -> Iterator[tuple[Plan, Tensor]]:
+    """Yield every plan with its augmented batch. workers: threads that prepare batches ahead (Pillow releases the GIL); 0: none."""
 
     def batch(plan: Plan) -> tuple[Plan, Tensor]:
         crops, others = source.cut(plan, size)
@@ -284,9 +297,9 @@ def cuts(source: Source, plans: Iterable[Plan], size: int, device: torch.device,
 
 
 def augment(plan: Plan, crops: Tensor, others: Tensor) -> Tensor:
-    """The batch that networks see. crops, others: Bx3xSxS uint8, on the device. Returns Bx3xSxS float32, RGB, 0..1, channels_last.
+    """Augment crops. crops, others: Bx3xSxS uint8 on the device. Returns Bx3xSxS float32, RGB, 0..1, channels_last.
 
-    Noise is the device's own: the same for the same plan on the same kind of device.
+    The noise depends on the plan and on the type of device.
     """
     x = crops.float() / 255
     generator = torch.Generator(x.device).manual_seed(plan.noise_seed)
@@ -303,7 +316,7 @@ def _with_noise(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator:
 
 
 def _mixed(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
-    """A photograph and a painting, one over the other, or the large forms of one and the strokes of the other."""
+    """Blend a photograph and a painting, or combine the low frequencies of one with the high frequencies of the other."""
     found = torch.lerp(x, others, _amounts(plan, rows, x))
     for grain in np.unique(plan.coarseness[rows]):
         there = torch.from_numpy(np.flatnonzero((plan.coarseness[rows] == grain) & (rows % 2 == 0))).to(x.device)
@@ -314,11 +327,11 @@ def _mixed(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torc
 
 
 def _blank(plan: Plan, rows: Indices, x: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
-    """Nothing but noise, or one colour and noise."""
+    """Noise only, or one color mixed with noise."""
     noise = _noise(plan.coarseness[rows], x, generator)
-    colour = torch.rand((len(rows), 3, 1, 1), generator=generator, device=x.device)
+    color = torch.rand((len(rows), 3, 1, 1), generator=generator, device=x.device)
     alone = torch.from_numpy(rows % 2 == 1).to(x.device).reshape(-1, 1, 1, 1)
-    return torch.where(alone, noise, torch.lerp(colour, noise, _amounts(plan, rows, x)))
+    return torch.where(alone, noise, torch.lerp(color, noise, _amounts(plan, rows, x)))
 
 
 def _amounts(plan: Plan, rows: Indices, x: Tensor) -> Tensor:
@@ -326,7 +339,7 @@ def _amounts(plan: Plan, rows: Indices, x: Tensor) -> Tensor:
 
 
 def _noise(coarseness: Indices, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Uniform noise with square grains of so many pixels a side. like: Bx3xSxS."""
+    """Uniform noise with square grains. coarseness: pixels per side, B. like: Bx3xSxS."""
     noise, size = torch.empty_like(like), like.shape[-1]
     for grain in np.unique(coarseness):
         there = torch.from_numpy(np.flatnonzero(coarseness == grain)).to(like.device)
@@ -337,13 +350,13 @@ def _noise(coarseness: Indices, like: Tensor, generator: torch.Generator) -> Ten
 
 
 def _blurred(x: Tensor, reach: int) -> Tensor:
-    """Bx3xSxS without what is smaller than `reach` pixels."""
+    """Low-pass Bx3xSxS images by downsampling `reach` times."""
     small = functional.avg_pool2d(x, reach, ceil_mode=True)
     return functional.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _colored(plan: Plan, x: Tensor) -> Tensor:
-    """Saturation, contrast, brightness and tint of every crop, clipped to 0..1."""
+    """Apply saturation, contrast, brightness and tint, and clip to 0..1."""
     shifts = [torch.from_numpy(a).float().to(x.device) for a in (plan.saturation, plan.contrast, plan.brightness)]
     saturation, contrast, brightness = (shift.reshape(-1, 1, 1, 1) for shift in shifts)
     tint = torch.from_numpy(plan.tint).float().to(x.device)[:, :, None, None]

@@ -1,10 +1,8 @@
-"""Train, judge and export the embedded encoder: `python -m training.encoder`.
+"""Train, evaluate and export the embedded encoder.
 
-    python -m training.encoder --photos photos.tar --paintings paintings.tar --teachers DIR -o lite.ckpt --minutes 90
-    python -m training.encoder evaluate lite.ckpt --photos photos.tar --paintings paintings.tar --teachers DIR
-    python -m training.encoder export lite.ckpt -o lite.safetensors
+Train: python -m training.encoder --photos photos.tar --paintings paintings.tar --teachers DIR -o lite.ckpt --minutes 90
 
-The first command again goes on from lite.ckpt, after a kill at any moment, to the same result.
+Run the same command again to resume from lite.ckpt, even after the process was killed. The result is the same.
 """
 
 from __future__ import annotations
@@ -15,8 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
@@ -24,35 +24,89 @@ from typing import Annotated, Literal
 import cyclopts
 import torch
 from cyclopts import App, Group, Parameter
+from pydantic import ValidationError
 from torch import Tensor
 
 from impasto import files
-from impasto.cli import usage_message
-from impasto.cli.console import INTERRUPTED, seconds
-from impasto.devices import choose
+from impasto.compute.device import choose
 from impasto.errors import DivergenceError, ImpastoError, OptionError, OutputError, RunError, SaveError
 from impasto.files import printable
+from impasto.options import invalid
 from impasto.weights.networks import LITE_NAME
 from training import checkpoint as checkpoints
 from training import evaluation
 from training import probe as probes
 from training.config import Config
-from training.data import Compressed, Decoded, Picture, Pictures, Source, gather, plan
+from training.data import Compressed, Decoded, HeldOut, Picture, Pictures, Source, gather, plan
 from training.loop import Machine, Step, Trainer
 from training.plot import svg
-from training.student import Shape, Student, rounded, vgg19_cost
-from training.teachers import Teacher, normalised, read_pair, read_vgg19
+from training.student import Shape, Student, quantized, vgg19_cost
+from training.teachers import Teacher, normalized, read_pair, read_vgg19
 
-USAGE = 2
-SAID_EVERY = 10.0  # seconds
-SMOOTH = 0.98  # of the losses shown, from step to step
-MEASURED_ON = 64  # pictures that activations are measured on, to see whether weights are normalised
-MEASURED_SIDE = 224  # pixels
+USAGE, INTERRUPTED = 2, 130  # exit codes
+PRINT_EVERY = 10.0  # seconds
+SMOOTH = 0.98  # decay of the moving average of printed losses
+SAMPLES, SAMPLE_SIDE = 64, 224  # images and pixels used to check whether weights are normalized
 
-INPUT, OUTPUT = Group("What to learn from", sort_key=0), Group("Output and machine", sort_key=9)
-Device = Literal["auto", "cpu", "cuda"]
+INPUT, OUTPUT = Group("Input", sort_key=0), Group("Output and machine", sort_key=9)
 Many = Annotated[tuple[Path, ...], Parameter(group=INPUT, consume_multiple=True, negative=())]
 Folder = Annotated[Path | None, Parameter(group=INPUT)]
+HeldOutCount = Annotated[int, Parameter(group=INPUT)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What to train on or measure with.
+
+    Parameters
+    ----------
+    photos: tuple[Path, ...]
+        Folders or tar files of photographs.
+    paintings: tuple[Path, ...]
+        Folders or tar files of paintings.
+    teachers: Path
+        Folder with the exact first blocks and the distilled deep blocks of the normalized VGG-19.
+    vgg19: Path
+        The complete VGG-19 in any format that impasto reads, instead of --teachers. Every tap is then exact.
+    device: Literal["auto", "cpu", "cuda"]
+        Where to compute. "auto" uses CUDA if available.
+    """
+
+    photos: Many
+    paintings: Many
+    teachers: Folder = None
+    vgg19: Folder = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], Parameter(group=OUTPUT)] = "auto"
+
+    def chosen_device(self) -> torch.device:
+        """The device; "auto" never chooses Apple's, which lacks float64. Raises OptionError."""
+        return choose(("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device)
+
+    def pictures(self, held_out: int, *, train: bool) -> Pictures:
+        """Read the images and report unreadable files. Raises PictureError."""
+        pictures = gather(self.photos, self.paintings, held_out, train=train)
+        if bad := pictures.unreadable:
+            names = ", ".join(map(printable, bad[:5])) + (", ..." if len(bad) > 5 else "")
+            say(f"skipped {len(bad)} unreadable file{'s' if len(bad) > 1 else ''}: {names}")
+        return pictures
+
+    def teacher(self, pictures: Pictures) -> Teacher:
+        """Read the teacher. Raises OptionError and WeightsFileError."""
+        if self.teachers and not self.vgg19:
+            return read_pair(self.teachers)
+        if self.teachers or not self.vgg19:
+            raise OptionError("exactly one teacher is needed", remedy="use either {teachers} or {vgg19}")
+        teacher, rescaled = normalized(read_vgg19(self.vgg19), _samples(Compressed(pictures)))
+        if rescaled:
+            say("these weights are not normalized; filters were rescaled to a mean activation of 1 on the training images")
+        return teacher
+
+    def held_out(self, count: int, limit: int | None, device: torch.device) -> tuple[HeldOut, Teacher]:
+        """Held-out images, at most `limit` of each kind, and the teacher on the device."""
+        pictures = self.pictures(count, train=self.vgg19 is not None)
+        return [_spread(row, limit) for row in pictures.held_out], self.teacher(pictures).to(device)
+
 
 app = App(
     name="python -m training.encoder",
@@ -64,147 +118,108 @@ app = App(
 
 
 def say(text: str) -> None:
-    """A word on the way."""
+    """Print a message to standard error."""
     sys.stderr.write(f"training: {text}\n")
     sys.stderr.flush()
+
+
+def seconds(span: float) -> str:
+    """A duration such as "9 s", "2 min 05 s" or "1 h 20 min"."""
+    minutes, rest = divmod(round(span), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+# ---------------------------------------------------------------------------------------------------------------- training
 
 
 @app.default
 def train(
     *,
-    photos: Many,
-    paintings: Many,
-    teachers: Folder = None,
-    vgg19: Folder = None,
+    inputs: Inputs,
     output: Annotated[Path, Parameter(name=["--output", "-o"], group=OUTPUT)],
     start: Annotated[Path | None, Parameter(group=INPUT)] = None,
     shallow: Annotated[Path | None, Parameter(group=INPUT)] = None,
     save_every: Annotated[float, Parameter(group=OUTPUT)] = 120.0,
-    device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
     workers: Annotated[int | None, Parameter(group=OUTPUT)] = None,
-    compile: Annotated[bool, Parameter(group=OUTPUT)] = True,  # noqa: A002 (it is the flag's name)
+    compile: Annotated[bool, Parameter(group=OUTPUT)] = True,  # noqa: A002 (the flag's name)
     config: Annotated[Config | None, Parameter(name="*")] = None,
 ) -> int:
-    """Distil the encoder from VGG-19 into a checkpoint; the same command goes on from it.
+    """Distill the encoder from VGG-19 into a checkpoint, or resume from it.
 
     Parameters
     ----------
-    photos: tuple[Path, ...]
-        Folders or tar files of photographs.
-    paintings: tuple[Path, ...]
-        Folders or tar files of paintings.
-    teachers: Path
-        Folder with the exact first blocks and the distilled deep blocks of the normalised VGG-19.
-    vgg19: Path
-        The whole VGG-19 instead, in any format impasto reads; then every tap learned is exact.
     output: Path
-        The checkpoint. Losses go beside it, as JSON lines and as a plot.
+        The checkpoint. The losses are written next to it as JSON lines and as a plot.
     start: Path
-        A checkpoint or lite.safetensors to begin with; layers that it has not begin as the teacher's own where they can, and without it
-        all do.
+        Initialize from this network. Layers that it lacks, or all layers without --start, are initialized from the teacher.
     shallow: Path
-        A checkpoint of the same network whose layers up to the first tap that is learned (--learned) are taken, and kept; those behind
-        begin anew on what they see there. To go on learning the deep taps of one network, give it as --start alone.
+        Copy the layers of the taps before --learned from this checkpoint and freeze them. Deeper layers are initialized again.
     save_every: float
         Seconds between checkpoints.
     workers: int
-        Threads that decode pictures. [default: 1; on a GPU as many as there are cores]
+        Threads that decode images. [default: 1; on a GPU, the number of cores]
     compile: bool
-        Use torch.compile, on a GPU only.
+        Use torch.compile on a GPU.
     """
     config = config or Config.create()
-    machine = _machine(device, workers, compiled=compile)
-    kept = _resumable(output, config)
-    pictures = _gather(photos, paintings, config.held_out)
-    source = _source(pictures, machine)
-    teacher = _teacher(teachers, vgg19, pictures)
-    if kept and (why := kept.difference(config, pictures.digest, teacher.digest)):
-        raise OutputError(f"{printable(output)} is a checkpoint of another run: {why}; name another -o, or ask for the same")
+    machine = _machine(inputs.chosen_device(), workers, compiled=compile)
+    saved = _resumable(output, config)
+    pictures = inputs.pictures(config.held_out, train=True)
+    on_gpu = machine.device.type == "cuda"
+    source: Source = Decoded(pictures, machine.device, machine.workers) if on_gpu else Compressed(pictures)
+    teacher = inputs.teacher(pictures)
+    if saved:
+        _check_same(output, saved.difference(config, pictures.digest, teacher.digest))
     if shallow and not start:
-        raise OptionError("--shallow needs a --start for the other layers")
-    others = [checkpoints.read_student(file) if file and not kept else None for file in (start, shallow)]
-    trainer = Trainer(config, teacher, source, pictures.digest, machine, kept, *others)
-    _introduce(trainer, pictures, resumed=bool(kept), start=start)
+        raise OptionError("is missing", option="start", remedy="{shallow} needs it for the other layers")
+    others = [checkpoints.read_student(file) if file and not saved else None for file in (start, shallow)]
+    trainer = Trainer(config, teacher, source, pictures.digest, machine, saved, *others)
+    _introduce(trainer, pictures, resumed=bool(saved), start=start)
     return _follow(trainer, output, save_every)
 
 
-def _machine(device: str, workers: int | None, *, compiled: bool) -> Machine:
-    chosen = _device(device)
-    if chosen.type != "cuda":
-        return Machine(chosen, 1 if workers is None else max(0, workers))
+def _machine(device: torch.device, workers: int | None, *, compiled: bool) -> Machine:
+    if device.type != "cuda":
+        return Machine(device, 1 if workers is None else max(0, workers))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    return Machine(chosen, (os.cpu_count() or 1) if workers is None else max(1, workers), compiled)
-
-
-def _device(name: str) -> torch.device:
-    """The device to compute on; "auto" is CUDA or else the CPU, because Apple's has no float64. Raises OptionError."""
-    return choose("cpu" if name == "auto" and not torch.cuda.is_available() else "cuda" if name == "auto" else name)
+    return Machine(device, (os.cpu_count() or 1) if workers is None else max(1, workers), compiled)
 
 
 def _resumable(output: Path, config: Config) -> checkpoints.Checkpoint | None:
-    """The checkpoint to go on from, None if there is no file. Raises OutputError if the file is something else or cannot be one."""
+    """The checkpoint to resume from, None if there is no file. Raises OutputError if the file is anything else."""
     if not output.exists():
         files.check(output, (output.suffix.lower(),))
         return None
-    kept = checkpoints.load(output)
-    if why := config.difference(kept.config):
-        raise OutputError(f"{printable(output)} is a checkpoint of another run: {why}; name another -o, or ask for the same")
-    return kept
+    saved = checkpoints.load(output)
+    _check_same(output, config.difference(saved.config))
+    return saved
 
 
-def _gather(photos: Sequence[Path], paintings: Sequence[Path], held_out: int, *, train: bool = True) -> Pictures:
-    pictures = gather(photos, paintings, held_out, train=train)
-    bad = pictures.unreadable
-    if bad:
-        shown = ", ".join(printable(name) for name in bad[:5]) + (", ..." if len(bad) > 5 else "")
-        say(f"{len(bad)} file{'s' if len(bad) > 1 else ''} could not be read as pictures and {_are(bad)} left out: {shown}")
-    return pictures
-
-
-def _are(names: Sequence[str]) -> str:
-    return "are" if len(names) > 1 else "is"
-
-
-def _source(pictures: Pictures, machine: Machine) -> Source:
-    if machine.device.type == "cuda":
-        return Decoded(pictures, machine.device, machine.workers)
-    return Compressed(pictures)
-
-
-def _teacher(folder: Path | None, vgg19: Path | None, pictures: Pictures) -> Teacher:
-    if (folder is None) == (vgg19 is None):
-        raise OptionError("say what to learn from: either --teachers or --vgg19")
-    if folder is not None:
-        return read_pair(folder)
-    return _whole_vgg19(Path(str(vgg19)), _samples(Compressed(pictures)))
-
-
-def _whole_vgg19(file: Path, samples: Iterator[Tensor]) -> Teacher:
-    teacher, rescaled = normalised(read_vgg19(file), samples)
-    if rescaled:
-        say("these weights are not normalised: filters were rescaled to a mean activation of 1 on pictures trained on")
-    return teacher
+def _check_same(output: Path, difference: str) -> None:
+    if difference:
+        text = f"{printable(output)} is a checkpoint of a different run: {difference}"
+        raise OutputError(text, remedy="use another {output} or the same settings")
 
 
 def _samples(source: Source) -> Iterator[Tensor]:
-    """Crops as they are, to measure activations on: the same whatever is trained, so that `evaluate` has the same teacher."""
+    """Unaugmented crops. They do not depend on the run's settings, so that `evaluate` has the same teacher."""
     plain = Config.create(noise_rate=0, mix_rate=0, blank_rate=0)
-    for step in range(MEASURED_ON // plain.batch):
-        yield source.cut(plan(plain, source.counts, step), MEASURED_SIDE)[0].float() / 255
+    for step in range(SAMPLES // plain.batch):
+        yield source.cut(plan(plain, source.counts, step), SAMPLE_SIDE)[0].float() / 255
 
 
 def _introduce(trainer: Trainer, pictures: Pictures, *, resumed: bool, start: Path | None) -> None:
-    photos, paintings = map(len, pictures.train)
-    say(f"{photos} photographs and {paintings} paintings; {_costs(trainer.student.shape)}")
+    say(f"{pictures.counts[0]} photographs, {pictures.counts[1]} paintings; {_costs(trainer.student.shape)}")
     if resumed:
-        say(f"going on after step {trainer.step}")
+        say(f"resuming after step {trainer.step}")
         return
-    say(f"starting from {printable(start)}" if start else "starting as the teacher's own filters, as many as there is room for")
-    if trainer.unfit:
-        say(f"these layers are not in it and begin anew: {', '.join(trainer.unfit)}")
-    if trainer.revived:
-        count, layers = sum(trainer.revived.values()), ", ".join(f"{n} of {name}" for name, n in trainer.revived.items())
-        say(f"{count} channels counted for next to nothing, or were not there, and start anew: {layers}")
+    say(f"initializing from {printable(start)}" if start else "initializing from the teacher's filters")
+    if trainer.missing:
+        say(f"layers not in that network: {', '.join(trainer.missing)}")
+    if trainer.reset:
+        layers = ", ".join(f"{n} of {name}" for name, n in trainer.reset.items())
+        say(f"initialized {sum(trainer.reset.values())} new or idle channels: {layers}")
 
 
 def _costs(shape: Shape) -> str:
@@ -217,111 +232,92 @@ def _costs(shape: Shape) -> str:
 
 
 def _follow(trainer: Trainer, output: Path, save_every: float) -> int:
-    """Train to the end, saving and logging on the way. Returns the exit code; raises RunError when the end was not reached."""
-    log = checkpoints.Log(output.with_suffix(".jsonl"), trainer.step)
-    with _interrupts() as interrupted:
+    """Train, save and log until finished or interrupted. Returns the exit code. Raises RunError."""
+    began = time.monotonic()
+    with closing(checkpoints.Log(output.with_suffix(".jsonl"), trainer.step)) as log, _interrupts() as interrupted:
+        saver, printer = _Saver(trainer, output, log), _Printer(trainer.config.batch)
         try:
-            _keep_going(trainer, output, log, save_every, interrupted)
-        finally:
-            log.close()
+            for step in trainer.run():
+                now = time.monotonic()
+                saver.log_step(step, now - began)
+                printer.update(step)
+                if now - saver.saved >= save_every or saver.total != step.total:  # --minutes has just become a number of steps
+                    saver.save()
+                if interrupted():
+                    break
+        except DivergenceError as error:
+            raise saver.explained(error) from error
+        saver.save(final=True)
     if not trainer.finished:
-        say(f"interrupted after step {trainer.step}, which is in {printable(output)}; the same command goes on from there")
+        say(f"interrupted after step {trainer.step}; run the same command again to resume from {printable(output)}")
         return INTERRUPTED
-    _plot(output)
+    if entries := checkpoints.read_log(output.with_suffix(".jsonl")):
+        files.write(output.with_suffix(".svg"), svg(entries).encode(), (".svg",), overwrite=True)
     sys.stdout.write(f"wrote {printable(output)} after {trainer.step} steps; next: evaluate, export\n")
     return 0
 
 
-def _keep_going(
-    trainer: Trainer, output: Path, log: checkpoints.Log, save_every: float, interrupted: Callable[[], bool]
-) -> None:
-    began = time.monotonic()
-    keeper, speaker = _Keeper(trainer, output, log), _Speaker()
-    try:
-        for step in trainer.run():
-            now = time.monotonic()
-            keeper.note(step, now - began)
-            speaker.hear(step, trainer.config.batch)
-            if now - keeper.saved >= save_every or keeper.total != step.total:  # the pace has just been measured: keep it
-                keeper.save()
-            if interrupted():
-                break
-    except DivergenceError as error:
-        raise DivergenceError(f"{error}; {keeper.kept()}") from error
-    keeper.save_at_last()
-
-
-class _Keeper:
-    """Puts a run on disk. A disk that is full now may not be so later: until the end nothing is given up for it."""
+class _Saver:
+    """Writes log entries and checkpoints. If the disk is full, training continues: it may have space again later."""
 
     def __init__(self, trainer: Trainer, output: Path, log: checkpoints.Log) -> None:
         self.trainer, self.output, self.log = trainer, output, log
-        self.step, self.total = trainer.step, trainer.total  # on disk
+        self.step, self.total = trainer.step, trainer.total  # as saved
         self.saved = time.monotonic()
-        self.complained = False
+        self.warned = False
 
-    def note(self, step: Step, span: float) -> None:
-        """Write a line of the log, or say once that it cannot be written."""
+    def log_step(self, step: Step, span: float) -> None:
+        """Write a log entry. Warns once if that fails."""
         try:
             self.log.add(step.entry(span))
         except SaveError as error:
-            if not self.complained:
-                say(f"{error}; going on without")
-            self.complained = True
+            if not self.warned:
+                say(f"{error}; continuing without a log")
+            self.warned = True
 
-    def save(self) -> None:
-        """Write a checkpoint, or say that it could not be written."""
+    def save(self, *, final: bool = False) -> None:
+        """Write a checkpoint. Only the final one raises RunError; earlier failures to write are warnings."""
         self.saved = time.monotonic()
         try:
             checkpoints.save(self.trainer.checkpoint(), self.output)
             self.step, self.total = self.trainer.step, self.trainer.total
-        except SaveError as error:
-            say(f"{error}; going on, {self.kept()}")
-
-    def save_at_last(self) -> None:
-        """Write the last checkpoint. Raises RunError."""
-        try:
-            checkpoints.save(self.trainer.checkpoint(), self.output)
         except RunError as error:
-            raise type(error)(f"{error}; {self.kept()}") from error
+            if final:
+                raise self.explained(error) from error
+            if not isinstance(error, SaveError):
+                raise
+            say(str(self.explained(error)))
 
-    def kept(self) -> str:
-        """What is on disk, in words."""
-        return f"{printable(self.output)} holds step {self.step}" if self.step else "nothing was saved yet"
+    def explained(self, error: RunError) -> RunError:
+        """The error with the last saved step added."""
+        kept = f"{printable(self.output)} contains step {self.step}" if self.step else "nothing was saved yet"
+        return type(error)(f"{error.problem}; {kept}", option=error.option, remedy=error.remedy)
 
 
-def _plot(output: Path) -> None:
-    entries = checkpoints.read_log(output.with_suffix(".jsonl"))
-    if entries:
-        files.write(output.with_suffix(".svg"), svg(entries).encode(), (".svg",), overwrite=True)
+class _Printer:
+    """Prints progress every few seconds."""
 
-
-class _Speaker:
-    """Says now and then how far the run is."""
-
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
         self.first: tuple[float, int] | None = None
-        self.said = time.monotonic()
+        self.printed = time.monotonic()
         self.errors: dict[str, tuple[float, ...]] = {}
 
-    def hear(self, step: Step, batch: int) -> None:
-        """Take note of a step; a line every ten seconds."""
+    def update(self, step: Step) -> None:
+        """Record a step and print a line if it is time."""
         now = time.monotonic()
-        self.first = self.first or (now, step.step)
+        began, first = self.first = self.first or (now, step.step)
         for tap, new in step.taps.items():
             old = self.errors.get(tap, new)
             self.errors[tap] = tuple(SMOOTH * a + (1 - SMOOTH) * b for a, b in zip(old, new, strict=True))
-        if now - self.said >= SAID_EVERY or step.step == step.total:
-            self.said = now
-            say(self._line(step, now, batch))
-
-    def _line(self, step: Step, now: float, batch: int) -> str:
-        began, first = self.first or (now, step.step)
+        if now - self.printed < PRINT_EVERY and step.step != step.total:
+            return
+        self.printed = now
         pace = (now - began) / max(1, step.step - first)
-        left = f"{seconds(pace * (step.total - step.step))} left" if step.total else "measuring the pace"
+        left = f"{seconds(pace * (step.total - step.step))} left" if step.total else "estimating"
+        speed = f"{self.batch / pace:.1f} crops/s" if pace else ""
         errors = " ".join(f"{tap.removeprefix('relu')} {_shown(*parts)}" for tap, parts in self.errors.items())
-        speed = f"{batch / pace:.1f} crops/s" if pace else ""
-        return f"step {step.step}/{step.total or '?'}, {left}, {speed}; R2/Gram/drift {errors}"
+        say(f"step {step.step}/{step.total or '?'}, {left}, {speed}; R2/Gram/drift {errors}")
 
 
 def _shown(features: float, gram: float, drift: float) -> str:
@@ -330,59 +326,58 @@ def _shown(features: float, gram: float, drift: float) -> str:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C, or a polite kill, end the run after the step under way, not inside it; the second Ctrl-C ends it at once."""
-    asked = False
+    """Make SIGINT and SIGTERM stop the run after the current step; a second signal stops it at once."""
+    received = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def receive(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = True
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+# --------------------------------------------------------------------------------------------------------------- measuring
+
+
 @app.command(help_epilogue="")
 def evaluate(
     *networks: Path,
-    photos: Many,
-    paintings: Many,
-    teachers: Folder = None,
-    vgg19: Folder = None,
-    held_out: Annotated[int, Parameter(group=INPUT)] = 300,
+    inputs: Inputs,
+    held_out: HeldOutCount = 300,
     limit: Annotated[int | None, Parameter(group=INPUT)] = None,
     bits: Annotated[int | None, Parameter(group=INPUT)] = None,
-    device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
     json_file: Annotated[Path | None, Parameter(name="--json", group=OUTPUT)] = None,
 ) -> int:
-    """Print R2 to the teacher and relative Gram error of every tap, on pictures kept out of training, clean and with noise.
+    """Print R2 to the teacher and relative Gram error of every tap on held-out images, clean and with noise.
 
     Parameters
     ----------
     networks: Path
         Checkpoints or weights files such as lite.safetensors.
     held_out: int
-        The last so many pictures of each kind, by name.
+        Number of held-out images of each kind, the last by name.
     limit: int
-        Only so many of them of each kind, evenly spread, for a quick look.
+        Use only this many of them, evenly spaced.
     bits: int
-        Every network also with its filters rounded to integers of so many bits, 2 to 16, and a scale for every output channel.
+        Also evaluate every network with weights rounded to this many bits, 2 to 16, with a scale per output channel.
     json_file: Path
-        Also write the figures here, as JSON.
+        Also write the results here as JSON.
     """
     if bits is not None and not 2 <= bits <= 16:
-        raise OptionError(f"bits must be 2 to 16, not {bits}")
-    where = _device(device)
-    students = _students(networks, where, "evaluate")
+        raise OptionError(f"must be 2 to 16, not {bits}", option="bits")
+    device = inputs.chosen_device()
+    students = _students(networks, device)
     if bits:
-        students |= {f"{name}, {bits} bits": rounded(student, bits) for name, student in students.items()}
-    rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
-    scores = evaluation.evaluate(students, teacher, rows, where, _progress(2 * sum(map(len, rows))))
-    sys.stdout.write(evaluation.table(scores) + "\n")
+        students |= {f"{name}, {bits} bits": quantized(student, bits) for name, student in students.items()}
+    rows, teacher = inputs.held_out(held_out, limit, device)
+    scores = evaluation.evaluate(students, teacher, rows, device, _progress(2 * sum(map(len, rows))))
+    sys.stdout.write(f"{evaluation.table(scores)}\n")
     if json_file:
         text = json.dumps(evaluation.figures(scores), indent=1) + "\n"
         files.write(json_file, text.encode(), (json_file.suffix.lower(),), overwrite=True)
@@ -392,81 +387,66 @@ def evaluate(
 @app.command(help_epilogue="")
 def probe(
     *networks: Path,
-    photos: Many,
-    paintings: Many,
-    teachers: Folder = None,
-    vgg19: Folder = None,
-    held_out: Annotated[int, Parameter(group=INPUT)] = 300,
+    inputs: Inputs,
+    held_out: HeldOutCount = 300,
     limit: Annotated[int, Parameter(group=INPUT)] = 40,
-    device: Annotated[Device, Parameter(group=OUTPUT)] = "auto",
 ) -> int:
-    """Print how much of the teacher's taps (R2) a linear look at each convolution tells, to see where a network loses what it needs.
+    """Print how well a linear regression on each convolution predicts the teacher's taps (R2), to show where information is lost.
 
     Parameters
     ----------
     networks: Path
         Checkpoints or weights files such as lite.safetensors.
     held_out: int
-        The last so many pictures of each kind, by name.
+        Number of held-out images of each kind, the last by name.
     limit: int
-        So many of them of each kind, evenly spread, clean and with noise; half are learned from, half measured on.
+        Use only this many of them, evenly spaced, clean and with noise. Half fit the regressions; half are scored.
     """
-    if (fewest := min(limit, held_out)) < 2:
-        raise OptionError(f"limit and held_out must be at least 2, one to learn from and one to measure on, not {fewest}")
-    where = _device(device)
-    students = _students(networks, where, "probe")
-    rows, teacher = _held_out(photos, paintings, teachers, vgg19, held_out, limit, where)
+    for option, value in (("limit", limit), ("held_out", held_out)):
+        if value < 2:
+            raise OptionError(f"must be at least 2, one image to fit and one to score, not {value}", option=option)
+    device = inputs.chosen_device()
+    students = _students(networks, device)
+    rows, teacher = inputs.held_out(held_out, limit, device)
     count = 2 * sum(map(len, rows))
     scores = {
-        name: probes.probe(student, partial(teacher, rectified=False), rows, where, _progress(count))
+        name: probes.probe(student, partial(teacher, rectified=False), rows, device, _progress(count))
         for name, student in students.items()
     }
-    sys.stdout.write(probes.table(scores) + "\n")
+    sys.stdout.write(f"{probes.table(scores)}\n")
     return 0
 
 
-def _students(networks: Sequence[Path], where: torch.device, verb: str) -> dict[str, Student]:
-    """The networks by what to call them, on the device."""
+def _students(networks: Sequence[Path], device: torch.device) -> dict[str, Student]:
+    """The networks on the device, by the shortest unambiguous name."""
     if not networks:
-        raise OptionError(f"name at least one checkpoint or weights file to {verb}")
-    return {_label(file, networks): checkpoints.read_student(file).to(where) for file in networks}
-
-
-def _held_out(
-    photos: Sequence[Path],
-    paintings: Sequence[Path],
-    teachers: Path | None,
-    vgg19: Path | None,
-    held_out: int,
-    limit: int | None,
-    where: torch.device,
-) -> tuple[list[Sequence[Picture]], Teacher]:
-    """The photographs and the paintings to measure on, and what to measure against."""
-    pictures = _gather(photos, paintings, held_out, train=vgg19 is not None)
-    teacher = _teacher(teachers, vgg19, pictures).to(where)
-    return [_spread(row, limit) for row in pictures.held_out], teacher
+        raise OptionError("no network given; name at least one checkpoint or weights file")
+    names = [file.name for file in networks]
+    return {
+        file.name if names.count(file.name) == 1 else printable(file): checkpoints.read_student(file).to(device)
+        for file in networks
+    }
 
 
 def _progress(count: int) -> Callable[[int], None]:
-    """Says, now and then, how many of so many pictures are done and what time is left."""
-    began = said = time.monotonic()
+    """A callback that prints the number of images done and the time left."""
+    began = printed = time.monotonic()
 
     def progress(done: int) -> None:
-        nonlocal said
+        nonlocal printed
         now = time.monotonic()
-        if now - said >= SAID_EVERY:
-            said = now
-            say(f"{done} of {count} pictures, {seconds((now - began) * (count - done) / done)} left")
+        if now - printed >= PRINT_EVERY:
+            printed = now
+            say(f"{done} of {count} images, {seconds((now - began) * (count - done) / done)} left")
 
     return progress
 
 
-def _label(file: Path, among: Sequence[Path]) -> str:
-    return file.name if sum(other.name == file.name for other in among) == 1 else printable(file)
-
-
 def _spread(row: Sequence[Picture], limit: int | None) -> Sequence[Picture]:
     return row if limit is None or limit >= len(row) else [row[i * len(row) // limit] for i in range(limit)]
+
+
+# --------------------------------------------------------------------------------------------------------------- exporting
 
 
 @app.command(help_epilogue="")
@@ -478,40 +458,46 @@ def export(
     name: str = LITE_NAME,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Write a checkpoint's moving average as fp16 safetensors, the same bytes every time.
+    """Write a checkpoint's moving average as fp16 safetensors. The bytes are reproducible.
 
     Parameters
     ----------
     checkpoint: Path
-        What training wrote.
+        A checkpoint written by training.
     output: Path
         FILE.safetensors.
     name: str
-        What the file says it is; impasto reads files as lite's whose name begins with "impasto lite".
+        The network's name, stored in the file. impasto accepts names that begin with "impasto lite".
     overwrite: bool
-        Replace the output if it exists.
+        Replace an existing output.
     """
     files.check(output, (".safetensors",), overwrite=overwrite)
-    exported = checkpoints.export(checkpoints.load(checkpoint), name)
-    files.write(output, exported.data, (".safetensors",), overwrite=overwrite)
-    sys.stdout.write(
-        f"wrote {printable(output)}: {len(exported.data)} bytes, sha256 {exported.sha256}\n{_costs(exported.shape)}\n"
-    )
+    saved = checkpoints.load(checkpoint)
+    data = checkpoints.export(saved, name)
+    files.write(output, data, (".safetensors",), overwrite=overwrite)
+    digest, costs = sha256(data).hexdigest(), _costs(Shape.of(saved.config))
+    sys.stdout.write(f"wrote {printable(output)}: {len(data)} bytes, sha256 {digest}\n{costs}\n")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
+    """Run a command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted). Bugs keep their traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = app(words or ["--help"], exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:
-        return _fail(usage_message(error), USAGE)
+        cause = error.__cause__
+        problem = invalid(cause, Config) if isinstance(cause, ValidationError) else cause
+        return _fail(_worded(problem) if isinstance(problem, ImpastoError) else str(error), USAGE)
     except ImpastoError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(_worded(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _worded(error: ImpastoError) -> str:
+    return error.worded(lambda name: f"--{name.replace('_', '-')}")
 
 
 def _fail(message: str, code: int) -> int:

@@ -1,8 +1,8 @@
-"""How well students see: R2 to the teacher and relative Gram error of every tap, on pictures kept out of training."""
+"""R2 to the teacher and relative Gram error of every tap, on held-out images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from training.config import TAPS
-from training.data import Picture, decode
+from training.data import HeldOut, Picture, decode
 from training.distillation import Network
 
-NOISE = 0.3  # share of uniform noise in noise-mixed pictures
-STEP = 16  # pixels sides are cut to a multiple of, so that every pooling keeps all of the picture
+NOISE = 0.3  # fraction of uniform noise in noisy images
+STEP = 16  # pixels; sides are cropped to a multiple, so that no pooling drops a row or column
 
 
 @dataclass
 class Score:
-    """Sums over pictures, of one tap of one student."""
+    """Sums over images for one tap of one student."""
 
     values: int = 0
     errors: float = 0.0
@@ -28,7 +28,7 @@ class Score:
     grams: list[float] = field(default_factory=list)
 
     def add(self, F: Tensor, T: Tensor) -> None:
-        """Count one picture. F: the student's tap; T: the teacher's; 1xCxhxw both."""
+        """Add one image. F: the student's tap, T: the teacher's; both 1xCxhxw."""
         rows, seen = (x[0].float().permute(1, 2, 0).flatten(0, 1) for x in (F, T))  # MxC, a view of channels_last
         self.values += T.numel()
         self.errors += float((rows - seen).square_().sum(dtype=torch.float64))
@@ -39,18 +39,21 @@ class Score:
 
     @property
     def r2(self) -> float:
-        """1 - squared error over squared distance from the tap's mean, both summed over all pictures, channels and positions."""
+        """1 - squared error / squared deviation from the tap's mean, over all images, channels and positions."""
         spread = self.squares - self.sums**2 / max(self.values, 1)
         return 1 - self.errors / spread if spread > 0 else float("nan")
 
     @property
     def gram(self) -> float:
-        """|G - A| / |A|, the Frobenius norm of the Gram matrices' difference, averaged over pictures."""
+        """|G - A| / |A| (Frobenius norms of Gram matrices), averaged over images."""
         return float(np.mean(self.grams)) if self.grams else float("nan")
 
 
+Scores = dict[str, dict[str, dict[str, Score]]]  # by student, group of images and tap
+
+
 def prepared(picture: Picture) -> Tensor:
-    """The middle of a picture, cut to multiples of 16 pixels. Returns 1x3xHxW float32, 0..1."""
+    """Crop the center of an image to multiples of 16 pixels. Returns 1x3xHxW float32, 0..1."""
     pixels = np.array(decode(picture), dtype=np.float32) / 255
     height, width = (max(STEP, side - side % STEP) for side in pixels.shape[:2])
     top, left = (max(0, side - kept) // 2 for side, kept in zip(pixels.shape[:2], (height, width), strict=True))
@@ -61,13 +64,13 @@ def prepared(picture: Picture) -> Tensor:
 
 
 def noisy(image: Tensor, seed: int) -> Tensor:
-    """A picture mixed with noise, the same for the same seed. image: 1x3xHxW on the CPU, 0..1."""
+    """Mix an image with seeded noise. image: 1x3xHxW on the CPU, 0..1."""
     noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed))
     return (1 - NOISE) * image + NOISE * noise
 
 
-def variants(pictures: Sequence[Sequence[Picture]]) -> Iterator[tuple[str, Tensor]]:
-    """Every picture, clean and noise-mixed, and what it counts for: "photographs, clean"."""
+def variants(pictures: HeldOut) -> Iterator[tuple[str, Tensor]]:
+    """Yield every image, clean and noisy, with the name of its group, such as "photographs, clean"."""
     for kind, row in zip(("photographs", "paintings"), pictures, strict=True):
         for seed, picture in enumerate(row):
             image = prepared(picture)
@@ -79,12 +82,15 @@ def variants(pictures: Sequence[Sequence[Picture]]) -> Iterator[tuple[str, Tenso
 def evaluate(
     students: Mapping[str, Network],
     teacher: Network,
-    pictures: Sequence[Sequence[Picture]],
+    pictures: HeldOut,
     device: torch.device,
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, dict[str, dict[str, Score]]]:
-    """Scores by student, by group of pictures ("all, clean", "photographs, noisy", ...) and by tap."""
-    scores: dict[str, dict[str, dict[str, Score]]] = {name: {} for name in students}
+) -> Scores:
+    """Score students by group of images ("all, clean", "photographs, noisy", ...) and by tap.
+
+    progress: called with the number of images done.
+    """
+    scores: Scores = {name: {} for name in students}
     for done, (group, image) in enumerate(variants(pictures), start=1):
         x = image.to(device, memory_format=torch.channels_last)
         seen = teacher(x)
@@ -96,8 +102,8 @@ def evaluate(
     return scores
 
 
-def table(scores: Mapping[str, Mapping[str, Mapping[str, Score]]]) -> str:
-    """Markdown: two rows for each student and each kind of picture."""
+def table(scores: Scores) -> str:
+    """A Markdown table with two rows for each student and group of images."""
     lines = [f"| network | pictures | measure | {' | '.join(TAPS)} |", "|" + "---|" * (3 + len(TAPS))]
     for name, groups in scores.items():
         for group in sorted(groups):
@@ -107,8 +113,8 @@ def table(scores: Mapping[str, Mapping[str, Mapping[str, Score]]]) -> str:
     return "\n".join(lines)
 
 
-def figures(scores: Mapping[str, Mapping[str, Mapping[str, Score]]]) -> dict[str, object]:
-    """The table for programs: {network: {pictures: {tap: {"r2": .., "gram": ..}}}}."""
+def figures(scores: Scores) -> dict[str, object]:
+    """The table as JSON: {network: {group: {tap: {"r2": .., "gram": ..}}}}."""
     return {
         name: {
             group: {tap: {"r2": round(score.r2, 5), "gram": round(score.gram, 5)} for tap, score in taps.items()}

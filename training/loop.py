@@ -1,4 +1,4 @@
-"""The training loop: an iterator of steps. It can be left after any of them, and gone on with from a checkpoint to the same result."""
+"""The training loop, an iterator of steps. It can stop after any step and resume from a checkpoint with the same result."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from impasto.errors import DivergenceError
 from training.checkpoint import POOL, Checkpoint
 from training.config import MEASURED, Config
-from training.data import Plan, Source, augment, cuts, plan
+from training.data import Plan, Source, augment, batches, plan
 from training.distillation import TapLoss, gradient_error, tap_loss, total
+from training.initialize import equalize, initialize, reset_idle, sort_channels
 from training.pool import Pool
-from training.start import balance, begin, rank, revive
-from training.student import Shape, Student, thinned
+from training.student import Shape, Student, subsampled
 from training.teachers import Teacher
 
-UNTIMED = 5  # steps at the start that tell nothing about the pace: memory is found, kernels are chosen
-FIRST = 128  # crops that the first weights are found from: they have more positions than a convolution has inputs
-NO_STEP = 2**40  # a step that no run comes to
+UNTIMED = 5  # first steps, which are slower: memory is allocated and kernels are selected
+FIRST = 128  # crops for the initial weights; their positions outnumber any convolution's inputs
+NO_STEP = 2**40  # no run gets this far
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to compute and how; nothing here decides what comes out, but for the last bits."""
+    """Where and how to compute. Affects the result only by rounding."""
 
     device: torch.device
     workers: int = 1
@@ -37,9 +37,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Step:
-    """What is known after a step. step: how many are done. total: of how many, None while the pace is measured.
+    """The result of a step. step: number of steps done. total: number of steps, None while --minutes is being measured.
 
-    taps: (feature error, Gram error, drift) of the batch by tap. gradient: 1 - cosine where gradients were compared.
+    taps: (feature error, Gram error, drift) of the batch by tap. gradient: 1 - cosine similarity on steps that compare gradients.
     """
 
     step: int
@@ -50,23 +50,19 @@ class Step:
     gradient: float | None
 
     def entry(self, seconds: float) -> dict[str, object]:
-        """A line of the log. seconds: since the run, or its resumption, began."""
-        taps = {
-            tap: {name: round(error, 5) for name, error in zip(("features", "gram", "drift"), errors, strict=True)}
-            for tap, errors in self.taps.items()
-        }
-        entry: dict[str, object] = {"step": self.step, "loss": round(self.loss, 5), "rate": self.rate, **taps}
-        return (
-            entry
-            | ({"gradient": round(self.gradient, 5)} if self.gradient is not None else {})
-            | {"seconds": round(seconds, 2)}
-        )
+        """A log entry. seconds: since the run started or resumed."""
+        entry: dict[str, object] = {"step": self.step, "loss": round(self.loss, 5), "rate": self.rate}
+        for tap, errors in self.taps.items():
+            entry[tap] = {name: round(error, 5) for name, error in zip(("features", "gram", "drift"), errors, strict=True)}
+        if self.gradient is not None:
+            entry["gradient"] = round(self.gradient, 5)
+        return entry | {"seconds": round(seconds, 2)}
 
 
 def learning_rate(config: Config, step: int, steps: int | None) -> float:
-    """The rate of a step, from 0: a linear rise times a cosine to zero.
+    """The learning rate of a step, counted from 0: linear warm-up, then a cosine to 0.
 
-    steps: in all; None while --minutes is being measured, and then the cosine begins behind the measured steps.
+    steps: total; None while --minutes is being measured. The cosine then starts after the measured steps.
     """
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     if steps is None:
@@ -76,20 +72,20 @@ def learning_rate(config: Config, step: int, steps: int | None) -> float:
     return config.rate * rise * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def share_of_rate(parameter: Tensor, fan_in: int) -> float:
-    """How much of the rate a layer's parameter gets: for Adam 1 / fan-in (Yang et al. 2021, "Tensor Programs V"), at most 1.
+def rate_scale(parameter: Tensor, fan_in: int) -> float:
+    """The learning-rate factor of a parameter, at most 1: 1 / fan-in for Adam (Yang et al. 2021, "Tensor Programs V").
 
-    Features are never negative, so a step that moves every weight of a filter by as much, as Adam's do, moves the response by the
-    sum of all it reads; and one that was moved below 0 everywhere gets no gradient ever again.
+    Adam moves all weights of a filter by about the same amount, and features are never negative, so a response moves by the sum of
+    its inputs. A channel that falls below 0 everywhere gets no gradient and stays inactive.
     """
     return min(1.0, fan_in / parameter[0].numel())
 
 
 class Trainer:
-    """A student, its teacher, its optimiser and where in the run they are.
+    """A student, its teacher, its optimizer and the current step.
 
-    checkpoint: to go on from; start: a network to begin with instead of chance, as far as it fits; shallow: one whose layers up to
-    the first tap that is learned are taken in place of those. Raises OptionError where they do not fit.
+    checkpoint: resume from it. start: initialize from this network where the layers match. shallow: copy the layers of the taps
+    before the first trained one from this network. Raises OptionError if they do not fit.
     """
 
     def __init__(
@@ -105,13 +101,13 @@ class Trainer:
     ) -> None:
         self.config, self.source, self.pictures, self.machine = config, source, pictures, machine
         self.student = Student(Shape.of(config), config.seed)
-        self.unfit, self.revived = list[str](), dict[str, int]()
+        self.missing, self.reset = list[str](), dict[str, int]()  # layers not in `start`; channels initialized again by layer
         if checkpoint:
             self.student.load_state_dict(dict(checkpoint.groups["student"]))
         self.student.to(device=machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.teacher = teacher.to(machine.device)
         if not checkpoint:
-            self._settle(start, shallow)
+            self._initialize(start, shallow)
         trained = self.student.learned(*config.learned)
         for name, layer in self.student.named_children():
             layer.requires_grad_(name in trained)
@@ -122,47 +118,42 @@ class Trainer:
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         self._restore(checkpoint.groups if checkpoint else {})
         self.pool = Pool(config, source, machine.device, checkpoint.groups[POOL] if checkpoint else None)
-        # heads are not compiled: the offsets they read at change with every step, and each would be compiled anew
+        # heads are not compiled: their offsets change at every step and would trigger recompilation
         self.fast_trunk: Any = torch.compile(self.student.trunk) if machine.compiled else self.student.trunk
         self.fast_teacher: Any = torch.compile(self.teacher) if machine.compiled else self.teacher
 
-    def _settle(self, start: Student | None, shallow: Student | None) -> None:
-        """First weights, from the first crops: the teacher's own, as far as there is room, where there is nothing to start from."""
-        many = self._first_crops(FIRST)
-        self.student.adopt(*self.teacher.first())
-        new = self._taken(start, shallow, many) if start else {*self.student.learned()}
-        taps = self.teacher(many)
-        begin(self.student, start, many, taps, self.teacher.responses(many), new)
-        self.revived = revive(self.student, many, taps, self.config.seed, self.student.learned(*self.config.learned))
-        balance(self.student, many)
+    def _initialize(self, start: Student | None, shallow: Student | None) -> None:
+        """Initialize the student from `start` and from the teacher's filters, using crops like those of a step."""
+        first = plan(self.config.model_copy(update={"batch": FIRST}), self.source.counts, NO_STEP)
+        crops = augment(first, *(row.to(self.machine.device) for row in self.source.cut(first, self.config.crop)))
+        self.student.set_first_filters(*self.teacher.first())
+        new = self._copy(start, shallow, crops) if start else {*self.student.learned()}
+        taps = self.teacher(crops)
+        initialize(self.student, start, crops, taps, self.teacher.responses(crops), new)
+        self.reset = reset_idle(self.student, crops, taps, self.config.seed, self.student.learned(*self.config.learned))
+        equalize(self.student, crops)
 
-    def _taken(self, start: Student, shallow: Student | None, image: Tensor) -> set[str]:
-        """Take what fits from other networks. Returns the layers that are still to begin."""
-        rank(start.to(self.machine.device), image)
-        self.unfit, moved = self.student.take(start)
-        new = {*self.unfit, *moved}
+    def _copy(self, start: Student, shallow: Student | None, image: Tensor) -> set[str]:
+        """Copy matching layers from other networks. Returns the layers that still need initial weights."""
+        sort_channels(start.to(self.machine.device), image)
+        self.missing, moved = self.student.copy_from(start)
+        new = {*self.missing, *moved}
         if shallow is None:
             return new
         fixed = self.student.shape.needed(self.config.learned[0] - 1)
-        self.student.adopt_layers(shallow.to(self.machine.device), fixed)
+        self.student.copy_layers(shallow.to(self.machine.device), fixed)
         return (new | {reader for name in fixed for reader in self.student.shape.followers(name)}) - {*fixed}
 
-    def _first_crops(self, count: int) -> Tensor:
-        """Crops such as every step's, noise among them, but of no step's plan. Returns Bx3xSxS on the device."""
-        first = plan(self.config.model_copy(update={"batch": count}), self.source.counts, NO_STEP)
-        crops, others = self.source.cut(first, self.config.crop)
-        return augment(first, crops.to(self.machine.device), others.to(self.machine.device))
-
     def _groups(self) -> list[dict[str, Any]]:
-        """The parameters by their share of the rate."""
-        shares = {name: share_of_rate(parameter, self.config.fan_in) for name, parameter in self.parameters.items()}
+        """Parameter groups by learning-rate factor."""
+        scales = {name: rate_scale(parameter, self.config.fan_in) for name, parameter in self.parameters.items()}
         return [
-            {"share": share, "params": [self.parameters[name] for name, mine in shares.items() if mine == share]}
-            for share in sorted(set(shares.values()))
+            {"scale": scale, "params": [self.parameters[name] for name, own in scales.items() if own == scale]}
+            for scale in sorted(set(scales.values()))
         ]
 
     def _restore(self, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Fill the moving average and the optimiser's state, in the layout of each parameter."""
+        """Restore the moving average and the optimizer state in each parameter's memory layout."""
         for name, parameter in self.parameters.items():
             mean, square = (torch.zeros_like(parameter) for _ in range(2))
             if groups:
@@ -174,17 +165,17 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether no step is left."""
+        """Whether all steps are done."""
         return self.total is not None and self.step >= self.total
 
     def run(self) -> Iterator[Step]:
-        """Train to the end, step by step. Raises DivergenceError, with the weights as they were before the step that diverged."""
+        """Train until finished. Raises DivergenceError before the diverging step changes any weight."""
         clock = _Clock(self.config.minutes)
-        for plan_, image in cuts(self.source, self._plans(), self.config.crop, self.machine.device, self.machine.workers):
+        for plan_, image in batches(self.source, self._plans(), self.config.crop, self.machine.device, self.machine.workers):
             if self.finished:
                 return
             if self.config.pool:
-                self._join(image)
+                self._add_pool_images(image)
             rate = learning_rate(self.config, self.step, self.total)
             taps, gradient = self._losses(image, plan_)
             loss = total(taps, self.config)
@@ -200,8 +191,8 @@ class Trainer:
             errors = dict(zip(self.config.taps, _threes(numbers[2:shown]), strict=True))
             yield Step(self.step, self.total, rate, numbers[0], errors, next(iter(numbers[shown:]), None))
 
-    def _join(self, image: Tensor) -> None:
-        """Put pictures of the pool, and their paintings if these are wanted, in the place of the first crops of a batch."""
+    def _add_pool_images(self, image: Tensor) -> None:
+        """Replace the first crops of a batch by pool images, followed by their paintings if `paired`."""
         with self._autocast():
             pictures, paintings = self.pool.visit(self.step, self.student)
         count = self.config.pool_batch
@@ -219,12 +210,12 @@ class Trainer:
         return torch.autocast(self.machine.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _losses(self, image: Tensor, plan_: Plan) -> tuple[list[TapLoss], Tensor | None]:
-        """Every tap's errors, at some positions of each map only: with that, heads and losses cost little."""
+        """The errors of every tap on a sub-grid of positions, and the gradient error if the plan asks for it."""
         with self._autocast():
             first, last = self.config.learned
             with torch.no_grad():
                 where = list(zip(self.config.strides, plan_.offsets, strict=True))[first - 1 : last]
-                seen = [thinned(T, *at) for T, at in zip(self.fast_teacher(image, self.config.taps), where, strict=True)]
+                seen = [subsampled(T, *at) for T, at in zip(self.fast_teacher(image, self.config.taps), where, strict=True)]
             mine = self.student.heads(self.fast_trunk(image, last), self.config.strides, plan_.offsets, first)
             pairs, per_channel = self.config.pool_batch if self.config.paired else 0, self.config.per_channel
             taps = [tap_loss(F, T, pairs, per_channel=per_channel) for F, T in zip(mine, seen, strict=True)]
@@ -238,29 +229,29 @@ class Trainer:
         )
 
     def _numbers(self, loss: Tensor, norm: Tensor, taps: list[TapLoss], gradient: Tensor | None) -> list[float]:
-        """[loss, norm, three per tap, gradient if there is one], fetched at once. Raises DivergenceError."""
+        """[loss, norm, three per tap, gradient if compared] in a single transfer. Raises DivergenceError."""
         parts = [loss, norm, *(part for tap in taps for part in (tap.features, tap.gram, tap.drift))]
         parts += [] if gradient is None else [gradient]
         numbers: list[float] = torch.stack([part.detach().float() for part in parts]).tolist()
         if not all(map(math.isfinite, numbers)):
             which = "loss" if not math.isfinite(numbers[0]) else "gradient"
-            raise DivergenceError(f"the {which} turned NaN or infinite at step {self.step + 1}; try a lower --rate")
+            raise DivergenceError(f"the {which} became NaN or infinite at step {self.step + 1}", remedy="lower {rate}")
         return numbers
 
     @torch.no_grad()
     def _apply(self, rate: float) -> None:
-        """One step of AdamW, and of the moving average, which trusts the weights more while it is young."""
+        """One step of AdamW and of the moving average, whose decay is lower in the first steps."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+            group["lr"] = rate * group["scale"]
         self.optimizer.step()
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema.values()), list(self.parameters.values()), 1 - decay)
         self.step += 1
 
     def checkpoint(self) -> Checkpoint:
-        """The run as it is now; its tensors are this trainer's own, so write them before the next step. Raises DivergenceError."""
+        """The current state. It shares this trainer's tensors: write it before the next step. Raises DivergenceError."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.parameters.values()):
-            raise DivergenceError(f"a weight turned NaN or infinite at step {self.step}; try a lower --rate")
+            raise DivergenceError(f"a weight became NaN or infinite at step {self.step}", remedy="lower {rate}")
         state = {name: self.optimizer.state[parameter] for name, parameter in self.parameters.items()}
         groups = {
             "student": {name: parameter.detach() for name, parameter in self.parameters.items()},
@@ -277,7 +268,7 @@ def _threes(numbers: list[float]) -> list[tuple[float, float, float]]:
 
 
 class _Clock:
-    """Turns --minutes into a number of steps, once MEASURED steps are done."""
+    """Converts --minutes to a number of steps after MEASURED steps."""
 
     def __init__(self, minutes: float | None) -> None:
         self.budget = 60 * (minutes or 0.0)
@@ -286,7 +277,7 @@ class _Clock:
         self.taken = 0
 
     def total(self, step: int) -> int | None:
-        """Steps in all, or None while there is too little to go by. step: how many are done."""
+        """The total number of steps, or None while it is being measured. step: number of steps done."""
         self.taken += 1
         now = time.monotonic()
         if self.taken == UNTIMED:

@@ -1,4 +1,4 @@
-"""The log as a picture: loss of every tap over steps, an SVG of our own, so that no plotting library is needed."""
+"""A plot of the log as SVG: the losses of every tap by step. Needs no plotting library."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from training.config import TAPS
 
 WIDTH, HEIGHT, MARGIN = 860, 460, 60  # pixels
-COLORS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by the colour-blind too
-LEAST = 1e-4  # errors: what is exact, as relu1_1 is where it is seen in the pixels, would be endlessly far down
-POINTS = 200  # a curve has at most so many, each the mean of the steps around it
+COLORS = ("#0072b2", "#009e73", "#e69f00", "#d55e00", "#cc79a7")  # Okabe and Ito's color-blind-safe palette
+LEAST = 1e-4  # smallest error on the logarithmic axis; an exact relu1_1 has error 0
+POINTS = 200  # per curve, at most; each is a mean over steps
 
 
 def svg(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Feature error (solid) and Gram error (dashed) of each tap, on a logarithmic axis. entries: of the log, at least one."""
+    """Plot feature error (solid) and Gram error (dashed) of each tap. entries: from the log, at least one."""
     span = max(1, -(-len(entries) // POINTS))
     chunks = [entries[i : i + span] for i in range(0, len(entries), span)]
     steps = [chunk[-1]["step"] for chunk in chunks]

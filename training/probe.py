@@ -1,11 +1,11 @@
-"""Where a student loses what it needs: how much of the teacher's taps a linear look at each of its convolutions can tell.
+"""Linear probes: how well a linear regression on each convolution's features predicts the teacher's taps.
 
-Linear probes (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes"), here regressions.
+They show where a student loses information (Alain and Bengio 2016, "Understanding intermediate layers using linear classifier probes").
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,25 +14,25 @@ from torch.nn import functional
 
 from impasto.encoders import layers
 from training.config import TAPS
-from training.data import Picture
+from training.data import HeldOut
 from training.distillation import Network
 from training.evaluation import Score, variants
 from training.student import Student
 
-POSITIONS = 2000  # of a picture that are learned from, at most
-RIDGE = 1e-6  # of the mean energy of what is read
+POSITIONS = 2000  # samples per image, at most
+RIDGE = 1e-6  # relative to the mean energy of the inputs
 
-Place = tuple[str, str]  # a convolution of the student and a tap
+Place = tuple[str, str]  # a convolution of the student, a tap
 
 
 @dataclass
 class Regression:
-    """Of a tap on 3x3 patches, from sums over pictures."""
+    """Ridge regression of a tap on 3x3 patches, from sums over images."""
 
-    products: list[Tensor] = field(default_factory=list)  # of what is read with itself, and with the tap
+    products: list[Tensor] = field(default_factory=list)  # inputs^T inputs, inputs^T targets
 
     def add(self, x: Tensor, T: Tensor) -> None:
-        """Count some positions of a picture. x: 1xCx(h+2)x(w+2), padded; T: 1xKxhxw."""
+        """Add samples of an image. x: 1xCx(h+2)x(w+2), padded; T: 1xKxhxw."""
         rows = functional.unfold(x, 3)[0].T
         chosen = torch.linspace(0, len(rows) - 1, min(len(rows), POSITIONS), device=x.device).long()
         read = functional.pad(rows[chosen].double(), (0, 1), value=1.0)
@@ -41,7 +41,7 @@ class Regression:
         self.products = [a + b for a, b in zip(self.products, new, strict=True)] if self.products else new
 
     def solve(self, channels: int) -> tuple[Tensor, Tensor]:
-        """The filters, KxCx3x3, and biases that tell the tap best. channels: C."""
+        """The best filters, KxCx3x3, and biases, K. channels: C."""
         energy, mixed = self.products
         ridge = RIDGE * energy.diagonal().mean() * torch.eye(len(energy), dtype=energy.dtype, device=energy.device)
         found = torch.linalg.solve(energy + ridge, mixed).float().T
@@ -49,7 +49,7 @@ class Regression:
 
 
 def features(student: Student, image: Tensor) -> dict[str, Tensor]:
-    """What every convolution of the trunk gives, rectified, by name."""
+    """The rectified features of every convolution of the trunk, by name."""
     seen: dict[str, Tensor] = {}
     hooks = [
         student.get_submodule(name).register_forward_hook(
@@ -63,11 +63,11 @@ def features(student: Student, image: Tensor) -> dict[str, Tensor]:
     return seen
 
 
-def looks(student: Student, image: Tensor, teacher: Network) -> Iterator[tuple[Place, Tensor, Tensor]]:
-    """What is looked at and what it is to tell: padded features of a convolution, pooled if need be, and a tap of the same size.
+def samples(student: Student, image: Tensor, teacher: Network) -> Iterator[tuple[Place, Tensor, Tensor]]:
+    """Yield the inputs and targets of every probe: padded features of a convolution, and a tap of the same size.
 
-    teacher: gives its taps before their ReLU. Each convolution is asked for its own block's tap, the last of a block for the next
-    one's too. relu1_1 is seen in the pixels.
+    teacher: returns taps before their ReLU. Each convolution is probed for its own block's tap; the last one of a block also, after
+    pooling, for the next block's. relu1_1 is not probed.
     """
     seen, taps = features(student, image), dict(zip(TAPS, teacher(image), strict=True))
     for block, row in enumerate(student.shape.widths, start=1):
@@ -84,24 +84,24 @@ def looks(student: Student, image: Tensor, teacher: Network) -> Iterator[tuple[P
 def probe(
     student: Student,
     teacher: Network,
-    pictures: Sequence[Sequence[Picture]],
+    pictures: HeldOut,
     device: torch.device,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[Place, Score]:
-    """Scores by convolution and tap, rectified.
+    """Score every probe, after a ReLU, by convolution and tap.
 
-    teacher: gives its taps before their ReLU, which are what is regressed. Of each kind of picture every other one is learned from,
-    and the rest is measured on.
+    teacher: returns taps before their ReLU. Half of the images of each kind fit the regressions; the other half is scored.
+    progress: called with the number of images done.
     """
     regressions, scores = dict[Place, Regression](), dict[Place, Score]()
-    learned, measured = [row[::2] for row in pictures], [row[1::2] for row in pictures]
-    for done, (_, image) in enumerate(variants(learned), start=1):
-        for place, x, T in looks(student, image.to(device), teacher):
+    fitted, scored = [row[::2] for row in pictures], [row[1::2] for row in pictures]
+    for done, (_, image) in enumerate(variants(fitted), start=1):
+        for place, x, T in samples(student, image.to(device), teacher):
             regressions.setdefault(place, Regression()).add(x, T)
         progress(done)
     solved: dict[Place, tuple[Tensor, Tensor]] = {}
-    for done, (_, image) in enumerate(variants(measured), start=1 + 2 * sum(map(len, learned))):
-        for place, x, T in looks(student, image.to(device), teacher):
+    for done, (_, image) in enumerate(variants(scored), start=1 + 2 * sum(map(len, fitted))):
+        for place, x, T in samples(student, image.to(device), teacher):
             if place not in solved:
                 solved[place] = regressions[place].solve(x.shape[1])
             scores.setdefault(place, Score()).add(functional.relu(functional.conv2d(x, *solved[place])), functional.relu(T))
@@ -110,7 +110,7 @@ def probe(
 
 
 def table(scores: Mapping[str, Mapping[Place, Score]]) -> str:
-    """Markdown: a row for each student and convolution, R2 of each tap it was asked for."""
+    """A Markdown table of R2, with a row for each student and convolution."""
     lines = [f"| network | 3x3 patches of | {' | '.join(TAPS[1:])} |", "|" + "---|" * (1 + len(TAPS))]
     for network, found in scores.items():
         for name in dict.fromkeys(name for name, _ in found):

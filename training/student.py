@@ -1,4 +1,4 @@
-"""The network that is trained: `lite`, and its relatives of other widths and other heads."""
+"""The network that is trained: `lite`, or one with other widths and heads."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from impasto.errors import OptionError, WeightsFileError
 from impasto.weights.networks import convolution_shapes
 from training.config import CHANNELS, TAPS, Config
 
-TINY = 1e-30  # instead of a division by zero
+TINY = 1e-30  # avoids division by zero
 
 Offsets = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The architecture: channels of every convolution by block, where heads are taken, and how.
+    """The architecture. widths: channels of every convolution by block.
 
-    heads_at: after which convolution of its block each head reads, from 1; the first may be 0, and is then a 3x3 convolution of the
-    pixels, the teacher's own. dense_heads: a head reads all of the block's features up to there. residual: a convolution's input is
-    added to its output, before the ReLU, where the widths agree.
+    heads_at: the convolution in each block that its head follows, counted from 1. If the first is 0, relu1_1 is the teacher's own
+    3x3 convolution of the pixels. dense_heads: a head reads all features of its block up to there. residual: a convolution's input is
+    added to its output, before the ReLU, where the widths match.
     """
 
     widths: tuple[tuple[int, ...], ...]
@@ -39,23 +39,23 @@ class Shape:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """The shape a config asks for."""
+        """The shape described by a config."""
         return cls(config.blocks, config.heads_at, config.dense_heads, config.residual)
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Self:
-        """The shape of a file: as its metadata says, else as the tensors' names and sizes do, as in lite 1. Raises WeightsFileError."""
+        """The shape of a file, from its metadata or, for lite 1, from its tensors. Raises WeightsFileError."""
         if "architecture" in metadata:
             stored = json.loads(metadata["architecture"])
             widths = tuple(tuple(row) for row in stored["widths"])
             return cls(widths, tuple(stored["heads_at"]), stored["dense_heads"], stored["residual"])
         widths = tuple(tuple(_widths_found(tensors, block)) for block in range(1, len(TAPS) + 1))
         if not all(widths):
-            raise WeightsFileError("is not lite: a block has no convolution")
+            raise WeightsFileError("a block has no convolution")
         return cls(widths, (1,) * len(TAPS), dense_heads=False)
 
     def written(self) -> str:
-        """For a file's metadata; `read` reads it."""
+        """The shape as JSON for a file's metadata; see `read`."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def convolutions(self) -> dict[str, tuple[int, int]]:
@@ -75,17 +75,17 @@ class Shape:
         }
 
     @property
-    def own(self) -> set[str]:
-        """The head that is the teacher's own first convolution, if there is one."""
+    def frozen(self) -> set[str]:
+        """The head that is the teacher's own first convolution, if any."""
         return {"head1_1"} if not self.heads_at[0] else set()
 
     def layers(self) -> dict[str, tuple[int, int, int]]:
-        """(channels in, channels out, side of its filters) of every layer by name."""
+        """(channels in, channels out, filter side) of every layer by name."""
         trunk = {name: (*size, 3) for name, size in self.convolutions().items()}
-        return trunk | {name: (*size, 3 if name in self.own else 1) for name, size in self.heads().items()}
+        return trunk | {name: (*size, 3 if name in self.frozen else 1) for name, size in self.heads().items()}
 
     def sources(self, name: str) -> dict[str, slice]:
-        """What a layer reads: the convolutions, in order, and which of its inputs each is. Empty for one that sees pixels."""
+        """The convolutions that a layer reads, in order, with their input channels. Empty for a layer that reads pixels."""
         names, block = list(self.convolutions()), int(name[len("conv")])
         if name in names:
             read = names[: names.index(name)][-1:]
@@ -100,7 +100,7 @@ class Shape:
         return found
 
     def needed(self, last: int) -> list[str]:
-        """The layers that the taps up to the last, from 1, are made with."""
+        """The layers needed for the taps up to `last`, counted from 1."""
         blocks = range(1, last + 1)
         convolutions, heads = list(self.convolutions()), [f"head{block}_1" for block in blocks]
         deepest = next(
@@ -108,18 +108,18 @@ class Shape:
         )
         return [*convolutions[: 1 + convolutions.index(deepest) if deepest else 0], *heads]
 
-    def place(self, name: str) -> str:
-        """Which of VGG-19's convolutions stands where this one does: the one of its block's tap up to the head, then those behind."""
+    def teacher_layer(self, name: str) -> str:
+        """VGG-19's counterpart of a convolution: the tap's up to the block's head, then the following ones."""
         block, number = map(int, name[len("conv") :].split("_"))
         return f"conv{block}_{1 + max(0, number - max(1, self.heads_at[block - 1]))}"
 
     def readers(self, name: str) -> list[tuple[str, slice]]:
-        """Which layers read a convolution's features, and which of their inputs these are."""
+        """The layers that read a convolution's features, with the corresponding input channels."""
         layers = [*self.convolutions(), *self.heads()]
         return [(layer, self.sources(layer)[name]) for layer in layers if name in self.sources(layer)]
 
     def followers(self, name: str) -> list[str]:
-        """The convolutions among those that read a layer."""
+        """The convolutions that read a layer."""
         return [reader for reader in self.convolutions() if name in self.sources(reader)]
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
@@ -130,7 +130,7 @@ class Shape:
         return shapes
 
     def cost(self) -> tuple[float, float]:
-        """Multiply-adds per pixel of the picture: of the trunk as far as the deepest head needs it, and of the heads."""
+        """Multiply-adds per image pixel of the trunk, up to the deepest head, and of the heads."""
         last = f"conv{len(self.widths)}_{self.heads_at[-1]}"
         names = list(self.convolutions())
         costs = {name: a * b * side**2 for name, (a, b, side) in self.layers().items()}
@@ -146,7 +146,7 @@ def _widths_found(tensors: Mapping[str, Tensor], block: int) -> list[int]:
 
 
 def _per_pixel(costs: Mapping[str, int]) -> float:
-    """A layer of block b sees one position in 4^(b-1) pixels."""
+    """Sum of costs per position; a layer of block b has one position per 4^(b-1) pixels."""
     return float(sum(cost / 4 ** (int(name[len("conv")]) - 1) for name, cost in costs.items()))
 
 
@@ -159,58 +159,51 @@ def vgg19_cost() -> float:
 class Student(nn.Module):
     """A trunk of 3x3 convolutions with ReLU, replicate padding and 2x2 max pooling, and 1x1 heads with ReLU into VGG-19's channels.
 
-    Where relu1_1 is seen in the pixels, its 3x3 filters have no gradient; they are to be given (`adopt`).
-    The state dict's names are those of impasto/assets/lite.safetensors.
+    If `heads_at` begins with 0, the filters of relu1_1 are frozen; set them with `set_first_filters`. State dict names match
+    impasto/assets/lite.safetensors.
     """
 
     def __init__(self, shape: Shape, seed: int = 0) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, generator = shape, torch.Generator().manual_seed(seed)
         for name, sizes in shape.layers().items():
-            self.add_module(name, nn.Conv2d(*sizes).requires_grad_(name not in shape.own))
-        self._start(torch.Generator().manual_seed(seed))
+            self.add_module(name, layer := nn.Conv2d(*sizes).requires_grad_(name not in shape.frozen))
+            he_initialize(layer, generator)
 
     def learned(self, first: int = 1, last: int = 5) -> dict[str, nn.Module]:
-        """The layers that are trained, by name: what taps from the first to the last need, but for what those before them do."""
-        names = {*self.shape.needed(last)} - {*self.shape.needed(first - 1), *self.shape.own}
+        """The layers trained for taps `first` to `last`, by name, without those that shallower taps need."""
+        names = {*self.shape.needed(last)} - {*self.shape.needed(first - 1), *self.shape.frozen}
         return {name: layer for name, layer in self.named_children() if name in names}
 
     @torch.no_grad()
-    def adopt(self, weight: Tensor, bias: Tensor) -> None:
-        """Take the teacher's first convolution of the pixels, 64x3x3x3 and 64, where relu1_1 is seen in them."""
-        for name in self.shape.own:
+    def set_first_filters(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the frozen head, if any, to the teacher's first convolution, 64x3x3x3 and 64."""
+        for name in self.shape.frozen:
             self.get_submodule(name).get_parameter("weight").copy_(weight)
             self.get_submodule(name).get_parameter("bias").copy_(bias)
 
     @torch.no_grad()
-    def adopt_layers(self, other: Student, names: Collection[str]) -> None:
-        """Take these layers from another network as they are. Raises OptionError where it has none such."""
+    def copy_layers(self, other: Student, names: Collection[str]) -> None:
+        """Copy these layers from another network. Raises OptionError if their shapes differ."""
         for name in names:
             mine, theirs = self.get_submodule(name), dict(other.named_children()).get(name)
             if theirs is None or [p.shape for p in mine.parameters()] != [p.shape for p in theirs.parameters()]:
-                raise OptionError(f"the network for the shallow layers has not the {name} that is asked for")
+                raise OptionError(f"must be a network with the same {name}", option="shallow")
             mine.load_state_dict(theirs.state_dict())
-
-    def _start(self, generator: torch.Generator) -> None:
-        """He et al. (2015), the same for the same seed."""
-        for layer in self.children():
-            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-                nn.init.zeros_(layer.bias)
 
     def forward(
         self, image: Tensor, strides: Sequence[int] = (1,) * 5, offsets: Offsets = ((0, 0),) * 5, first: int = 1, last: int = 5
     ) -> list[Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns relu1_1 .. relu5_1, each BxCxhxw, or those from the first to the last only, from 1.
+        """image: Bx3xHxW, RGB, 0..1. Returns taps `first` to `last`, counted from 1, BxCxhxw each.
 
-        strides, offsets: tap k is computed at every strides[k]-th position of each side only, from offsets[k] (down, right).
+        strides, offsets: compute tap k only at every strides[k]-th row and column, starting from offsets[k] (down, right).
         """
         return self.heads(self.trunk(image, last), strides, offsets, first)
 
     def trunk(self, image: Tensor, last: int = 5) -> list[list[Tensor]]:
-        """image: Bx3xHxW. Returns what each block's head reads: its convolution's features, or all up to there if heads are dense.
+        """image: Bx3xHxW. Returns the features that each block's head reads; a first head at 0 reads the padded image.
 
-        Where the first head is at 0, it reads the padded picture. last: the deepest tap wanted, from 1.
+        last: the deepest tap wanted, counted from 1.
         """
         read: list[list[Tensor]] = []
         x = image
@@ -223,33 +216,30 @@ class Student(nn.Module):
         return read if self.shape.heads_at[0] else [[layers.pad_border(image)], *read[1:]]
 
     def heads(self, read: Sequence[list[Tensor]], strides: Sequence[int], offsets: Offsets, first: int = 1) -> list[Tensor]:
-        """The taps from what `trunk` returns, see `forward`."""
+        """Compute the taps from the result of `trunk`; see `forward`."""
         taps = []
         for block, features in enumerate(read[first - 1 :], start=first):
             name, stride, offset = f"head{block}_1", strides[block - 1], offsets[block - 1]
-            if name in self.shape.own:
-                taps.append(self._own_head(name, features[0], stride, offset))
-                continue
-            thin = [thinned(F, stride, offset) for F in features]
-            taps.append(functional.relu(self.get_submodule(name)(thin[0] if len(thin) == 1 else torch.cat(thin, 1))))
+            layer = self.get_submodule(name)
+            if name in self.shape.frozen:
+                weight, bias, (down, right) = layer.get_parameter("weight"), layer.get_parameter("bias"), offset
+                response = functional.conv2d(features[0][..., down:, right:], weight, bias, stride=stride)
+            else:
+                parts = [subsampled(F, stride, offset) for F in features]
+                response = layer(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+            taps.append(functional.relu(response))
         return taps
-
-    def _own_head(self, name: str, padded: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:
-        down, right = offset
-        layer = self.get_submodule(name)
-        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        return functional.relu(functional.conv2d(padded[..., down:, right:], weight, bias, stride=stride))
 
     def _convolve(self, name: str, x: Tensor) -> Tensor:
         y: Tensor = self.get_submodule(name)(layers.pad_border(x))
         return functional.relu(x + y if self.shape.residual and x.shape == y.shape else y)
 
     @torch.no_grad()
-    def take(self, other: Student) -> tuple[list[str], list[str]]:
-        """Start from another network. Returns the layers it has not, which keep their chance weights, and those that read others there.
+    def copy_from(self, other: Student) -> tuple[list[str], list[str]]:
+        """Copy all weights that both networks have. Returns the layers missing in `other`, and those that read other layers there.
 
-        What both have is the same: channels, and what is read of them. Channels that the other has not are 0, and so is what reads
-        them. So a network with wider convolutions or with heads that read more says the same.
+        Missing layers keep their random weights. Additional channels, and the weights that read them, become 0, so a network with
+        wider convolutions or denser heads computes the same taps.
         """
         theirs = other.learned()
         moved = []
@@ -262,7 +252,7 @@ class Student(nn.Module):
 
 
 def _shared(theirs: Mapping[str, slice], mine: Mapping[str, slice]) -> list[tuple[slice, slice]]:
-    """Which inputs of two layers are the same convolution's; all, if both see pixels."""
+    """The input channels of two layers that come from the same convolution; all of them if both read pixels."""
     if not mine:
         return [(slice(None), slice(None))]
     pairs = [(theirs[name], mine[name]) for name in mine if name in theirs]
@@ -271,7 +261,7 @@ def _shared(theirs: Mapping[str, slice], mine: Mapping[str, slice]) -> list[tupl
 
 
 def _copy(theirs: nn.Module, mine: nn.Module, shared: Sequence[tuple[slice, slice]]) -> None:
-    """The channels that both layers have, and of their inputs those that are shared; 0 for the rest."""
+    """Copy the channels that both layers have, for the shared inputs; set the rest to 0."""
     weight, bias = mine.get_parameter("weight"), mine.get_parameter("bias")
     kept = slice(min(len(bias), len(theirs.get_parameter("bias"))))
     weight.zero_()
@@ -281,16 +271,23 @@ def _copy(theirs: nn.Module, mine: nn.Module, shared: Sequence[tuple[slice, slic
         weight[kept, b] = theirs.get_parameter("weight")[kept, a]
 
 
-def thinned(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:
-    """Every stride-th position of BxCxhxw features, from an offset smaller than the stride; a view."""
+def he_initialize(layer: nn.Conv2d, generator: torch.Generator) -> None:
+    """Random weights (He et al. 2015) and zero biases."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def subsampled(x: Tensor, stride: int, offset: tuple[int, int]) -> Tensor:
+    """A view of every stride-th row and column of BxCxhxw features, starting from offset (down, right) < stride."""
     down, right = offset
     return x if stride == 1 else x[..., down::stride, right::stride]
 
 
-def rounded(student: Student, bits: int) -> Student:
-    """A copy of a student as a file with so many bits for a weight would hold it: integers, and a scale for every output channel.
+def quantized(student: Student, bits: int) -> Student:
+    """A copy with weights rounded to `bits` bits and one scale per output channel. Biases are unchanged.
 
-    Symmetric, per channel (Krishnamoorthi 2018, "Quantizing Deep Convolutional Networks", section 2). Biases stay.
+    Symmetric and per channel (Krishnamoorthi 2018, "Quantizing Deep Convolutional Networks", section 2).
     """
     other, largest = copy.deepcopy(student), 2 ** (bits - 1) - 1
     for weight in other.parameters():

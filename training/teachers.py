@@ -1,4 +1,4 @@
-"""The networks learned from: relu1_1 .. relu5_1 of the normalised VGG-19, exact as far as there are weights."""
+"""The teachers: relu1_1 to relu5_1 of the normalized VGG-19, from exact weights where available and a distilled network elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from impasto.encoders import layers
 from impasto.errors import WeightsFileError
 from impasto.files import printable
 from impasto.weights.networks import DEPTHS, convolution_shapes
+from training import checkpoint
 from training.config import CHANNELS, TAPS
 
 EXACT = "vgg19-normalised-conv1_1-conv3_1.safetensors"
@@ -25,7 +25,7 @@ DISTILLED = "vgg19-distilled-16x-conv5_1.safetensors"
 EXACT_CONVOLUTIONS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 DISTILLED_WIDTHS = (16, 32, 64, 128, 128)
 DISTILLED_DEPTHS = (2, 2, 4, 4, 1)
-UNIT = (0.7, 1.4)  # mean activations of a tap's channels, averaged: normalised weights give about 1, published ones far more
+UNIT = (0.7, 1.4)  # average over a tap's channels of their mean activation: about 1 for normalized weights
 
 Padding = Literal["replicate", "reflect"]
 Tensors = Mapping[str, Tensor]
@@ -33,17 +33,17 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Response:
-    """What a convolution responds, BxKxhxw, before its ReLU, and how much the next one listens to each of its K filters."""
+    """A convolution's output before its ReLU, BxKxhxw, and the norm of the next layer's weights for each of its K channels."""
 
     values: Tensor
-    heard: Tensor
+    norms: Tensor
 
 
 class Trunk(nn.Module):
-    """A chain of 3x3 convolutions with ReLU and 2x2 max pooling between blocks; frozen.
+    """A frozen chain of 3x3 convolutions with ReLU and 2x2 max pooling between blocks.
 
-    tensors: `conv1_1.weight`, ... for input RGB in 0..1 less `mean`; `headK_1.weight`, ... where reluK_1 is behind a 1x1 head.
-    taps: those returned, out of relu1_1 .. relu5_1.
+    tensors: `conv1_1.weight`, ... for RGB in 0..1 minus `mean`; `headK_1.weight`, ... where a 1x1 head computes reluK_1.
+    taps: those to return.
     """
 
     def __init__(self, tensors: Tensors, taps: Iterable[str], padding: Padding) -> None:
@@ -58,13 +58,10 @@ class Trunk(nn.Module):
         self.register_buffer("mean", tensors["mean"].float().reshape(1, 3, 1, 1))
 
     def forward(self, image: Tensor, wanted: Collection[str] = TAPS, *, rectified: bool = True) -> dict[str, Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} of those wanted that it has, and computes no further.
-
-        rectified: False returns taps as they are before the ReLU.
-        """
+        """image: Bx3xHxW, RGB, 0..1. Returns {tap: BxCxhxw} for the wanted taps of this trunk. rectified: False omits the ReLU."""
         found: dict[str, Tensor] = {}
         left = [tap for tap in self.taps if tap in wanted]
-        x = image - self.get_buffer("mean")  # in float32: around 0, bf16 keeps all of 8 bits that matters
+        x = image - self.get_buffer("mean")  # in float32; the centered values lose little when rounded to bf16
         for name in self.names:
             if len(found) == len(left):
                 break
@@ -76,13 +73,13 @@ class Trunk(nn.Module):
         return found
 
     def responses(self, image: Tensor) -> dict[str, Response]:
-        """What every convolution responds, by name, and as headK_1 what the taps are before their ReLU."""
+        """The response of every convolution by name, and of every tap as headK_1."""
         found: dict[str, Response] = {}
         x = image - self.get_buffer("mean")
         for name, reader in zip(self.names, [*self.names[1:], None], strict=True):
             y = self._respond(name, x)
-            heard = self._filters(reader)[0].square().sum((0, 2, 3)).sqrt() if reader else torch.ones_like(y[0, :, 0, 0])
-            found[name] = Response(y, heard)
+            norms = self._filters(reader)[0].square().sum((0, 2, 3)).sqrt() if reader else torch.ones_like(y[0, :, 0, 0])
+            found[name] = Response(y, norms)
             if name.replace("conv", "relu") in self.taps:
                 seen = self._headed(name, y)
                 found[name.replace("conv", "head")] = Response(seen, torch.ones_like(seen[0, :, 0, 0]))
@@ -90,13 +87,13 @@ class Trunk(nn.Module):
         return found
 
     def first(self) -> tuple[Tensor, Tensor]:
-        """The filters, 64x3x3x3, and biases of conv1_1 on pixels in 0..1 as they are, without `mean` being taken off."""
+        """Filters, 64x3x3x3, and biases of conv1_1 for pixels in 0..1, with the subtraction of `mean` folded in."""
         weight, bias = (tensor.double() for tensor in self._filters("conv1_1"))
         offset = torch.einsum("oihw,i->o", weight, self.get_buffer("mean").double().flatten())
         return weight.float(), (bias - offset).float()
 
     def _respond(self, name: str, x: Tensor) -> Tensor:
-        """What a convolution makes, before its ReLU, of the features before it, which are pooled where a block begins."""
+        """Apply a convolution without its ReLU, after pooling at the start of a block."""
         pooled = functional.max_pool2d(x, 2) if name.endswith("_1") and name != "conv1_1" else x
         return functional.conv2d(layers.pad_border(pooled, reflect=self.padding == "reflect"), *self._filters(name))
 
@@ -104,41 +101,37 @@ class Trunk(nn.Module):
         return self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
 
     def _headed(self, name: str, y: Tensor) -> Tensor:
-        """The responses of a convolution, or of its head if it has one."""
+        """Apply a convolution's head, if it has one."""
         head = name.replace("conv", "head")
         return functional.conv2d(functional.relu(y), *self._filters(head)) if hasattr(self, f"{head}_weight") else y
 
 
 class Teacher(nn.Module):
-    """relu1_1 .. relu5_1 from one or two trunks. digest: of all weights, for the checkpoint. exact: taps that are VGG-19's own."""
+    """relu1_1 to relu5_1 from one or two trunks. exact: the taps with VGG-19's own weights. digest: SHA-256 of all weights."""
 
     def __init__(self, trunks: Iterable[Trunk], exact: Iterable[str]) -> None:
         super().__init__()
-        trunks = tuple(trunks)
-        self.first = trunks[0].first  # VGG-19's own
-        self.respond = tuple(trunk.responses for trunk in reversed(trunks))
-        self.trunks = nn.ModuleList(trunks)
+        self.parts = tuple(trunks)
+        self.first = self.parts[0].first
+        self.trunks = nn.ModuleList(self.parts)
         self.exact = tuple(exact)
         self.digest = _digest(dict(self.named_buffers()))
 
     def forward(self, image: Tensor, wanted: Collection[str] = TAPS, *, rectified: bool = True) -> list[Tensor]:
-        """image: Bx3xHxW, RGB, 0..1. Returns the five taps, BxCxhxw each, or those of them that are wanted.
-
-        rectified: False returns them as they are before the ReLU.
-        """
+        """image: Bx3xHxW, RGB, 0..1. Returns the wanted taps, BxCxhxw each. rectified: False omits the ReLU."""
         found: dict[str, Tensor] = {}
         for trunk in self.trunks:
             found |= trunk(image, wanted, rectified=rectified)
         return [found[tap] for tap in TAPS if tap in wanted]
 
     def responses(self, image: Tensor) -> dict[str, Response]:
-        """What every convolution responds, by name: VGG-19's own as far as there are weights, then the distilled network's.
+        """The response of every convolution by name, VGG-19's own where available, and of the taps as headK_1.
 
-        image: Bx3xHxW, RGB, 0..1. headK_1 is what the tap reluK_1 is before its ReLU.
+        image: Bx3xHxW, RGB, 0..1.
         """
         found: dict[str, Response] = {}
-        for respond in self.respond:
-            found |= respond(image)
+        for trunk in reversed(self.parts):
+            found |= trunk.responses(image)
         return found
 
 
@@ -150,34 +143,20 @@ def _digest(tensors: Tensors) -> str:
 
 
 def read_pair(folder: Path) -> Teacher:
-    """The exact first three blocks and the distilled deep ones, from the two files of a folder. Raises WeightsFileError."""
+    """Read the exact first three blocks and the distilled deep blocks from two files in a folder. Raises WeightsFileError."""
     exact = Trunk(_exact(read_tensors(folder / EXACT, _exact_shapes())), TAPS[:3], "replicate")
     deep = Trunk(_distilled(read_tensors(folder / DISTILLED, _distilled_shapes())), TAPS[3:], "reflect")
     return Teacher((exact, deep), TAPS[:3])
 
 
 def read_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of these names and shapes from a safetensors file. Raises WeightsFileError."""
-    try:
-        with safe_open(file, framework="pt") as content:
-            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is not a dict)
-    except (OSError, SafetensorError) as error:
-        raise WeightsFileError(f"teacher {printable(file)} cannot be read as safetensors: {_why(error)}") from error
-    for name, shape in shapes.items():
-        has = tuple(found[name].shape) if name in found else "nothing"
-        if has != shape:
-            raise WeightsFileError(
-                f"teacher {printable(file)} is not the one expected: {name} has shape {has}, expected {shape}"
-            )
+    """Read tensors with these names and shapes from a safetensors file. Raises WeightsFileError."""
+    _, found = checkpoint.read(file)
+    checkpoint.check_shapes(file, found, shapes)
+    for name in shapes:
         if not found[name].isfinite().all():
-            raise WeightsFileError(f"teacher {printable(file)} has NaN or infinite values in {name}")
+            raise WeightsFileError(f"{printable(file)} contains NaN or infinite values in {name}")
     return {name: found[name] for name in shapes}
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _exact_shapes() -> dict[str, tuple[int, ...]]:
@@ -189,7 +168,7 @@ def _exact_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _distilled_layers() -> Iterator[tuple[int, int, int, int]]:
-    """(block, number in it, channels in, channels out) of every 3x3 convolution."""
+    """Yield (block, number within the block, channels in, channels out) for every 3x3 convolution."""
     inputs = 3
     for block, (depth, width) in enumerate(zip(DISTILLED_DEPTHS, DISTILLED_WIDTHS, strict=True), start=1):
         for i in range(1, depth + 1):
@@ -215,23 +194,20 @@ def _distilled(found: Tensors) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for block, i, _, _ in _distilled_layers():
         tensors |= {f"conv{block}_{i}.{part}": found[f"conv{block}{i}.{part}"] for part in ("weight", "bias")}
-    for block in (4, 5):  # the shallower taps are the exact teacher's
+    for block in (4, 5):  # shallower taps come from the exact teacher
         tensors |= {f"head{block}_1.{part}": found[f"conv{block}1_aux.{part}"] for part in ("weight", "bias")}
     return _folded(tensors, found["conv0.weight"], found["conv0.bias"])
 
 
 def _folded(tensors: dict[str, Tensor], weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Fold a 1x1 convolution into the first 3x3 one: weight x + bias = weight (x - mean). Padding repeats pixels, so this is exact."""
+    """Fold a 1x1 convolution into the first 3x3 one: weight x + bias = weight (x - mean). Exact, because padding repeats pixels."""
     mixing = weight.double()[:, :, 0, 0]
     folded = torch.einsum("omhw,mi->oihw", tensors["conv1_1.weight"].double(), mixing).float()
     return tensors | {"conv1_1.weight": folded, "mean": -torch.linalg.solve(mixing, bias.double()).float()}
 
 
 def read_vgg19(file: Path) -> Trunk:
-    """The whole of VGG-19 up to conv5_1 as its file has it, in any format of `impasto.weights`. Raises WeightsFileError.
-
-    Whether its activations are normalised is not told by a file: see `normalised`.
-    """
+    """Read VGG-19 up to conv5_1 in any format of `impasto.weights`, without normalizing it. Raises WeightsFileError."""
     found = weights.load(file, network="vgg19")
     needed = [f"conv{b}_{i}" for b, depth in enumerate(DEPTHS["vgg19"], start=1) for i in range(1, depth + 1)]
     needed = needed[: needed.index("conv5_1") + 1]
@@ -244,11 +220,11 @@ def read_vgg19(file: Path) -> Trunk:
 
 
 @torch.no_grad()
-def normalised(trunk: Trunk, batches: Iterable[Tensor]) -> tuple[Teacher, bool]:
-    """The trunk as a teacher whose channels have mean activation 1 over the pictures given (Gatys et al. 2015, section 2).
+def normalized(trunk: Trunk, batches: Iterable[Tensor]) -> tuple[Teacher, bool]:
+    """Rescale filters so that every channel has mean activation 1 over these images (Gatys et al. 2015, section 2).
 
-    batches: Bx3xHxW pictures, 0..1. Returns the teacher and whether filters had to be rescaled: they are left as they are if the
-    taps' mean activation is about 1 already. A channel that is never active is left alone.
+    batches: Bx3xHxW images, 0..1. Returns the teacher, and whether it was rescaled: filters are unchanged if the mean activation is
+    already about 1. Channels that are never active are not rescaled.
     """
     sums = {name: torch.zeros(trunk.get_buffer(f"{name}_bias").shape[0], dtype=torch.float64) for name in trunk.names}
     count = 0
@@ -271,7 +247,7 @@ def _activations(trunk: Trunk, image: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _rescaled(trunk: Trunk, means: Mapping[str, Tensor]) -> Trunk:
-    """Divide each filter's response by its mean, and multiply what the next layer takes from it: features change by a factor only."""
+    """Divide each filter by its mean activation and multiply the next layer's weights by it. Features change only by a factor."""
     tensors, before = {"mean": trunk.get_buffer("mean")}, torch.ones(3, dtype=torch.float64)
     for name in trunk.names:
         weight, bias = (tensor.double() for tensor in trunk._filters(name))

@@ -16,7 +16,7 @@ from impasto.errors import StateFileError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import Inputs
 from impasto.jobs import Job, lock
-from impasto.options import defaults
+from impasto.options import PLACE, defaults
 
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
@@ -97,7 +97,7 @@ def _listing(previous: Previous) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 def _telling(stored: dict[str, Any]) -> Iterator[tuple[str, object]]:
     """The options to list: some always, of the others those that differ from the method's defaults."""
-    usual = defaults(*(str(stored.get(name, "")) for name in ("method", "encoder", "quality")))
+    usual = defaults(*(str(stored.get(name, "")) for name in PLACE))
     for name in sorted(stored, key=lambda name: (name not in ALWAYS, ALWAYS.index(name) if name in ALWAYS else 0)):
         default = usual.get(name)
         if name in ALWAYS or (stored[name] or None) != ((list(default) if isinstance(default, tuple) else default) or None):

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from impasto.cli.console import fail
@@ -46,12 +45,9 @@ def fetch(name: str, /) -> int:
     from impasto import weights
 
     weights.path(name)  # an unknown name fails before a bar is drawn
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=None)
+    with bar(name) as update:
         try:
-            file = weights.fetch(name, progress=lambda done, total: progress.update(task, completed=done, total=total))
+            file = weights.fetch(name, progress=lambda done, total: update(done, total=total))
         except KeyboardInterrupt:
             return fail("interrupted; run the command again to resume the download", INTERRUPTED)
     print(file)

@@ -281,7 +281,7 @@ class _Session:
             settings=stored,
             notes=tuple(self.notes),
             compared=compared,
-            problem=f"{problem.text}{self._how_far()}" if problem else "",
+            problem=f"{problem.text}{_how_far(run)}" if problem else "",
             error=problem.error if problem else None,
             resume=keeper.how if keeper and problem else "",
             exit_code=problem.code if problem else 0,
@@ -319,14 +319,15 @@ class _Session:
                 name = target.with_name(f"{target.stem}-{number}{target.suffix}")
         return name, b""
 
-    def _how_far(self) -> str:
-        """Words such as " at 40%, still at 256x170 and enlarged"."""
-        step = self.run.last
-        if step is None:
-            return ""
-        height, width = step.image.shape[-2:]
-        small = (height, width) != self.run.problem.size
-        return f" at {step.done:.0%}" + (f", still at {width}x{height} and enlarged" if small else "")
+
+def _how_far(run: Run) -> str:
+    """Words such as " at 40%, still at 256x170 and enlarged"."""
+    step = run.last
+    if step is None:
+        return ""
+    height, width = step.image.shape[-2:]
+    small = (height, width) != run.problem.size
+    return f" at {step.done:.0%}" + (f", still at {width}x{height} and enlarged" if small else "")
 
 
 def _progress(step: Step) -> Progress:

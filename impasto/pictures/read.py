@@ -22,6 +22,7 @@ from torch import Tensor
 from impasto import files
 from impasto.errors import MemoryLimitError, PictureError
 from impasto.files import one_line, printable, reason
+from impasto.options import defaults
 from impasto.pictures import metadata
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import BYTE, Floats, to_srgb
@@ -29,7 +30,7 @@ from impasto.pictures.profile import BYTE, Floats, to_srgb
 Array: TypeAlias = npt.NDArray[Any]
 Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | Array | Tensor
 
-DEFAULT_MAX_PIXELS = 200_000_000
+DEFAULT_MAX_PIXELS: int = defaults("impasto")["max_pixels"]
 WORD = 65535
 
 # Everything Pillow decodes itself. Left out: formats that run another program (EPS), that are only identified, or that hold no
@@ -79,6 +80,10 @@ class Picture:
         """(height, width) in pixels."""
         height, width = self.pixels.shape[-2:]
         return int(height), int(width)
+
+    def over(self, background: float) -> Tensor:
+        """The pixels over a gray background, 0 black to 1 white, 1x3xHxW."""
+        return self.pixels if self.alpha is None else self.pixels * self.alpha + background * (1 - self.alpha)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from torch import Tensor
 from impasto import pictures
 from impasto.errors import PictureError
 from impasto.pictures import Picture
-from impasto.regions.weights import over_black
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -97,7 +96,7 @@ def _partner(color: Integers, colors: Integers) -> int:
 
 
 def _labeled(picture: Picture, role: str, most: int) -> _Labeled:
-    levels: Bytes = np.asarray(pictures.to_image(over_black(picture)))
+    levels: Bytes = np.asarray(pictures.to_image(picture.over(0)))
     palette, exact = _exact_colors(levels)
     # 3xN: how many pixels each color has, how many of them with neighbors near in color, and how many with the very same
     chosen = (np.ones(exact.shape, np.bool_), _inside(levels, NEAR), _inside(levels, 0))

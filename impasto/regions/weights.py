@@ -22,15 +22,10 @@ def weight_of(picture: Picture, size: tuple[int, int], *, role: str) -> Tensor:
     Raises PictureError: another aspect ratio (by more than 2 percent, and by a pixel or more), or black everywhere.
     """
     check_aspect(picture.size, size, role)
-    weight = colors.luminance(over_black(picture))
+    weight = colors.luminance(picture.over(0))
     if weight.max() == 0:
         raise PictureError(f"{role} is black everywhere, so it selects nothing; white selects")
     return pictures.resize(weight, size)
-
-
-def over_black(picture: Picture) -> Tensor:
-    """The pixels with transparent parts over black, 1x3xHxW."""
-    return picture.pixels if picture.alpha is None else picture.pixels * picture.alpha
 
 
 def check_aspect(found: tuple[int, int], wanted: tuple[int, int], role: str) -> None:

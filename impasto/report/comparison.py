@@ -201,8 +201,8 @@ def prepare(
     longer = size or min(DEFAULT_LONGER_SIDE, *(_longer_side(picture.size, original.size) for picture in loaded.values()))
     whole = fit_with_minimum(original.size, longer, MIN_SIDE)
     return PreparedImages(
-        photo=_over_white(original),
-        painting=_over_white(style),
+        photo=original.over(1),
+        painting=style.over(1),
         size=whole,
         results=tuple(_prepare_result(name, results[name], one, original.size, whole) for name, one in loaded.items()),
         refused=refused,
@@ -254,7 +254,7 @@ def _prepare_result(name: str, source: Source, picture: Picture, photo: Size, wh
     if picture.alpha is not None:
         notes.append("has transparent parts, which are measured as white")
     settings = pictures.read_settings(source) if isinstance(source, (str, Path)) else None
-    return PreparedResult(name, _over_white(picture), crop, crop != photo, size, settings, tuple(notes))
+    return PreparedResult(name, picture.over(1), crop, crop != photo, size, settings, tuple(notes))
 
 
 def visible_crop(result: Size, photo: Size) -> Size:
@@ -278,12 +278,6 @@ def _center(pixels: Tensor, crop: Size) -> Tensor:
     (height, width), (h, w) = size_of(pixels), crop
     top, left = (height - h) // 2, (width - w) // 2
     return pixels[..., top : top + h, left : left + w]
-
-
-def _over_white(picture: Picture) -> Tensor:
-    if picture.alpha is None:
-        return picture.pixels
-    return picture.pixels * picture.alpha + (1 - picture.alpha)
 
 
 def _size_text(size: Size) -> str:

@@ -37,10 +37,10 @@ from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import position, rung
-from impasto.losses import DIRECTIONS, QUANTILES
+from impasto.palette import DIRECTIONS, QUANTILES
 from impasto.styles import packing
-from impasto.styles.palette import palette
 from impasto.styles.style import Means, Painted, Style, Targets
+from impasto.styles.swatch import swatch
 
 FORMAT = 3  # raised when earlier files can no longer be read
 RUNGS = range(-2, 7)  # 64 to 1024 pixels
@@ -187,7 +187,7 @@ def save(
         taps=style.taps,
         rungs=rungs_of(style),
         size=(width, height),
-        palette=palette(style.painting),
+        palette=swatch(style.painting),
         error=error,
     )
     tensors = {COLORS: style.quantiles().cpu()} | {name: _jpeg(style.painting, name) for name in images}

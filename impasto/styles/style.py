@@ -13,8 +13,9 @@ from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
 from impasto.ladder import Size, position, rung
-from impasto.losses import ChannelSum, GramSum, quantiles
+from impasto.losses import ChannelSum, GramSum
 from impasto.objective import blocks
+from impasto.palette import quantiles
 from impasto.regions import check_aspect, guidance
 
 Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}

@@ -1,7 +1,6 @@
-"""Weights and pictures made from a seed, the same for every framework: numpy only, no torch, no TensorFlow.
+"""Seeded weights and images, made with numpy only, so that TensorFlow and impasto get the same ones.
 
-They come from numpy's legacy RandomState, whose stream is frozen for good (NEP 19). Used by scripts/tensorflow_golden.py, which
-feeds them to TensorFlow, and by the tests, which feed them to impasto.
+They come from numpy's legacy RandomState, whose stream never changes (NEP 19). Used by scripts/tensorflow_golden.py and by the tests.
 """
 
 from __future__ import annotations
@@ -18,19 +17,18 @@ GOLDEN = FOLDER / "tensorflow_vgg.npz"
 SEEDS = {"vgg16": 16, "vgg19": 19}
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
-# Odd sizes, so that every pooling drops a row or a column somewhere.
+# Odd sizes, so that pooling drops rows and columns.
 RANDOM_SIZE = (53, 37)
-# Activations are about 100: biases have to be large enough for a lost one to be seen.
+# Activations are about 100; biases must be large enough that a missing one shows.
 BIAS_SCALE = 5.0
 
 Weights = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 def weights(network: str) -> Weights:
-    """Kernel (height, width, in, out) and bias (out,), both float32, of every convolution under Keras's name, in order.
+    """Kernel (height, width, in, out) and bias (out,), both float32, of every convolution by Keras's name, in order.
 
-    The kernels are He-scaled, so that activations keep their size from block to block. Their inputs are in Keras's (Caffe's)
-    order: blue, green, red.
+    The kernels are He-scaled, so that activations keep their size. Their inputs are in Keras's (Caffe's) order: blue, green, red.
     """
     stream = np.random.RandomState(SEEDS[network])
     made = {}
@@ -45,18 +43,18 @@ def weights(network: str) -> Weights:
 
 
 def random_picture() -> NDArray[np.uint8]:
-    """A picture of noise, height x width x RGB."""
+    """A noise image, height x width x RGB."""
     return np.random.RandomState(1).randint(0, 256, (*RANDOM_SIZE, 3)).astype(np.uint8)
 
 
 def positions(shape: tuple[int, int, int], layer: int, count: int = 64) -> NDArray[np.int16]:
-    """`count` places (channel, row, column) in a layer's output of shape (channels, height, width)."""
+    """`count` positions (channel, row, column) in a layer's output of shape (channels, height, width)."""
     stream = np.random.RandomState(1000 + layer)
     return np.stack([stream.randint(0, size, count) for size in shape], axis=1).astype(np.int16)
 
 
 def write_h5(file: Path, made: Weights) -> None:
-    """Write the weights as Keras's published files have them (`..._tf_dim_ordering_tf_kernels_notop.h5`)."""
+    """Write the weights in the format of Keras's published files (`..._tf_dim_ordering_tf_kernels_notop.h5`)."""
     import h5py
 
     with h5py.File(file, "w") as hdf5:

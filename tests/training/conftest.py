@@ -1,4 +1,4 @@
-"""What every test of training needs; the world itself is made in tests/training_world.py."""
+"""Fixtures for the tests of training; see tests/training_world.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of training, each against something independent of it."""
+"""The parts of training, each compared with something independent."""
 
 from __future__ import annotations
 
@@ -15,19 +15,30 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from training_world import World, jpeg, made_up
+from training_world import World, jpeg, random_weights
 
 from impasto import encoders
 from impasto import weights as weights_
 from impasto.weights.networks import LITE_NAME, convolution_shapes
 from training import checkpoint, evaluation, probe, teachers
 from training.config import CHANNELS, PRESETS, TAPS, Config
-from training.data import Compressed, Decoded, Picture, Pictures, cuts, gather, plan, readable
+from training.data import Compressed, Decoded, Picture, Pictures, batches, gather, plan, readable
 from training.distillation import feature_error, gradient_error, tap_loss
-from training.loop import learning_rate, share_of_rate
+from training.initialize import (
+    IDLE,
+    _inputs_and_outputs,
+    _replace_channels,
+    equalize,
+    importance,
+    initialize,
+    most_informative,
+    normalize,
+    reset_idle,
+    sort_channels,
+)
+from training.loop import learning_rate, rate_scale
 from training.pool import Pool
-from training.start import IDLE, _around, _replace, balance, begin, counts, most_telling, rank, revive, settle
-from training.student import Shape, Student, rounded, thinned, vgg19_cost
+from training.student import Shape, Student, quantized, subsampled, vgg19_cost
 
 LITE = Path(weights_.path("lite"))
 CPU = torch.device("cpu")
@@ -41,7 +52,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (48, 32)) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------- the student
 
 
-def test_lite_loads_and_is_the_encoder_that_impasto_has() -> None:
+def test_lite_matches_impastos_encoder() -> None:
     student, image = checkpoint.read_student(LITE), picture()
     assert student.shape == Shape.of(Config.create())
     encoder = encoders.build(weights_.load("lite"), TAPS, pooling="max", padding="replicate")
@@ -51,19 +62,19 @@ def test_lite_loads_and_is_the_encoder_that_impasto_has() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_what_is_exported_is_the_encoder_that_impasto_reads(preset: str, tmp_path: Path) -> None:
+def test_an_exported_network_matches_impastos_encoder(preset: str, tmp_path: Path) -> None:
     config, image = Config.create(preset=preset), picture()
     student = Student(Shape.of(config), seed=3)
     groups = dict.fromkeys(checkpoint.WEIGHTS, student.state_dict())
     exported = checkpoint.export(checkpoint.Checkpoint(config, 1, 1, "", "", groups), LITE_NAME)
-    (tmp_path / "x.safetensors").write_bytes(exported.data)
+    (tmp_path / "x.safetensors").write_bytes(exported)
     encoder = encoders.build(weights_.load(tmp_path / "x.safetensors"), TAPS, pooling="max", padding="replicate")
     seen = encoder(image)
     for tap, mine in zip(TAPS, checkpoint.read_student(tmp_path / "x.safetensors")(image), strict=True):
         torch.testing.assert_close(mine, seen[tap])
 
 
-def test_costs_are_those_of_the_model_card() -> None:
+def test_costs_match_the_model_card() -> None:
     trunk, heads = Shape.of(Config.create()).cost()
     assert trunk + heads <= vgg19_cost() / 6
     assert round(trunk, -2) == 50.9e3
@@ -72,97 +83,97 @@ def test_costs_are_those_of_the_model_card() -> None:
     assert vgg19_cost() == by_hand
 
 
-def test_a_head_that_reads_more_says_the_same_at_first() -> None:
+def test_copying_to_denser_heads_keeps_the_taps() -> None:
     widths, image = ((3, 4), (5, 5), (6, 6), (7, 7), (8,)), picture()
     narrow = Student(Shape(widths, (1,) * 5, dense_heads=False), seed=1)
     wider = Student(Shape((*widths[:4], (8, 9)), (1, 2, 2, 2, 2)), seed=2)
-    assert wider.take(narrow) == (["conv5_2"], [])
+    assert wider.copy_from(narrow) == (["conv5_2"], [])
     for mine, theirs in zip(wider(image), narrow(image), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
-def test_a_wider_network_says_the_same_at_first() -> None:
+def test_copying_to_a_wider_network_keeps_the_taps() -> None:
     image = picture()
     narrow = Student(Shape(((3, 4), (5, 5), (6, 6, 6), (7, 7), (8, 8)), (1, 2, 2, 2, 2)), seed=1)
     wider = Student(Shape(((4, 4), (5, 9), (8, 7, 6), (7, 7), (8, 9)), (1, 2, 3, 2, 2)), seed=2)
-    assert wider.take(narrow) == ([], [])
+    assert wider.copy_from(narrow) == ([], [])
     for mine, theirs in zip(wider(image), narrow(image), strict=True):
         torch.testing.assert_close(mine, theirs)
     with torch.no_grad():
-        revived = sum(revive(wider, image, narrow(image)).values())
-    assert revived >= 1 + 4 + 2 + 1 + 1  # what came in addition, and what counted for next to nothing before
+        revived = sum(reset_idle(wider, image, narrow(image)).values())
+    assert revived >= 1 + 4 + 2 + 1 + 1  # additional channels, and channels with little effect before
     for mine, theirs in zip(wider(image), narrow(image), strict=True):
         assert feature_error(mine, theirs) < 1e-3
 
 
-def test_a_narrower_network_keeps_the_first_channels() -> None:
+def test_a_narrower_network_copies_the_first_channels() -> None:
     wide, narrow = (
         Student(Shape(((5, 6), (5, 5), (6, 6), (7, 7), (8, 8)), (2,) * 5)),
         Student(Shape(((4, 3), (5, 5), (6, 6), (7, 7), (8, 8)), (2,) * 5), seed=4),
     )
-    assert narrow.take(wide) == ([], [])
+    assert narrow.copy_from(wide) == ([], [])
     theirs, mine = (student.get_submodule("head1_1").get_parameter("weight") for student in (wide, narrow))
     assert torch.equal(mine, theirs[:, [0, 1, 2, 3, 5, 6, 7]])
 
 
-def test_with_a_layer_left_out_the_next_is_solved_for_its_old_responses() -> None:
-    """The layer left out here hands on what it is given, so that nothing needs to be lost."""
+def test_without_a_layer_the_next_is_fitted_to_its_previous_responses() -> None:
+    """The removed layer is the identity, so nothing needs to be lost."""
     image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
     deep = Student(Shape(((3, 4), (5, 5), (6, 6, 6), (7, 7), (8, 8)), (1, 2, 2, 2, 2)), seed=1)
     skipped = deep.get_submodule("conv3_3")
     skipped.get_parameter("weight").data.zero_()[torch.arange(6), torch.arange(6), 1, 1] = 1
     short = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (1, 2, 2, 2, 2)), seed=2)
-    assert short.take(deep) == ([], ["conv4_1"])
+    assert short.copy_from(deep) == ([], ["conv4_1"])
     short.get_submodule("conv4_1").get_parameter("weight").data.normal_()
     assert feature_error(short(image)[4], deep(image)[4]) > 0.5
-    begin(short, deep, image, [], {}, ["conv4_1"])
+    initialize(short, deep, image, [], {}, ["conv4_1"])
     for mine, theirs in zip(short(image), deep(image), strict=True):
         assert feature_error(mine, theirs) < 0.01
 
 
 @torch.no_grad()
-def test_new_convolutions_begin_where_vgg19s_are() -> None:
-    """These responses are made of what the student sees in a way that it can follow, so that none of them needs to be lost."""
+def test_new_convolutions_are_fitted_to_the_teachers() -> None:
+    """The responses are functions of the student's features that it can represent, so nothing needs to be lost."""
     image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
     older = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=1)
     student = Student(Shape(((3, 4), (5, 5, 9), (6, 6), (7, 7), (8, 8)), (0, 2, 1, 2, 2)), seed=2)
-    new, moved = student.take(older)
+    new, moved = student.copy_from(older)
     assert (new, moved) == (["conv2_3"], ["conv3_1"])
     generator = torch.Generator().manual_seed(3)
-    behind = filters(torch.randn(9, 5 * 9, generator=generator), _around(student, "conv2_3", image)[0])
+    behind = filters(torch.randn(9, 5 * 9, generator=generator), _inputs_and_outputs(student, "conv2_3", image)[0])
     pooled = nn.functional.max_pool2d(behind.relu(), 2)
     mixed = torch.randn(256, 5, generator=generator) @ torch.randn(5, 9 * 9, generator=generator)
     tap = filters(mixed, nn.functional.pad(pooled, (1, 1, 1, 1), mode="replicate"))
     seen = older(image)
     wanted = teachers.Response(tap, torch.ones(256))
     responses = {"conv2_2": teachers.Response(behind, torch.ones(9)), "conv3_1": wanted, "head3_1": wanted}
-    begin(student, older, image, seen, responses, [*new, *moved])
-    found = _around(student, "conv2_3", image)[1]
-    assert feature_error(found.sort(1)[0], behind.sort(1)[0]) < 1e-4  # whatever their order
+    initialize(student, older, image, seen, responses, [*new, *moved])
+    found = _inputs_and_outputs(student, "conv2_3", image)[1]
+    assert feature_error(found.sort(1)[0], behind.sort(1)[0]) < 1e-4  # in any order
     assert feature_error(student(image)[2], tap.relu()) < 0.01
-    told = _around(older, "conv3_2", image)[1]  # what reads a convolution begun anew responds as before, as far as it can
-    assert feature_error(_around(student, "conv3_2", image)[1], told) < 0.5
+    told = _inputs_and_outputs(older, "conv3_2", image)[1]  # readers of a reset convolution respond almost as before
+    assert feature_error(_inputs_and_outputs(student, "conv3_2", image)[1], told) < 0.5
 
 
 @torch.no_grad()
-def test_of_more_filters_than_there_is_room_for_those_that_tell_most_begin() -> None:
+def test_a_narrow_convolution_is_fitted_to_the_most_informative_filters() -> None:
     image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
     older = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=1)
     student = Student(Shape(((3, 4), (5, 5, 3), (6, 6), (7, 7), (8, 8)), (0, 2, 2, 2, 2)), seed=2)
-    assert student.take(older) == (["conv2_3"], ["conv3_1"])
-    x = _around(student, "conv2_3", image)[0]
+    assert student.copy_from(older) == (["conv2_3"], ["conv3_1"])
+    x = _inputs_and_outputs(student, "conv2_3", image)[0]
     weight = torch.randn(3, 5 * 9, generator=torch.Generator().manual_seed(3))
-    behind = filters(torch.cat((weight[:2] / 100, weight)), x)  # two say what two others say, more softly
+    behind = filters(torch.cat((weight[:2] / 100, weight)), x)  # two are weaker copies of two others
     responses = {"conv2_2": teachers.Response(behind, torch.ones(5))}
-    begin(student, older, image, older(image), responses, ["conv2_3", "conv3_1"])
-    found = _around(student, "conv2_3", image)[1]
+    initialize(student, older, image, older(image), responses, ["conv2_3", "conv3_1"])
+    found = _inputs_and_outputs(student, "conv2_3", image)[1]
     assert feature_error(found.sort(1)[0], behind[:, 2:].sort(1)[0]) < 1e-4
-    assert feature_error(_around(student, "conv3_1", image)[1], _around(older, "conv3_1", image)[1]) < 1
+    assert feature_error(_inputs_and_outputs(student, "conv3_1", image)[1], _inputs_and_outputs(older, "conv3_1", image)[1]) < 1
 
 
 @torch.no_grad()
-def test_where_there_is_room_a_network_begins_as_the_distilled_teacher_up_to_its_heads(world: World) -> None:
-    """Its conv3_4 is made to respond as the distilled network's, so that nothing of the deep taps needs to be lost behind it."""
+def test_a_wide_enough_network_is_initialized_to_the_distilled_teacher(world: World) -> None:
+    """Its conv3_4 is hooked to respond like the distilled network's, so the deep taps need not lose anything."""
     image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
     teacher, widths = teachers.read_pair(world.teachers), teachers.DISTILLED_WIDTHS
     rows = ((3, 4), (5, 5), (widths[2],) * 4, (widths[3],) * 4, (widths[4],))
@@ -172,40 +183,40 @@ def test_where_there_is_room_a_network_begins_as_the_distilled_teacher_up_to_its
     assert {*responses} >= {"conv1_1", "conv3_1", "head3_1", "conv3_2", "conv4_4", "head4_1", "conv5_1", "head5_1"}
     conv3_4 = student.get_submodule("conv3_4")
     conv3_4.register_forward_hook(lambda layer, x, y: responses["conv3_4"].values)
-    begin(student, older, image, teacher(image), responses, ["conv4_1", "conv4_2", "conv4_3", "conv4_4", "conv5_1"])
+    initialize(student, older, image, teacher(image), responses, ["conv4_1", "conv4_2", "conv4_3", "conv4_4", "conv5_1"])
     for mine, theirs in zip(student(image)[3:], teacher(image)[3:], strict=True):
         assert feature_error(mine, theirs) < 0.02
 
 
 @torch.no_grad()
-def test_with_nothing_to_start_from_a_network_begins_as_its_teacher(world: World) -> None:
-    """It has room for all of VGG-19's filters up to relu2_1, and for what tells most of relu3_1 behind that."""
+def test_without_a_start_a_network_is_initialized_to_its_teacher(world: World) -> None:
+    """It is wide enough for all of VGG-19's filters up to relu2_1, and for the main components of relu3_1."""
     image = torch.cat([picture(seed, (64, 64)) for seed in range(8)])
     teacher = teachers.read_pair(world.teachers)
     student = Student(Shape(((64, 64), (128, 40), (30,), (7,), (8,)), (0, 1, 1, 1, 1)), seed=1)
-    student.adopt(*teacher.first())
-    begin(student, None, image, teacher(image), teacher.responses(image), student.learned())
+    student.set_first_filters(*teacher.first())
+    initialize(student, None, image, teacher(image), teacher.responses(image), student.learned())
     after = [feature_error(mine, theirs) for mine, theirs in zip(student(image), teacher(image), strict=True)]
     assert max(after[:2]) < 0.01
     assert max(after[2:]) < 0.1
 
 
 def filters(weight: Tensor, x: Tensor) -> Tensor:
-    """3x3 filters, a row of the matrix each, of what is padded already."""
+    """Apply 3x3 filters, one per row, to padded features."""
     return nn.functional.conv2d(x, weight.reshape(len(weight), -1, 3, 3))
 
 
-def test_what_tells_most_is_what_pivoted_qr_says() -> None:
+def test_most_informative_matches_pivoted_qr() -> None:
     rows = np.random.default_rng(1).normal(size=(200, 12)) @ np.random.default_rng(2).normal(size=(12, 12))
     centred = rows - rows.mean(0)
     _, _, order = scipy.linalg.qr(centred, pivoting=True)
-    assert most_telling(torch.cov(torch.from_numpy(rows).T), 12) == order.tolist()
-    assert most_telling(torch.cov(torch.from_numpy(rows).T), 5) == order.tolist()[:5]
-    assert len(most_telling(torch.eye(3), 5)) == 3
+    assert most_informative(torch.cov(torch.from_numpy(rows).T), 12) == order.tolist()
+    assert most_informative(torch.cov(torch.from_numpy(rows).T), 5) == order.tolist()[:5]
+    assert len(most_informative(torch.eye(3), 5)) == 3
 
 
 @torch.no_grad()
-def test_silent_channels_begin_anew_as_what_heads_miss() -> None:
+def test_inactive_channels_are_fitted_to_the_error_of_heads() -> None:
     shape = Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9)), (0, 2, 3, 2, 2))
     student, image = Student(shape, seed=3), torch.cat([picture(seed, (96, 96)) for seed in range(4)])
     teacher = Student(shape, seed=4)(image)
@@ -216,7 +227,7 @@ def test_silent_channels_begin_anew_as_what_heads_miss() -> None:
         student.get_submodule(name).get_parameter("bias").data[channels] = -1e3
     before = [feature_error(mine, theirs) for mine, theirs in zip(student(image), teacher, strict=True)]
     silent = {name: y.amax((0, 2, 3)) <= 0 for name, y in outputs.items()}
-    revived = revive(student, image, teacher)
+    revived = reset_idle(student, image, teacher)
     assert sum(revived.values()) >= 14
     assert all(revived.get(name, 0) >= int(found.sum()) for name, found in silent.items())
     after = [feature_error(mine, theirs) for mine, theirs in zip(student(image), teacher, strict=True)]
@@ -229,7 +240,7 @@ def test_silent_channels_begin_anew_as_what_heads_miss() -> None:
 
 
 @torch.no_grad()
-def test_a_channel_that_is_hardly_heard_begins_anew() -> None:
+def test_a_channel_with_little_effect_is_reset() -> None:
     student, image = (
         Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9)), (0, 2, 3, 2, 2)), seed=3),
         picture(size=(96, 96)),
@@ -237,61 +248,61 @@ def test_a_channel_that_is_hardly_heard_begins_anew() -> None:
     name, faint = "conv3_2", 1e-3
     student.get_submodule("conv3_3").get_parameter("weight")[:, 0] *= faint
     student.get_submodule("head3_1").get_parameter("weight")[:, 7] *= faint
-    assert 0 < counts(student, name, _around(student, name, image)[1])[0] < IDLE
+    assert 0 < importance(student, name, _inputs_and_outputs(student, name, image)[1])[0] < IDLE
     before = student.get_submodule(name).get_parameter("weight")[0].clone()
-    assert revive(student, image, Student(student.shape, seed=4)(image))[name] >= 1
+    assert reset_idle(student, image, Student(student.shape, seed=4)(image))[name] >= 1
     assert not torch.equal(before, student.get_submodule(name).get_parameter("weight")[0])
 
 
 @torch.no_grad()
-def test_what_reads_a_channel_begun_anew_is_told_what_it_was_told_before() -> None:
-    """The new channel sees what the old one saw, so a convolution that is not to miss it can be told the same by it."""
+def test_readers_of_a_reset_channel_keep_their_responses() -> None:
+    """The new channel equals the old one, so its readers can keep their responses."""
     student, image = (
         Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9)), (0, 2, 3, 2, 2)), seed=3),
         picture(size=(96, 96)),
     )
     name, reader = "conv3_1", "conv3_2"  # at 24x24 positions
-    loudest = counts(student, name, _around(student, name, image)[1]).argmax()[None]
-    x, before = _around(student, name, image)[0], _around(student, reader, image)[1]
+    loudest = importance(student, name, _inputs_and_outputs(student, name, image)[1]).argmax()[None]
+    x, before = _inputs_and_outputs(student, name, image)[0], _inputs_and_outputs(student, reader, image)[1]
     fresh = nn.Conv2d(x.shape[1], 1, 3)
     fresh.load_state_dict({part: tensor[loudest] for part, tensor in student.get_submodule(name).state_dict().items()})
     silenced = copy.deepcopy(student)
     silenced.get_submodule(reader).get_parameter("weight")[:, loudest] = 0
-    _replace(student, name, loudest, fresh, x, image, student(image))
-    lost, left = (feature_error(_around(network, reader, image)[1], before) for network in (silenced, student))
+    _replace_channels(student, name, loudest, fresh, x, image, student(image))
+    lost, left = (feature_error(_inputs_and_outputs(network, reader, image)[1], before) for network in (silenced, student))
     assert lost > 0.1
     assert left < 0.3 * lost
 
 
-def test_more_idle_channels_than_there_are_directions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.start.IDLE", 1e9)  # all of them
+def test_more_idle_channels_than_the_rank_of_the_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.initialize.IDLE", 1e9)  # all of them
     shape = Shape(((70, 3), (5, 5), (6, 6, 6), (7, 7), (8, 8)), (1, 2, 3, 2, 2))
     student, image = Student(shape, seed=3), picture()
     with torch.no_grad():
-        assert revive(student, image, Student(shape, seed=4)(image))["conv1_1"] == 70
+        assert reset_idle(student, image, Student(shape, seed=4)(image))["conv1_1"] == 70
         assert all(F.isfinite().all() for F in student(image))
     assert float(student.get_submodule("conv1_1").get_parameter("weight").detach().abs().max()) < 1e3
 
 
 @torch.no_grad()
-def test_channels_in_order_say_the_same() -> None:
+def test_sorting_channels_keeps_the_taps() -> None:
     student, image = Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9)), (0, 2, 3, 2, 2)), seed=3), picture()
     before = student(image)
-    rank(student, image)
+    sort_channels(student, image)
     for mine, theirs in zip(student(image), before, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
     for name in student.shape.convolutions():
-        shares = counts(student, name, _around(student, name, image)[1])
+        shares = importance(student, name, _inputs_and_outputs(student, name, image)[1])
         assert torch.equal(shares, shares.sort(descending=True)[0])
 
 
-def test_relu1_1_seen_in_the_pixels_is_the_teachers_own_whatever_it_starts_from(world: World) -> None:
+def test_a_frozen_relu1_1_is_the_teachers_whatever_it_starts_from(world: World) -> None:
     image, teacher = picture(), teachers.read_pair(world.teachers)
     rows = ((3, 4), (5, 5), (6, 6, 6), (7, 7), (8, 8))
     student = Student(Shape(rows, (0, 2, 3, 2, 2)), seed=1)
     older = Student(Shape(rows, (1, 2, 3, 2, 2)), seed=2)
-    assert student.take(older) == ([], [])
-    student.adopt(*teacher.first())
+    assert student.copy_from(older) == ([], [])
+    student.set_first_filters(*teacher.first())
     seen = [teacher(image)[0], *older(image)[1:]]
     for mine, expected in zip(student(image), seen, strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
@@ -302,11 +313,11 @@ def test_relu1_1_seen_in_the_pixels_is_the_teachers_own_whatever_it_starts_from(
 
 
 @torch.no_grad()
-def test_balanced_features_are_of_one_size_and_the_network_says_the_same() -> None:
+def test_equalized_features_have_rms_1_and_the_taps_stay() -> None:
     student, image = Student(Shape(((4, 5), (6, 6), (7, 7, 7), (8, 8), (9, 9)), (0, 2, 3, 2, 2)), seed=3), picture()
-    revive(student, image, Student(student.shape, seed=4)(image))
+    reset_idle(student, image, Student(student.shape, seed=4)(image))
     before = student(image)
-    balance(student, image)
+    equalize(student, image)
     for mine, theirs in zip(student(image), before, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
     for features in student.trunk(image)[1:]:  # the first is the padded picture
@@ -315,7 +326,7 @@ def test_balanced_features_are_of_one_size_and_the_network_says_the_same() -> No
 
 
 @pytest.mark.parametrize("first", [0, 2])
-def test_architecture_is_written_and_read(first: int) -> None:
+def test_the_architecture_survives_a_round_trip(first: int) -> None:
     shape = Shape(((3, 4), (5,), (6, 6), (7,), (8,)), (first, 1, 1, 1, 1), dense_heads=True, residual=True)
     assert Shape.read({"architecture": shape.written()}, {}) == shape
     assert shape.layers()["head1_1"] == ((7, 64, 1) if first else (3, 64, 3))
@@ -339,19 +350,19 @@ def test_residual_and_dense_heads_by_hand() -> None:
     np.testing.assert_allclose(student(image)[0][0].detach().numpy(), reference.relu(expected), atol=1e-4)
 
 
-def test_thinned_taps_are_the_taps_thinned() -> None:
+def test_subsampled_taps_are_subsets_of_the_full_taps() -> None:
     student, image = Student(Shape.of(Config.create(preset="nano"))), picture()
     strides, offsets = (4, 2, 1, 1, 1), ((3, 1), (0, 1), (0, 0), (0, 0), (0, 0))
     for full, stride, offset, F in zip(student(image), strides, offsets, student(image, strides, offsets), strict=True):
-        torch.testing.assert_close(F, thinned(full, stride, offset))
+        torch.testing.assert_close(F, subsampled(full, stride, offset))
 
 
-def test_settled_weights_respond_evenly_and_predict() -> None:
+def test_normalized_weights_respond_evenly_and_predict() -> None:
     student = Student(Shape.of(Config.create(preset="nano")))
     image = torch.cat([picture(seed, (64, 64)) for seed in range(4)])
     targets = [F.detach() for F in Student(student.shape, seed=9)(image)]
     before = feature_error(student(image)[2], targets[2])
-    settle(student, image, targets, student.learned())
+    normalize(student, image, targets, student.learned())
     layer = student.get_submodule("conv1_1")
     response = layer(nn.functional.pad(image, (1, 1, 1, 1), mode="replicate"))
     torch.testing.assert_close(response.std((0, 2, 3)), torch.ones(8), rtol=1e-3, atol=0)
@@ -376,7 +387,7 @@ def test_exact_teacher_against_slow_numpy(world: World) -> None:
             np.testing.assert_allclose(before[int(name[4]) - 1][0].numpy(), x, rtol=1e-3, atol=1e-3)
         heard = [tensors[f"{reader}.weight"] for reader in teachers.EXACT_CONVOLUTIONS[i + 1 : i + 2]]
         expected = np.sqrt((heard[0].astype(np.float64) ** 2).sum((0, 2, 3))) if heard else np.ones(len(x))
-        np.testing.assert_allclose(responses[name].heard.numpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(responses[name].norms.numpy(), expected, rtol=1e-5)
         x = reference.relu(x)
         if name.endswith("_1"):
             np.testing.assert_allclose(seen[int(name[4]) - 1][0].numpy(), x, rtol=1e-3, atol=1e-3)
@@ -396,20 +407,22 @@ def test_distilled_teacher_against_plain_torch(world: World) -> None:
     torch.testing.assert_close(teachers.read_pair(world.teachers)(image, rectified=False)[4], head, rtol=1e-3, atol=1e-3)
 
 
-def test_whole_vgg19_is_impastos_and_is_normalised(tmp_path: Path) -> None:
+def test_the_complete_vgg19_matches_impastos_and_is_normalized(tmp_path: Path) -> None:
     layers = {name: shape for name, shape in convolution_shapes("vgg19").items() if name <= "conv5_1"}
     shapes = {f"{name}.weight": shape for name, shape in layers.items()} | {
         f"{name}.bias": shape[:1] for name, shape in layers.items()
     }
     save_file(
-        made_up(shapes, 5), file := tmp_path / "vgg19.safetensors", {"input": "BGR, 0..255, minus (103.939, 116.779, 123.68)"}
+        random_weights(shapes, 5),
+        file := tmp_path / "vgg19.safetensors",
+        {"input": "BGR, 0..255, minus (103.939, 116.779, 123.68)"},
     )
     trunk, image = teachers.read_vgg19(file), picture(size=(64, 64))
     encoder = encoders.build(weights_.load(file, network="vgg19"), TAPS, pooling="max", padding="replicate")
     seen, expected = trunk(image), encoder(image)
     for tap in TAPS:
         torch.testing.assert_close(seen[tap], expected[tap], rtol=1e-3, atol=1e-2)
-    teacher, rescaled = teachers.normalised(trunk, [image])
+    teacher, rescaled = teachers.normalized(trunk, [image])
     assert rescaled
     for tap, F in zip(TAPS, teacher(image), strict=True):
         means, before = F.mean((0, 2, 3)), expected[tap].mean((0, 2, 3))
@@ -417,7 +430,7 @@ def test_whole_vgg19_is_impastos_and_is_normalised(tmp_path: Path) -> None:
         torch.testing.assert_close(means[active], torch.ones_like(means[active]), rtol=1e-2, atol=0)
         scale = (before / means)[active][:, None, None]
         torch.testing.assert_close(F[0, active] * scale, expected[tap][0, active], rtol=1e-2, atol=1e-1)
-    assert not teachers.normalised(next(iter(teacher.trunks)), [image])[1]  # type: ignore[arg-type]
+    assert not teachers.normalized(teacher.parts[0], [image])[1]
 
 
 # -------------------------------------------------------------------------------------------------------------- the data
@@ -431,12 +444,12 @@ def test_held_out_pictures_are_the_last_by_name(world: World) -> None:
     assert gather([world.photos], [world.paintings], 3, train=False).held_out == pictures.held_out
 
 
-def test_the_same_seed_and_step_give_the_same_crops_whoever_cuts_them(world: World) -> None:
+def test_crops_depend_only_on_seed_and_step(world: World) -> None:
     source = Compressed(gather([world.photos], [world.paintings], 2))
     config = Config.create(batch=6, crop=32, mix_rate=0.5, noise_rate=0.2, blank_rate=0.2)
     plans = [plan(config, source.counts, step) for step in range(6)]
-    ahead = [image for _, image in cuts(source, plans, 32, CPU, workers=2)]
-    plain = [image for _, image in cuts(source, plans[3:], 32, CPU, workers=0)]
+    ahead = [image for _, image in batches(source, plans, 32, CPU, workers=2)]
+    plain = [image for _, image in batches(source, plans[3:], 32, CPU, workers=0)]
     assert all(torch.equal(a, b) for a, b in zip(ahead[3:], plain, strict=True))
     assert not torch.equal(ahead[0], ahead[1])
     batch = torch.cat(ahead)
@@ -444,7 +457,7 @@ def test_the_same_seed_and_step_give_the_same_crops_whoever_cuts_them(world: Wor
     assert 0 <= float(batch.min()) < float(batch.max()) <= 1
 
 
-def test_decoded_pictures_are_cut_where_compressed_ones_are() -> None:
+def test_decoded_and_compressed_sources_give_the_same_crops() -> None:
     pixels = np.asarray(
         Image.open(io.BytesIO(jpeg(4, (256, 256)))).resize((32, 32)).resize((256, 256), Image.Resampling.BICUBIC)
     )
@@ -509,12 +522,12 @@ def test_scores_against_slow_numpy() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_filters_of_few_bits_are_integers_times_their_channel_s_scale(bits: int) -> None:
+def test_quantized_filters_are_integers_times_a_scale_per_channel(bits: int) -> None:
     student = Student(Shape(((4, 8), (8, 8), (8, 8, 12), (8, 8), (8, 8)))).requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    few, largest = rounded(student, bits).state_dict(), 2 ** (bits - 1) - 1
+    few, largest = quantized(student, bits).state_dict(), 2 ** (bits - 1) - 1
     for name, tensor in student.state_dict().items():
-        assert torch.equal(tensor, before[name])  # of a copy
+        assert torch.equal(tensor, before[name])  # a copy was quantized
         if tensor.dim() == 1:
             assert torch.equal(few[name], tensor)
             continue
@@ -526,13 +539,13 @@ def test_filters_of_few_bits_are_integers_times_their_channel_s_scale(bits: int)
             assert np.abs(channel - exact).max() <= scale * 0.50001
 
 
-def test_a_probe_is_the_regression_that_numpy_finds() -> None:
+def test_a_probe_matches_numpys_regression() -> None:
     student = Student(Shape(((3, 4), (5, 5, 6), (6, 6), (7, 7), (8, 8)), (0, 2, 1, 2, 2)), seed=1)
     teacher = Student(Shape(((3, 4), (5, 5), (6, 6), (7, 7), (8, 8)), (1, 2, 2, 2, 2)), seed=2)
     rows = [[Picture(f"{k}", jpeg(k, (48, 32))) for k in range(first, first + 4)] for first in (0, 4)]
 
     def responses(image: Tensor) -> list[Tensor]:
-        return [T - T.mean() for T in teacher(image)]  # some of them below 0
+        return [T - T.mean() for T in teacher(image)]  # some are negative
 
     found = probe.probe(student, responses, rows, CPU)
 
@@ -564,7 +577,7 @@ def test_a_probe_is_the_regression_that_numpy_finds() -> None:
     ]
 
 
-def test_evaluated_pictures_are_whole_multiples_and_noise_is_repeatable() -> None:
+def test_evaluated_images_are_multiples_of_16_and_noise_is_repeatable() -> None:
     assert picture(size=(70, 45)).shape == (1, 3, 32, 64)
     assert picture(size=(9, 40)).shape == (1, 3, 32, 16)
     image = picture()
@@ -585,18 +598,18 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert learning_rate(timed, 550, 1050) == pytest.approx(0.5)
 
 
-def test_layers_that_read_much_learn_slowly() -> None:
-    """A step as AdamW makes it, every weight by the rate, moves no response by more than the rate times fan_in features of 1."""
+def test_layers_with_a_large_fan_in_learn_slowly() -> None:
+    """If a step moves every weight by the rate, no response moves by more than rate * fan_in for features of 1."""
     student = Student(Shape.of(Config.create()), seed=0)
     for name, parameter in student.named_parameters():
-        share = share_of_rate(parameter, 120)
+        share = rate_scale(parameter, 120)
         moved = (parameter[0].numel() if name.endswith("weight") else 1) * share
         assert moved == pytest.approx(120) if share < 1 else moved <= 120
-    assert share_of_rate(student.conv4_2.weight, 120) == pytest.approx(120 / 1152)
-    assert share_of_rate(student.conv4_2.bias, 120) == 1
+    assert rate_scale(student.conv4_2.weight, 120) == pytest.approx(120 / 1152)
+    assert rate_scale(student.conv4_2.bias, 120) == 1
 
 
-def test_drift_is_what_gram_matrices_of_a_picture_and_its_painting_differ_in() -> None:
+def test_drift_against_slow_numpy() -> None:
     rng = np.random.default_rng(3)
     F, T = (rng.random((5, 3, 4, 6)) for _ in range(2))
 
@@ -617,7 +630,7 @@ def test_drift_is_what_gram_matrices_of_a_picture_and_its_painting_differ_in() -
 # ---------------------------------------------------------------------------------------------------------------- the pool
 
 
-def test_pool_pictures_are_optimised_through_the_student(world: World) -> None:
+def test_pool_images_are_optimized_through_the_student(world: World) -> None:
     config = Config.create(pool=3, pool_batch=2, pool_visits=12, crop=32, held_out=2, noise_rate=0)
     pool = Pool(config, Compressed(gather([world.photos], [world.paintings], 2)), CPU)
     student = checkpoint.read_student(LITE)
@@ -643,11 +656,11 @@ def test_pool_pictures_are_optimised_through_the_student(world: World) -> None:
         assert distance(pool.pictures[slot], slot) < 0.7 * distance(first[slot], slot)
     old = pool.photos.clone()
     pool.visit(18, student)
-    assert not torch.equal(pool.photos[0], old[0])  # its time was up
+    assert not torch.equal(pool.photos[0], old[0])  # replaced after its last visit
     assert torch.equal(pool.photos[2], old[2])
 
 
-def test_a_pool_goes_on_from_its_state(world: World) -> None:
+def test_a_pool_resumes_from_its_state(world: World) -> None:
     config = Config.create(pool=2, pool_visits=3, crop=32, held_out=2)
     source = Compressed(gather([world.photos], [world.paintings], 2))
     student = checkpoint.read_student(LITE)

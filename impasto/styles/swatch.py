@@ -8,13 +8,13 @@ from torch import Tensor
 
 from impasto import pictures
 
-Palette: TypeAlias = tuple[tuple[str, float], ...]  # ("#rrggbb", share of the painting), the largest share first
+Swatch: TypeAlias = tuple[tuple[str, float], ...]  # ("#rrggbb", share of the painting), the largest share first
 
 COLORS = 6
 SAMPLE = 96  # pixels of the longer side in which they are counted
 
 
-def palette(painting: Tensor, count: int = COLORS) -> Palette:
+def swatch(painting: Tensor, count: int = COLORS) -> Swatch:
     """The colors of a painting, `count` at most, by Pillow's median cut refined by k-means. painting: 1x3xHxW, 0..1."""
     height, width = painting.shape[-2:]
     small = pictures.resize(painting.cpu(), pictures.fit((height, width), min(SAMPLE, max(height, width))))
