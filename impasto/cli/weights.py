@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from impasto.cli.console import fail
+from impasto.cli.console import bar, fail
 from impasto.jobs.signals import INTERRUPTED
 
 weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.", help_epilogue="")
