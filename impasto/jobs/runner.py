@@ -82,7 +82,8 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
 def _same_job(card: Card, job: Job) -> bool:
     """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
     now = job.to_json()
-    stored = {"options": {}, "inputs": {}} | card.job
+    empty: dict[str, dict[str, object]] = {"options": {}, "inputs": {}}
+    stored = empty | card.job
     return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
 
 
