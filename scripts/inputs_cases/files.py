@@ -119,7 +119,7 @@ SETTINGS = {
     "foreign": None,
     "gone": '{"inputs": {"photo": {"name": "photo.png", "sha256": ""}, "style": {"name": "gone.jpg", "sha256": ""}}}',
     "no-inputs": '{"method": "impasto"}',
-    "pipe-input": '{"inputs": {"photo": {"name": "fifo.png", "sha256": ""}}}',
+    "pipe-input": '{"inputs": {"photo": {"name": "fifo.png", "sha256": ""}, "style": {"name": "painting.png", "sha256": ""}}}',
     "long-input": '{"inputs": {"photo": {"name": "' + "n" * 5000 + '", "sha256": ""}}}',
     "path-input": '{"inputs": {"photo": {"name": "../../etc/passwd", "sha256": ""}}}',
     "wrong-type": '{"inputs": [1, 2], "seconds": {}}',
