@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from impasto.cli.commands import app
 from impasto.cli.console import fail, silence, worded
+from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
 from impasto.jobs.signals import INTERRUPTED
 from impasto.options import Options, invalid
@@ -25,6 +26,7 @@ __all__ = ["main"]
 
 USAGE = 2
 HELP_ALL = "--help-all"
+SPELLED = {HELP_ALL: "--help", STDIO: f"./{STDIO}"}  # for cyclopts, which takes a single - for a flag; as paths both are the same
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
     show_all = HELP_ALL in words
-    asked = ["--help" if word == HELP_ALL else word for word in words] or ["--help"]
+    asked = [SPELLED.get(word, word) for word in words] or ["--help"]
     try:
         with _short_docstrings(bool({"--help", "-h"} & set(asked))):
             code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")
