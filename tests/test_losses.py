@@ -317,6 +317,18 @@ def test_a_target_is_fixed() -> None:
     assert not ContentLoss.of("tap", P).P.requires_grad
 
 
+def test_the_target_may_be_on_another_device() -> None:
+    """As where it is in a file. Meta tensors have no values, but refuse operands on another device; every machine has them."""
+    P, weight = torch.rand(1, 4, 6, 5), torch.rand(1, 1, 6, 5)
+    F = torch.empty(1, 4, 6, 5, device="meta", requires_grad=True)
+    with pytest.raises(RuntimeError, match="device"):
+        F - P
+    for W in (None, weight):
+        value = ContentLoss.of("tap", P, relative, W)(PIXELS, {"tap": F})
+        (gradient,) = torch.autograd.grad(value, F)
+        assert value.device.type == gradient.device.type == "meta"
+
+
 def test_a_printed_term_explains_itself() -> None:
     """What is measured, where, and against a target of what shape."""
     P, A = tensor(random((6, 3, 2), 2)), torch.eye(6)
