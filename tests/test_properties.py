@@ -19,6 +19,7 @@ steady = settings(
     derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 sides = st.sampled_from((16, 17, 31, 40, 64, 320))
+KEPT, OTHER = ("mask.png", None), ("mask.png", "other.png")
 KINDS = ("noise", "flat", "grey", "black", "white", "lines")
 
 
@@ -52,7 +53,8 @@ options = st.fixed_dictionaries(
         "tv_weight": st.sampled_from((0, 1, 1e6)),
         "style_taps": st.sampled_from(("relu1_1", "relu3_1,relu1_1", "trunk2_2")),
         "seed": st.integers(0, 2**63 - 1),
-        "mask": st.sampled_from(((), ("mask.png=keep",), ("mask.png=other.png",), ("mask.png=keep", "mask.png=other.png"))),
+        "init_size": st.sampled_from((16, 40)),
+        "masks": st.sampled_from(((), (KEPT,), (OTHER,), (KEPT, OTHER))),
     },
 )
 
@@ -67,10 +69,13 @@ def test_never_nan_never_out_of_range_never_a_traceback(
     Image.fromarray(np.repeat(ramp[None], photo.shape[0], 0)).save("mask.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save("other.png")
     try:
-        run = impasto.Stylizer(iterations=3, encoder="lite", device="cpu", **{"size": 33} | chosen).run(photo, painting)
+        masks = chosen.pop("masks", ())
+        run = impasto.Stylizer(iterations=3, encoder="lite", device="cpu", **{"size": 33} | chosen).run(
+            photo, painting, masks=masks
+        )
         for step in run:
             assert np.isfinite(step.total)
-            assert step.picture.isfinite().all()
+            assert step.image.isfinite().all()
         image = run.image()  # which refuses NaN and infinity
     except ImpastoError as error:
         refusal = str(error)
@@ -80,7 +85,7 @@ def test_never_nan_never_out_of_range_never_a_traceback(
     assert "\n" not in refusal
     if refusal:
         return
-    assert image.size == run.size[::-1]
+    assert image.size == run.problem.size[::-1]
     assert max(image.size) == chosen.get("size", 33)
 
 

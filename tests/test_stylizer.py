@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
-from statistics import geometric_mean
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +15,15 @@ from skimage.metrics import structural_similarity
 
 import impasto
 from impasto import pictures
+from impasto.compute.kernels import gram
+from impasto.compute.memory import Plan
 from impasto.encoders import Lite
 from impasto.errors import OptionError, PictureError
-from impasto.losses import gram
 from impasto.optimize import Step
+from impasto.styles import Painted
 from impasto.weights import load
 
-SMALL = {"size": 64, "iterations": 12}
+SMALL: dict[str, Any] = {"size": 64, "iterations": 12}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def stylizer() -> impasto.Stylizer:
     return impasto.Stylizer(**SMALL)
 
 
-def test_same_seed_same_picture_byte_for_byte(photo: Path, painting: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(photo: Path, painting: Path) -> None:
     def paint(seed: int) -> bytes:
         return impasto.stylize(photo, painting, init="noise", seed=seed, **SMALL).tobytes()
 
@@ -37,47 +39,71 @@ def test_same_seed_same_picture_byte_for_byte(photo: Path, painting: Path) -> No
     assert paint(3) != paint(4)
 
 
-def test_paths_images_and_arrays_are_the_same_picture(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+def test_every_source_of_an_image_gives_the_same_result(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     image = Image.open(painting).convert("RGB")
     array = np.asarray(image)
     tensor = torch.from_numpy(array.astype(np.float32) / 255).permute(2, 0, 1)
-    results = [stylizer.run(str(photo), style).finish().tobytes() for style in (painting, image, array, tensor)]
+    data = painting.read_bytes()
+    sources = (str(painting), painting, data, io.BytesIO(data), image, array, tensor)
+    results = [stylizer.run(photo, style).finish().tobytes() for style in sources]
     assert len(set(results)) == 1
 
 
-def test_nothing_given_is_changed(stylizer: impasto.Stylizer, photo: Path) -> None:
+def test_no_input_is_changed(stylizer: impasto.Stylizer, photo: Path) -> None:
     array = np.random.RandomState(0).randint(0, 256, (48, 64, 3), dtype=np.uint8)
     before = array.copy()
     stylizer.run(photo, array).finish()
     assert (array == before).all()
 
 
-def test_a_style_is_analysed_once_and_used_often(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+def test_a_style_serves_several_photographs(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     style = stylizer.style(painting)
-    first = stylizer.run(photo, style).finish()
-    targets = {size: dict(taps) for size, taps in style._known.items()}
-    second = stylizer.run(photo, style).finish()
-    assert first.tobytes() == second.tobytes() == stylizer.run(photo, painting).finish().tobytes()
-    assert targets
-    assert all(style.squeezed(size)[tap] is A for size, taps in targets.items() for tap, A in taps.items())
+    first, second = (stylizer.run(photo, style).finish().tobytes() for _ in range(2))
+    assert first == second == stylizer.run(photo, painting).finish().tobytes()
+
+
+def test_a_style_of_another_stylizer_is_refused(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    with pytest.raises(OptionError, match="only be used with the Stylizer that made it"):
+        impasto.Stylizer(**SMALL).run(photo, stylizer.style(painting))
 
 
 def test_steps_can_be_left_at_any_time(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     run = stylizer.run(photo, painting)
     assert run.image().size == (64, 43)
     for step in run:
-        if step.step == 5:
+        if step.count == 5:
             break
     assert isinstance(step, Step)
-    early = run.image()
-    assert early.size == (64, 43)
-    assert early.tobytes() != stylizer.run(photo, painting).finish().tobytes()
+    assert (step.count, step.of, len(run)) == (5, 12, 12)
+    assert [later.count for later in run] == list(range(6, 13))  # a second iteration resumes
+    assert run.finish().tobytes() == stylizer.run(photo, painting).finish().tobytes()
+
+
+def test_steps_count_over_the_whole_run(photo: Path, painting: Path) -> None:
+    run = impasto.Stylizer(size=181, iterations=7).run(photo, painting)
+    steps = list(run)
+    assert [(step.count, step.of) for step in steps] == [(count, 7) for count in range(1, 8)]
+    assert [(step.scale, step.step) for step in steps] == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)]
+    assert steps[-1].done == 1
+
+
+def test_a_run_may_start_at_a_finer_scale(photo: Path, painting: Path) -> None:
+    def sizes(**options: Any) -> list[int]:
+        return [max(scale.size) for scale in impasto.Stylizer(size=362, **options).run(photo, painting).scales]
+
+    assert sizes() == [128, 181, 256, 362]
+    assert sizes(init_size=181) == [181, 256, 362]
+    assert sizes(init_size=182) == [256, 362]
+    assert sizes(init_size=1000) == [362]
+    start = Image.open(painting).convert("RGB")
+    (first,) = impasto.Stylizer(size=150, init_size=150, iterations=1).run(photo, painting, start=start)
+    assert (first.of, tuple(first.image.shape)) == (1, (1, 3, 100, 150))
+    torch.testing.assert_close(first.image, pictures.resize(pictures.load(start).pixels, (100, 150)))
 
 
 def test_the_result_is_nearer_to_the_painting_and_still_shows_the_photograph(assets: Path, painting: Path) -> None:
-    photo = Image.open(assets / "chelsea.jpg")
-    result = impasto.stylize(photo, painting, size=128, iterations=80)
-    photo = photo.resize(result.size, Image.Resampling.LANCZOS)
+    result = impasto.stylize(assets / "chelsea.jpg", painting, size=128, iterations=80)
+    photo = Image.open(assets / "chelsea.jpg").resize(result.size, Image.Resampling.LANCZOS)
     assert _style_distance(result, painting) < 0.2 * _style_distance(photo, painting)
     grey = [np.asarray(image.convert("L"), dtype=np.float64) for image in (photo, result)]
     stranger = np.asarray(Image.open(painting).resize(result.size).convert("L"), dtype=np.float64)
@@ -85,14 +111,18 @@ def test_the_result_is_nearer_to_the_painting_and_still_shows_the_photograph(ass
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> float:
-    return float(structural_similarity(a, b, data_range=255, gaussian_weights=True, sigma=3))
+    similarity: Any = structural_similarity  # which has no types
+    return float(similarity(a, b, data_range=255, gaussian_weights=True, sigma=3))
 
 
 def _style_distance(image: Image.Image, painting: Path) -> float:
     """Relative Gram distance at relu2_1 and relu3_1, computed here from the definition."""
     encoder = Lite(load("lite").tensors, ["relu2_1", "relu3_1"])
     style = pictures.load(painting).pixels
-    seen = encoder(pictures.load(image).pixels), encoder(pictures.resize(style, pictures.fit(tuple(style.shape[-2:]), 128)))
+    seen = (
+        encoder(pictures.load(image).pixels),
+        encoder(pictures.resize(style, pictures.fit((style.shape[-2], style.shape[-1]), 128))),
+    )
     distances = []
     for tap in ("relu2_1", "relu3_1"):
         G, A = (gram(features[tap]) / features[tap][0, 0].numel() for features in seen)
@@ -108,9 +138,10 @@ def test_more_style_weight_is_more_painted(photo: Path, painting: Path) -> None:
     assert distances[0] > distances[1] > distances[2]
 
 
-@pytest.mark.parametrize(("init", "near"), [("content", "photo"), ("picture", "painting"), ("noise", "grey")])
+@pytest.mark.parametrize(("init", "near"), [("content", "photo"), ("image", "painting"), ("noise", "grey")])
 def test_init_is_where_it_starts(photo: Path, painting: Path, init: str, near: str) -> None:
-    run = impasto.Stylizer(size=64, init=str(painting) if init == "picture" else init).run(photo, painting)
+    image = init == "image"
+    run = impasto.Stylizer(size=64, init="content" if image else init).run(photo, painting, start=painting if image else None)
     start = np.asarray(run.image(), dtype=np.float64)
     expected = {
         "photo": np.asarray(Image.open(photo).resize((64, 43), Image.Resampling.BICUBIC), dtype=np.float64),
@@ -131,7 +162,7 @@ def test_transparency_of_the_photograph_is_kept(stylizer: impasto.Stylizer, pain
 
 @pytest.mark.parametrize(("size", "expected"), [(100, (100, 67)), ("original", (451, 300))])
 def test_size_is_the_longer_side(photo: Path, painting: Path, size: int | str, expected: tuple[int, int]) -> None:
-    assert impasto.Stylizer(size=size).run(photo, painting).size == expected[::-1]
+    assert impasto.Stylizer(size=size).run(photo, painting).problem.size == expected[::-1]
     assert impasto.stylize(photo, painting, size=size, iterations=1).size == expected
 
 
@@ -140,38 +171,42 @@ def test_too_narrow_a_photograph_is_refused_before_any_work(stylizer: impasto.St
         stylizer.run(np.zeros((20, 400, 3), dtype=np.uint8), painting)
 
 
-def test_pictures_smaller_than_the_encoder_takes_are_refused(stylizer: impasto.Stylizer, photo: Path) -> None:
+def test_images_too_small_for_the_encoder_are_refused(stylizer: impasto.Stylizer, photo: Path) -> None:
     tiny = np.zeros((15, 40, 3), dtype=np.uint8)
     with pytest.raises(PictureError, match=r"photograph is 40x15 .* at least 16x16"):
         stylizer.run(tiny, photo)
-    with pytest.raises(PictureError, match=r"style picture is 40x15 .* at least 16x16"):
+    with pytest.raises(PictureError, match=r"style image is 40x15 .* at least 16x16"):
         stylizer.run(photo, tiny)
 
 
 def test_a_narrow_painting_is_enlarged_until_the_encoder_takes_it(stylizer: impasto.Stylizer, photo: Path) -> None:
     narrow = np.random.RandomState(0).randint(0, 256, (16, 400, 3), dtype=np.uint8)
-    assert stylizer.style(narrow).size_at(64) == (16, 400)
+    style = stylizer.style(narrow)
+    assert isinstance(style, Painted)
+    assert style.size_at(64) == (16, 400)
     assert stylizer.run(photo, narrow).finish().size == (64, 43)
 
 
-def test_flat_pictures_do_not_break_the_losses(stylizer: impasto.Stylizer) -> None:
+def test_flat_images_do_not_break_the_losses(stylizer: impasto.Stylizer) -> None:
     flat = np.full((40, 40, 3), 128, dtype=np.uint8)
     assert np.isfinite(np.asarray(stylizer.run(flat, flat).finish())).all()
     assert stylizer.run(flat, np.zeros((40, 40, 3), dtype=np.uint8)).finish().size == (64, 64)
 
 
-def test_bf16_ends_where_fp32_ends(photo: Path, painting: Path) -> None:
-    """The way there amplifies every rounding, so single pictures differ; how good they are on average, seen in fp32, does not."""
-    ratios = []
-    for size, strength in product((80, 96, 112), (0.4, 0.6)):
-        ends = [
-            _style_distance(
-                impasto.stylize(photo, painting, precision=precision, size=size, strength=strength, iterations=60), painting
-            )
-            for precision in ("fp32", "bf16")
-        ]
-        ratios.append(ends[1] / ends[0])
-    assert geometric_mean(ratios) == pytest.approx(1, rel=0.1)
+def test_bf16_has_the_losses_and_the_gradient_of_fp32(photo: Path, painting: Path) -> None:
+    """To the precision of its 8 bits. Later steps amplify every rounding, so ends are compared by how good they are."""
+    problems = [
+        impasto.Stylizer(precision=precision, size=112, iterations=40, device="cpu").run(photo, painting).problem
+        for precision in ("fp32", "bf16")
+    ]
+    size = problems[0].size
+    noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    for image in (problems[0].start(size), noise):
+        (exact, gradient), (found, rounded) = (problem.objective(size, Plan())(image) for problem in problems)
+        assert found == pytest.approx(exact, rel=0.02)
+        assert (rounded - gradient).norm() < 0.2 * gradient.norm()
+    ends = [_style_distance(impasto.Run(problem).finish(), painting) for problem in problems]
+    assert ends[1] == pytest.approx(ends[0], rel=0.25)
 
 
 def test_an_unknown_option_names_the_nearest(photo: Path, painting: Path) -> None:
@@ -179,16 +214,9 @@ def test_an_unknown_option_names_the_nearest(photo: Path, painting: Path) -> Non
         impasto.stylize(photo, painting, stile_weight=3)
 
 
-def test_settings_tell_what_was_settled_on(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
-    settings = stylizer.run(photo, painting).settings()
-    assert settings["encoder"] == "lite"
-    assert settings["style_weight"] == 25
-    assert settings["size"] == 64
-
-
 def test_white_noise_becomes_the_photograph_with_the_published_method(photo: Path, painting: Path) -> None:
     def totals() -> Iterator[float]:
-        options = {"method": "gatys", "encoder": "lite", "size": 64, "iterations": 60}
+        options: dict[str, Any] = {"method": "gatys", "encoder": "lite", "size": 64, "iterations": 60}
         yield from (step.total for step in impasto.Stylizer(**options).run(photo, painting))
 
     history = list(totals())

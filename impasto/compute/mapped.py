@@ -75,9 +75,9 @@ def reserve(file: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
         return
-    zeros = bytes(min(CHUNK, size))
-    for start in range(0, size, CHUNK):
-        os.write(file, zeros[: size - start])
+    zeros, written = bytes(min(CHUNK, size)), 0
+    while written < size:  # a write may take only a part, as it does just before the disk is full
+        written += os.write(file, zeros[: size - written])
 
 
 def bands(tensor: Tensor, count: int, dim: int = 0) -> Iterator[Tensor]:
