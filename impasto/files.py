@@ -44,6 +44,14 @@ def open_regular(path: PathLike, error: type[ImpastoError], role: str = "") -> B
         raise error(f"{subject}: {reason(failure)}") from failure
 
 
+def is_file(path: PathLike) -> bool:
+    """Whether there is a file, or something else that is no directory; False for a name that no file can have."""
+    try:
+        return Path(path).exists() and not Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def digest(path: PathLike) -> str:
     """SHA-256 of a file's bytes as hexadecimal; "" where there is no regular file that can be read."""
     try:

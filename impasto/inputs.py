@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from impasto import files
-from impasto.errors import OptionError, PictureError, UnknownNameError
+from impasto.errors import OptionError, PictureError, StyleFileError, UnknownNameError, WeightsFileError
 
 if TYPE_CHECKING:
     from impasto.pictures import Picture, Source
@@ -65,17 +65,10 @@ def style_file(source: object) -> Path | None:
     if file.suffix.lower() == STYLE_SUFFIX:
         return file
     name = os.fspath(source)
-    if not isinstance(name, str) or not name or file.suffix or file.name != name or _is_file(file):
+    if not isinstance(name, str) or not name or file.suffix or file.name != name or files.is_file(file):
         return None
     known = style_names()
     return built_in(name) if name in known or difflib.get_close_matches(name, known, n=1) else None
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.exists() and not file.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or has a NUL in it
-        return False
 
 
 # ---------------------------------------------------------------------------------------------------------- inputs
@@ -146,6 +139,19 @@ class Inputs:
                 )
         return found
 
+    def check(self) -> None:
+        """Make sure, before torch is loaded, that every file is there. Raises PictureError, StyleFileError and WeightsFileError."""
+        for name, file in self.files().items():
+            kind = name.rstrip(" 0123456789")
+            error = (
+                WeightsFileError
+                if kind == "weights"
+                else StyleFileError
+                if file.suffix.lower() == STYLE_SUFFIX
+                else PictureError
+            )
+            files.open_regular(file, error, WORDS.get(kind, kind)).close()
+
     def load(self, max_pixels: int) -> Loaded:
         """Open each source once. Raises PictureError, UnknownNameError."""
         photo = read(self.photo, max_pixels, "photograph")
@@ -162,6 +168,13 @@ class Inputs:
 
 
 MOST = 1000  # layers or styles that are looked for
+WORDS = {
+    "photo": "photograph",
+    "style": "style image",
+    "style of mask": "style image",
+    "start": "start image",
+    "weights": "weights file",
+}
 
 
 def _numbered(*kinds: str) -> Iterator[tuple[str, ...]]:

@@ -37,7 +37,7 @@ def help_of(command: str) -> str:
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        main([*command.split(), "--help"])
+        main([*command.split(), "--help-all"])
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
 
@@ -50,7 +50,7 @@ def weights_table() -> str:
         for entry in TABLE.values()
     ]
     return "\n".join(
-        ["## The weights it knows by name", "", "| name | url | hash | bytes | licence |", "|---|---|---|---|---|", *rows]
+        ["## The weights it knows by name", "", "| name | url | hash | bytes | license |", "|---|---|---|---|---|", *rows]
     )
 
 

@@ -26,7 +26,6 @@ __all__ = ["main"]
 
 USAGE = 2
 HELP_ALL = "--help-all"
-SPELLED = {HELP_ALL: "--help", STDIO: f"./{STDIO}"}  # for cyclopts, which takes a single - for a flag; as paths both are the same
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
     show_all = HELP_ALL in words
-    asked = [SPELLED.get(word, word) for word in words] or ["--help"]
+    asked = [{HELP_ALL: "--help", "-": STDIO}.get(word, word) for word in words] or ["--help"]
     try:
         with _short_docstrings(bool({"--help", "-h"} & set(asked))):
             code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")

@@ -19,7 +19,7 @@ GROUPS = {name: Group(name, sort_key=key) for key, name in enumerate(("Image", "
 Flattened = Parameter(name="*")
 NAMES = {"style_taps": ("--taps", "--style-taps")}  # flags with other names than their options
 STARTS = ("content", "noise")
-STDIO = "-"  # standard input or output
+STDIO = "\0"  # what a lone "-" becomes, since cyclopts takes it for a flag: standard input or output, and the name of no file
 
 
 def flag(group: Group, *names: str, many: bool = False, show: bool = True) -> Parameter:
@@ -70,6 +70,8 @@ class PaintFlags(CommonFlags):
         flags: Any = self
         path = self.output or default
         stdout = path == Path(STDIO)
+        if flags.no_metadata and flags.keep_exif:
+            raise OptionError("EXIF cannot be kept without metadata", remedy="use {no_metadata} or {keep_exif}")
         if stdout and self.json_line:
             raise OptionError("cannot be used when the image goes to standard output", option="json")
         return Output(

@@ -55,7 +55,10 @@ def _standard_input() -> bytes:
     """The bytes of standard input. Raises PictureError if it is a terminal, which would wait for typing."""
     if sys.stdin is None or sys.stdin.isatty():
         raise PictureError("photograph -: standard input is a terminal; pipe an image into it")
-    return sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise PictureError("photograph -: standard input is empty")
+    return data
 
 
 def demo(*, flags: PaintFlags | None = None) -> int:

@@ -284,7 +284,7 @@ def find(previous: Previous, role: str) -> Path | str:
     if role.startswith("style") and name in style_names() and files.digest(STYLES / source.name) == source.sha256:
         return name
     folders = (previous.file.parent, Path(), ASSETS, STYLES)
-    there = [folder / source.name for folder in folders if (folder / source.name).is_file()]
+    there = [folder / source.name for folder in folders if files.is_file(folder / source.name)]
     right = [file for file in there if files.digest(file) == source.sha256]
     if not there:
         raise PictureError(

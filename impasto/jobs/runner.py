@@ -43,6 +43,7 @@ def run(
     the run, save the best image so far too. Raises UsageError before anything is written, SaveError if the image cannot be written.
     """
     target, card = job.output.path, None
+    job.inputs.check()
     if target is None:
         yield from _start(job, stylizer, previous).events()
         return

@@ -47,7 +47,6 @@ class Row:
     checks: of the painted image. flat: it may have a single color. then: more command lines, each with an expression for its output.
     writes: files written besides those that `-o` names. stdin: the file that standard input is read from.
     own_process: run `python -m impasto` instead of calling its `main`. skip: why the row cannot run on this machine.
-    expected_by: the issue whose work makes a row pass that may still fail.
     """
 
     name: str
@@ -65,7 +64,6 @@ class Row:
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     own_process: bool = False
     skip: str = ""
-    expected_by: str = ""
 
     @property
     def command(self) -> list[str]:
