@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import QUICK, Cli, Said, names, pixels_of, save_pixels, start
+from command_line import QUICK, Cli, Said, after_step, fail_with, names, noise, pixels_of, save_pixels, start
 from PIL import Image
-from safetensors.numpy import save_file
 
 import impasto
 from impasto import pictures
 from impasto.cli import main
+from impasto.errors import DivergenceError
 
 OUT = "photo-style.png"
 
@@ -56,7 +56,7 @@ def test_the_suffix_chooses_the_format_and_settings_are_in_each(cli: Cli, here: 
     assert {"size": 32, "iterations": 3, "seed": 9, "style_weight": 77.5, "device": "cpu"}.items() <= stored.items()
 
 
-@pytest.mark.parametrize("name", ["été à la mer", "画像 №1", "it's; $HOME & *", "100%[red]", "a" * 200])
+@pytest.mark.parametrize("name", ["été à la 画像 №1", "it's; $HOME & * 100%[red]", "a" * 200])
 def test_file_names_are_free(cli: Cli, here: Path, name: str) -> None:
     Path("photo.png").rename(f"{name}.png")
     said = cli(f"{name}.png", "style.png", *QUICK, "--json")
@@ -94,37 +94,20 @@ def test_options_may_stand_anywhere_and_a_name_may_begin_with_a_dash(cli: Cli, h
     assert names(here) == {"-o.png", "-o-style.png"}
 
 
-def test_the_image_is_repainted_at_the_size_asked_for(cli: Cli) -> None:
-    grain = np.random.default_rng(1).normal(0, 30, (48, 48, 1))
-    save_pixels("style.png", (np.array((220, 40, 40)) + grain).clip(0, 255))
-    assert cli("photo.png", "style.png", "--size", "original", "--iterations", 30).code == 0
-    assert pixels_of(OUT).shape == (40, 48, 3)
-    red, green, blue = pixels_of(OUT).mean(axis=(0, 1)) - pixels_of("photo.png").mean(axis=(0, 1))
-    assert (red > 30, green < -15, blue < -5) == (True, True, True)
+def test_what_the_format_cannot_hold_is_said_unless_quiet(cli: Cli) -> None:
+    save_pixels("photo.png", np.random.default_rng(2).integers(0, 200, (40, 48, 4)))
+    assert cli("photo.png", "style.png", *QUICK, "-o", "result.jpg").line == (
+        "result.jpg: JPEG has no transparency, so transparent parts are white"
+    )
+    assert cli("photo.png", "style.png", *QUICK, "-o", "quiet.jpg", "--quiet", "--method", "gatys") == Said(0, "", "")
 
 
-def test_a_photograph_taken_upright_stays_upright_and_its_transparency_is_kept(cli: Cli) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    rgba = np.random.default_rng(2).integers(0, 200, (40, 48, 4)).astype(np.uint8)
-    Image.fromarray(rgba).save("turned.png", exif=exif)
-    assert cli("turned.png", "style.png", "--size", "original", "--iterations", 2).code == 0
-    with Image.open("turned-style.png") as image:
-        assert (image.size, image.getexif().get(0x0112, 1)) == ((40, 48), 1)
-    assert (pixels_of("turned-style.png")[..., 3] == np.rot90(rgba[..., 3], -1)).all()
-    said = cli("turned.png", "style.png", *QUICK, "-o", "result.jpg")
-    assert said.line == "result.jpg: JPEG has no transparency, so transparent parts are white"
-    assert cli("turned.png", "style.png", *QUICK, "-o", "quiet.jpg", "--quiet", "--method", "gatys") == Said(0, "", "")
-
-
-def test_where_to_start(cli: Cli) -> None:
+def test_an_image_to_start_from_and_seeds(cli: Cli) -> None:
+    Path("another.png").write_bytes(Path("photo.png").read_bytes())
+    noise(Path("photo.png"), 40, 48, seed=9)
     # the first step evaluates the start, and only then is there anything to change
     assert cli("photo.png", "style.png", "--init", "another.png", "--size", "original", "--iterations", 1).code == 0
-    start_, result = pixels_of("another.png"), pixels_of(OUT)
-    assert (start_.shape, result.shape) == ((44, 44, 3), (40, 48, 3))
-    with Image.open("another.png") as image:
-        resized = np.asarray(image.resize((48, 40), Image.Resampling.LANCZOS), float)
-    assert np.abs(resized - result).mean() < 8 < np.abs(pixels_of("photo.png").astype(float) - result).mean()
+    assert (pixels_of(OUT) == pixels_of("another.png")).all()
     for name, seed in (("a.png", 5), ("b.png", 5), ("c.png", 6)):
         assert cli("photo.png", "style.png", *QUICK, "--init", "noise", "--seed", seed, "-o", name).code == 0
     assert (pixels_of("a.png") == pixels_of("b.png")).all()
@@ -182,22 +165,12 @@ def test_json_is_the_last_line_and_with_quiet_the_only_one(cli: Cli) -> None:
     assert (len(quiet.stdout.splitlines()), quiet.stderr, quiet.json["exit_code"]) == (1, "", 0)
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("photo.png",), 2),
-        (("photo.png", "style.png", "--sise", "64"), 2),
-        (("photo.png", "missing.png"), 2),
-        (("photo.png", "style.png", "--taps", "relu9_9"), 2),
-        (("photo.png", "style.png", "-o", "photo.png"), 2),
-        (("photo.png", "style.png", "--encoder", "vgg16"), 1),
-    ],
-)
-def test_errors_end_with_json_too(cli: Cli, here: Path, words: tuple[str, ...], code: int) -> None:
-    said = cli(*words, "--json")
+@pytest.mark.parametrize(("words", "code"), [("photo.png missing.png", 2), ("photo.png style.png --encoder vgg16", 1)])
+def test_errors_end_with_json_too(cli: Cli, here: Path, words: str, code: int) -> None:
+    said = cli(*words.split(), "--json")
     assert (said.code, json.loads(said.stdout)) == (code, {"error": said.line, "exit_code": code})
-    assert cli(*words, "--json=true").json["exit_code"] == code
-    assert cli(*words, "--json=false").stdout == cli(*words, "--title=--json").stdout == ""
+    assert cli(*words.split(), "--json=true").json["exit_code"] == code
+    assert cli(*words.split(), "--json=false").stdout == ""
     assert names(here) == set()
 
 
@@ -209,30 +182,13 @@ def test_words_of_the_user_are_left_alone(cli: Cli) -> None:
     assert cli("photo.png", "style.png", "--content-mask", "mask.png").line.endswith("; add --style-mask")
 
 
-def test_losses_that_diverge_save_the_last_good_image_and_name_a_flag(cli: Cli, here: Path) -> None:
-    """A VGG of one layer sees differences of neighboring pixels only; the painting of single pixels is rough at the second scale."""
-    checkers = np.indices((181, 181)).sum(axis=0) % 2 * 255
-    save_pixels("style.png", np.repeat(checkers[..., None], 3, axis=2))
-    save_pixels("photo.png", np.full((181, 181, 3), 128))
-    high_pass = np.full((3, 3), -1.0)
-    high_pass[1, 1] = 8
-    words = ["photo.png", "style.png", "--size", 181, "--iterations", 6, "--taps", "relu1_1", "--content-taps", "relu1_1"]
-    words += ["--content-weight", 0, "--encoder", "vgg16", "--weights", "huge.safetensors"]
-    for gain, code in ((1e18, 1), (1e6, 1)):
-        weight = np.zeros((64, 3, 3, 3), np.float32)
-        weight[:, :] = gain * high_pass
-        save_file({"conv1_1.weight": weight, "conv1_1.bias": np.zeros(64, np.float32)}, "huge.safetensors")
-        said = cli(*words, "--json")
-        assert said.code == code
-        problem = r"the style loss diverged at step \d of this scale; try a smaller --style-weight"
-        if gain > 1e9:
-            assert re.fullmatch(f"{problem}; nothing was written", said.line)
-            assert names(here) == {"huge.safetensors"}
-        else:
-            assert re.fullmatch(rf"{problem} at \d+%.*; the best image so far is in {OUT}", said.line)
-            assert re.match(problem, said.json["error"])
-            assert all(np.isfinite(loss) for loss in said.json["losses"].values())
-            assert pixels_of(OUT).shape == (181, 181, 3)
+def test_losses_that_diverge_save_the_last_good_image_and_name_a_flag(cli: Cli) -> None:
+    with after_step(2, fail_with(DivergenceError("the palette loss diverged", remedy="try a smaller {palette_weight}"))):
+        said = cli("photo.png", "style.png", *QUICK, "--json")
+    problem = "the palette loss diverged; try a smaller --palette-weight at 67%"
+    assert (said.code, said.line) == (1, f"{problem}; the best image so far is in {OUT}")
+    assert said.json["error"] == problem
+    assert pixels_of(OUT).shape == (27, 32, 3)
 
 
 # --------------------------------------------------------------------------------------------------------------------- demo
