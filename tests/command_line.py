@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def save_pixels(file: str | Path, pixels: NDArray[Any]) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(file)
 
 
-def pixels_of(file: str | Path) -> NDArray[np.uint8]:
+def pixels_of(file: str | Path | BinaryIO) -> NDArray[np.uint8]:
     with Image.open(file) as image:
         return np.asarray(image)
 

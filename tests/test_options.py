@@ -67,7 +67,7 @@ def test_gatys_is_as_published() -> None:
 def test_defaults_agree_with_other_rooms() -> None:
     from impasto.encoders import Lite
     from impasto.pictures import DEFAULT_MAX_PIXELS
-    from impasto.problem import METHODS
+    from impasto.terms import METHODS
 
     for method in METHODS:
         options = Options(method=method, encoder="lite")
@@ -82,7 +82,7 @@ def test_defaults_agree_with_other_rooms() -> None:
 def test_options_are_values() -> None:
     options = Options(size=300)
     with pytest.raises(ValidationError, match="frozen"):
-        options.size = 301  # type: ignore[misc]
+        options.size = 301
     assert options == Options(size=300) != Options(size=301)
     assert hash(options) == hash(Options(size=300))
 

@@ -75,7 +75,7 @@ def test_one_unreadable_result_changes_the_exit_code_only(cli: Cli, here: Path) 
     code, out, err = cli("photo.png", "style.png", "ours.png", "text.jpg", "--json")
     assert code == 1
     assert err.splitlines()[-1] == (
-        "impasto: result text.jpg: not a picture, or not of a kind that can be read; photo-style.html was written without it"
+        "impasto: result text.jpg: not a picture, or its format is not supported; photo-style.html was written without it"
     )
     said = json.loads(out.splitlines()[-1])
     assert (said["exit_code"], list(said["refused"]), [one["name"] for one in said["results"]]) == (1, ["text"], ["ours"])

@@ -21,7 +21,7 @@ from impasto import pictures
 from impasto.errors import OptionError, PictureError, UsageError
 from impasto.inputs import Inputs, Layer, built_in
 from impasto.jobs import records
-from impasto.jobs.records import Previous, Record
+from impasto.jobs.records import Input, Previous, Record
 from impasto.options import defaults
 
 QUICK: dict[str, Any] = {"size": 32, "iterations": 2}
@@ -70,7 +70,7 @@ def test_the_record_says_how_it_was_made(here: Path, assets: Path) -> None:
     assert (found["size"], found["method"], found["encoder"], found["tv_weight"]) == (32, "impasto", "lite", 2)
     assert "max_pixels" not in found
     with Image.open(OUT) as image:
-        assert json.loads(image.text["impasto"]) == found
+        assert json.loads(image.info["impasto"]) == found
     options = {name: value for name, value in found.items() if name in impasto.Options.model_fields}
     made = impasto.stylize(
         "photo.png", ["style.png", "another.png"], masks=[("mask.png", "another.png")], start="another.png", **options
@@ -139,7 +139,7 @@ def test_inputs_are_found_by_hash_then_by_name(here: Path) -> None:
         "start": Path("another.png"),
     }
     Path("photo.png").unlink()  # what is there of its name is another, which `differences` says
-    assert Path(records.inputs_again(previous).photo) == Path("place/photo.png")
+    assert records.inputs_again(previous).photo == Path("place/photo.png")
     Path("place/photo.png").unlink()
     with pytest.raises(
         PictureError, match=r"^photo photo.png is not in the folder of place/out.png and not in the current one"
@@ -195,7 +195,7 @@ def test_a_built_in_style_keeps_its_name_while_it_is_the_same(here: Path) -> Non
     ],
 )
 def test_what_is_different_now_is_said(was: dict[str, Any], says: str) -> None:
-    inputs = {"photo": {"name": "p.png", "sha256": "cd"}}
+    inputs = {"photo": Input(name="p.png", sha256="cd")}
     now = Record(impasto="now", torch="now", encoder_digest="now", ran_on="now", threads=1, memory=9, inputs=inputs)
     assert list(previous_of({}, **was).differences(now)) == ([says] if says else [])
 
@@ -211,7 +211,8 @@ def test_how_much_another_image_differs_is_said(suffix: str) -> None:
     if suffix == ".jpg":  # which spreads a difference over its blocks
         assert share >= 0.3
     else:
-        assert (share, most) == (pytest.approx(1 / 3), 40)
+        assert share == pytest.approx(1 / 3)
+        assert most == 40
         said = previous.compared(image, Record())
         assert said == "not the same image: 33.3% of its pixels differ, by at most 40 of 255 levels"
     assert records.apart(image.resize((9, 9)), previous.file) == (1.0, 255)

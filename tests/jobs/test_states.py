@@ -145,8 +145,8 @@ def test_a_state_too_large_is_kept_without_its_memory(monkeypatch: pytest.Monkey
 
 def test_every_twenty_seconds_by_a_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now, saved = [1000.0], []
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(keeper.time, "time", lambda: pytest.fail("the clock on the wall"))
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: pytest.fail("the clock on the wall"))
     run, _ = after(3)
 
     def write(*_: object) -> int:
@@ -167,7 +167,7 @@ def test_every_twenty_seconds_by_a_monotonic_clock(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_quick_job_writes_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
     monkeypatch.setattr(states, "write", None)
     finish(job())
     monkeypatch.setenv("IMPASTO_SAVE_EVERY", "often")
