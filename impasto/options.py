@@ -258,7 +258,8 @@ class Options(BaseModel):
     @field_validator("max_memory", mode="after")
     @classmethod
     def _amount(cls, size: str | None) -> str | None:
-        if size is not None and not _AMOUNT.fullmatch(size.strip()):
+        found = None if size is None else _AMOUNT.fullmatch(size.strip())
+        if size is not None and not (found and float(found[1])):
             raise ValueError("must be a size such as 2GB, 1.5GiB or 800MB")
         return size
 
