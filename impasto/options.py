@@ -63,7 +63,8 @@ def _named_once(taps: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _amount(size: str) -> str:
-    if not _AMOUNT.fullmatch(size.strip()):
+    found = _AMOUNT.fullmatch(size.strip())
+    if not (found and float(found[1])):
         raise ValueError("must be a size such as 2GB, 1.5GiB or 800MB")
     return size
 

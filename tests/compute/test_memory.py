@@ -12,7 +12,7 @@ import torch
 import impasto
 from impasto.compute import memory
 from impasto.compute.memory import FORWARD, RESTING, SHARE, SIDES, SPARE, MemoryModel, Plan, StageCost, container_room, limit_of
-from impasto.errors import MemoryLimitError
+from impasto.errors import MemoryLimitError, OptionError
 from impasto.ladder import STEP_OVERHEAD, share_done
 
 NEAR = StageCost(trunk=80, heads=96, margin=6, share=0.6, output=5)
@@ -60,6 +60,19 @@ def test_blocks_take_two_passes_and_the_time_of_their_margins() -> None:
     # four blocks of 64 in a row and three in a column: six margins of 6 and four; of 128 two and one: two of 68 and none
     near, far = (256 + 6 * 6) * (160 + 4 * 6), (256 + 2 * 68) * (160 + 2 * 68)
     assert LITE.work((160, 256), 64) == pytest.approx((1 + FORWARD) * (0.6 * near + 0.4 * far))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GB", 2_000_000_000), (" 1.5 GiB ", 3 * 2**29), ("64kb", 64_000), ("1TiB", 2**40), (None, None)]
+)
+def test_max_memory_in_bytes(text: str | None, size: int | None) -> None:
+    assert impasto.Options(max_memory=text).memory_limit == size
+
+
+@pytest.mark.parametrize("text", ["", "2", "GB", "-1GB", "1e3MB", "2 G", "inf GB", "2GB or so", "0MB", "0.0 GB"])
+def test_an_amount_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match=r"^max_memory must be a size such as 2GB"):
+        impasto.Options(max_memory=text)
 
 
 def test_a_run_obeys_max_memory(photo: Path, painting: Path) -> None:
