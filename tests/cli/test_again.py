@@ -238,15 +238,9 @@ def test_another_input_is_refused(cli: Cli, interrupted: None, name: str) -> Non
     assert STATE.read_bytes() == before
 
 
-def test_overwriting(cli: Cli, here: Path, interrupted: None) -> None:
-    OUT.write_bytes(b"precious")
-    assert cli("resume", OUT).line == "out.png exists; use --overwrite to replace it"
-    assert OUT.read_bytes() == b"precious"
+def test_a_new_run_may_replace_an_unfinished_one(cli: Cli, here: Path, interrupted: None) -> None:
     said = cli("photo.png", "another.png", *QUICK, "-o", OUT)
     assert said.line.endswith("an unfinished run: `impasto resume out.png` resumes it; use --overwrite to start again")
-    assert cli("resume", OUT, "--overwrite").code == 0
-    with after_step(2):
-        cli(*WORDS, "-o", OUT, "--overwrite")
     assert cli("photo.png", "another.png", *QUICK, "-o", OUT, "--overwrite").code == 0
     assert names(here) == {"out.png"}
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import torch
 from command_line import ROOT, after_step, fail_with, names, pixels_of, start
-from jobs.small import INPUTS, OUT, SMALL, STATE, STEPS, finish, interrupt, job, leave, record, same
+from jobs.small import OUT, SMALL, STATE, STEPS, finish, interrupt, job, leave, record, same
 from PIL import Image
 
 from impasto import encoders, files, jobs, pictures
 from impasto.compute import memory
-from impasto.errors import DivergenceError, OutputError, PictureError, SaveError, StateFileError
+from impasto.errors import DivergenceError, OutputError, SaveError, StateFileError
 from impasto.inputs import Inputs, Layer
 from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, records, states
 from impasto.objective import blocks
@@ -225,17 +225,14 @@ def test_another_image_under_its_name_is_kept() -> None:
     assert pixels_of(OUT).shape == (33, 40, 3)
 
 
-@pytest.mark.parametrize("name", ["photo.png", "style.png", "out-step00003.png", "frames/0001.png"])
-def test_an_input_is_never_replaced(here: Path, name: str) -> None:
-    file = here / name
-    file.parent.mkdir(exist_ok=True)
-    data = Path("another.png").read_bytes() if not file.exists() else file.read_bytes()
-    file.write_bytes(data)
-    own = name in ("photo.png", "style.png")
-    inputs = INPUTS if own else Inputs("photo.png", (file,))
-    output = {"overwrite": True, "preview": 3, "frames": here / "frames"}
-    refused(job(name if own else OUT, inputs=inputs, output=output), OutputError, "the input", "choose another name")
-    assert file.read_bytes() == data
+def test_an_input_is_never_replaced(here: Path) -> None:
+    frame = here / "frames" / "0001.png"
+    frame.parent.mkdir()
+    Path("another.png").rename(frame)
+    output = {"overwrite": True, "frames": here / "frames"}
+    refused(job(here / "photo.png", output=output), OutputError, "photo.png is the input", "choose another name")
+    refused(job(inputs=Inputs("photo.png", (frame,)), output=output), OutputError, "would replace the input", "another name")
+    assert pixels_of(frame).shape == (44, 44, 3)
 
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(here: Path) -> None:
@@ -243,11 +240,6 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(here: Path) -> None:
         assert finish(job()).path == Path("out-2.png")
     assert OUT.read_bytes() == b"someone else's"
     assert names(here) == {"out.png", "out-2.png"}
-
-
-def test_a_photograph_too_large_is_refused_before_it_is_painted() -> None:
-    refused(job(max_pixels=100), PictureError, "photograph photo.png", "max_pixels")
-    refused(job("out.webp", size=20000, iterations=1, max_pixels=10**9), OutputError, "WEBP holds at most 16383 pixels")
 
 
 # ------------------------------------------------------------------------------------------------------------- full disk
@@ -282,6 +274,23 @@ def test_a_disk_that_was_always_full(here: Path, often: None, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", no_space)
     refused(job(), SaveError, "out.png could not be written: no space left on device")
     assert names(here) == set()
+
+
+def test_an_image_that_could_not_be_replaced_is_replaced_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(job(), 2)
+    first, write = OUT.read_bytes(), files.write
+
+    def no_images(path: Path, *words: Any, **more: Any) -> None:
+        if Path(path) == OUT:
+            raise SaveError("the disk is full")
+        write(path, *words, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", no_images)
+        with pytest.raises(SaveError, match=r"^the disk is full; `impasto resume out.png` resumes it$"):
+            interrupt(job(), 3)
+    assert OUT.read_bytes() == first
+    assert finish(job()).path == OUT
 
 
 # ------------------------------------------------------------------------------------------------------------- the lock

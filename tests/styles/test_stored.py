@@ -206,9 +206,6 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
             "format 2, made by impasto 0.0; .*reads format 3: make it ",
         ),
         (lambda card, tensors: card.update(rungs=[]), "damaged, or from another version of impasto: rungs"),
-        (lambda card, tensors: card.update(palette=[["red", 1]]), "damaged, .*: palette"),
-        (lambda card, tensors: card.pop("digest"), "damaged, .*: digest"),
-        (lambda card, tensors: card.update(title="x" * 301), "damaged, .*: title"),
         (lambda card, tensors: tensors.pop("quantiles"), "damaged: color data is missing or malformed"),
         (lambda card, tensors: tensors.pop("0/relu2_1"), "damaged: relu2_1 for 128 pixels is missing"),
         (lambda card, tensors: tensors.pop("0/relu2_1/mean"), "damaged: relu2_1 for 128 pixels is missing"),
@@ -218,38 +215,14 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (spoil, "damaged: relu2_1 for 128 pixels has values that are not finite"),
     ],
 )
-def test_a_damaged_file_is_one_line(edit: Edit, says: str, stylizer: impasto.Stylizer) -> None:
+def test_a_damaged_file_is_one_line_and_none_is_replaced(edit: Edit, says: str, stylizer: impasto.Stylizer) -> None:
     make(stylizer)
     edited("night.style", edit)
     with pytest.raises(StyleFileError, match=rf"night\.style.*{says}") as caught:
         stylizer.style("night.style")
     assert "\n" not in str(caught.value)
-
-
-def test_files_that_are_no_styles_are_refused(stylizer: impasto.Stylizer) -> None:
-    make(stylizer)
-    whole = Path("night.style").read_bytes()
-    Path("cut.style").write_bytes(whole[:-100])
-    Path("stub.style").write_bytes(whole[:100])
-    Path("text.style").write_text("a style, says its name\n" * 20)
-    save_file({"x": torch.ones(2)}, "other.style")
-    said = {"cut": "cut short", "stub": "cut short", "text": "not a style file", "other": "safetensors file, but not a style"}
-    for name, says in (said | {"missing": "no such file"}).items():
-        with pytest.raises(StyleFileError, match=says):
-            styles.read_card(f"{name}.style")
-        if name != "missing":
-            with pytest.raises(StyleFileError, match=says):
-                stylizer.style(f"{name}.style")
-
-
-def test_saving_replaces_nothing_and_refuses_endless_words(stylizer: impasto.Stylizer) -> None:
-    painted, _ = make(stylizer)
     with pytest.raises(OutputError, match="exists"):
-        styles.save(painted, "night.style")
-    with pytest.raises(OutputError, match=r"unknown suffix '.stile'; did you mean '.style'"):
-        styles.save(painted, "night.stile")
-    with pytest.raises(StyleFileError, match="title must have at most 300"):
-        styles.save(painted, "other.style", title="x" * 301)
+        make(stylizer)
 
 
 def test_what_needs_the_painting_says_so(stylizer: impasto.Stylizer) -> None:
