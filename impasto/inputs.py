@@ -1,6 +1,6 @@
 """What a run reads: the photograph, its styles, masks, a start image, weights.
 
-`Inputs` names them, by anything an image can be read from; `Inputs.load` opens each source once, with its pixels, transparency, EXIF,
+`Inputs` names them, by anything an image can be read from. `Inputs.load` reads each image once, with its pixels, transparency, EXIF,
 hash and notes together. Every input has a role ("photo", "style", "style 2", "mask", ...) by which records and saved states name it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,7 +23,8 @@ KEEP = "keep"  # written for a style: the photograph stays
 STYLE_SUFFIX = ".style"
 STYLES = Path(__file__).parent / "assets" / "styles"  # the built-in ones
 
-StyleSource: TypeAlias = Any  # a Source, a StyleFile, a built-in name, or a Style that a Stylizer made
+ImageSource: TypeAlias = Any  # a `pictures.Source`; a Picture once it is loaded
+StyleSource: TypeAlias = Any  # an ImageSource, a StyleFile, a built-in name, or a Style that a Stylizer made
 
 
 # -------------------------------------------------------------------------------------------------- styles by name
@@ -78,7 +79,7 @@ def style_file(source: object) -> Path | None:
 class Layer:
     """A mask and what it applies: a style where the mask is white, or the photograph unchanged (None)."""
 
-    mask: Source
+    mask: ImageSource
     style: StyleSource | None
 
     @classmethod
@@ -100,11 +101,11 @@ class Inputs:
     a style may also be a style file, a built-in name, or a Style that a Stylizer made. Raises OptionError for what cannot go together.
     """
 
-    photo: Source
+    photo: ImageSource
     styles: tuple[StyleSource, ...] = ()
     layers: tuple[Layer, ...] = ()
-    pair: tuple[Source, Source] | None = None
-    start: Source | None = None
+    pair: tuple[ImageSource, ImageSource] | None = None
+    start: ImageSource | None = None
     weights: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
@@ -117,57 +118,48 @@ class Inputs:
 
     def sources(self) -> dict[str, Any]:
         """{role: source} of all inputs."""
-        layers = [(layer.mask, layer.style) for layer in self.layers]
-        found = _by_role(self.photo, self.styles, layers, self.pair, self.start)
-        return found | ({} if self.weights is None else {"weights": self.weights})
+        found = {"photo": self.photo} | {_role("style", number): style for number, style in enumerate(self.styles, 1)}
+        for number, layer in enumerate(self.layers, 1):
+            found |= {_role("mask", number): layer.mask, _role("style of mask", number): layer.style}
+        found |= dict(zip(("content mask", "style mask"), self.pair or (), strict=False))
+        found |= {"start": self.start, "weights": self.weights}
+        return {role: source for role, source in found.items() if source is not None}
 
     @classmethod
     def of(cls, sources: Mapping[str, Any]) -> Inputs:
-        """The inputs whose `sources` these are."""
-        layers = (Layer(sources[name], sources.get(of)) for name, of in _numbered("mask", "style of mask") if name in sources)
+        """The inputs whose `sources` these are. "styles" and "masks" may hold the styles and the layers. Raises OptionError."""
+        layers = sources.get("masks")
+        if layers is None:
+            masks = (role for role in sources if kind_of(role) == "mask")
+            layers = (Layer(sources[role], sources.get(f"style of {role}")) for role in masks)
         pair = (sources["content mask"], sources["style mask"]) if "content mask" in sources else None
-        styles = tuple(sources[name] for name in roles("style", sources))
-        return cls(sources["photo"], styles, tuple(layers), pair, sources.get("start"), sources.get("weights"))
+        styles = sources.get("styles") or (source for role, source in sources.items() if kind_of(role) == "style")
+        return cls(sources["photo"], tuple(styles), tuple(layers), pair, sources.get("start"), sources.get("weights"))
 
     def files(self) -> dict[str, Path]:
         """{role: path} of those that are files; for a built-in style its file. Raises UnknownNameError."""
-        found = {}
-        for name, source in self.sources().items():
-            if isinstance(source, (str, os.PathLike)):
-                found[name] = (style_file(source) if name.startswith("style") and name != "style mask" else None) or Path(
-                    source
-                )
-        return found
+        named = {role: source for role, source in self.sources().items() if isinstance(source, (str, os.PathLike))}
+        return {role: (style_file(source) if _is_style(role) else None) or Path(source) for role, source in named.items()}
 
     def check(self) -> None:
         """Make sure, before torch is loaded, that every file is there. Raises PictureError, StyleFileError and WeightsFileError."""
-        for name, file in self.files().items():
-            kind = name.rstrip(" 0123456789")
-            error = (
-                WeightsFileError
-                if kind == "weights"
-                else StyleFileError
-                if file.suffix.lower() == STYLE_SUFFIX
-                else PictureError
-            )
-            files.open_regular(file, error, WORDS.get(kind, kind)).close()
+        for role, file in self.files().items():
+            styles = StyleFileError if file.suffix.lower() == STYLE_SUFFIX else PictureError
+            files.open_regular(file, WeightsFileError if role == "weights" else styles, words_of(role)).close()
 
-    def load(self, max_pixels: int) -> Loaded:
-        """Open each source once. Raises PictureError, UnknownNameError."""
-        photo = read(self.photo, max_pixels, "photograph")
-        styles = tuple(open_style(style, max_pixels) for style in self.styles)
-        layers = tuple((read(layer.mask, max_pixels, "mask"), open_style(layer.style, max_pixels)) for layer in self.layers)
-        pair = None
-        if self.pair:
-            pair = read(self.pair[0], max_pixels, "content mask"), read(self.pair[1], max_pixels, "style mask")
-        start = None if self.start is None else read(self.start, max_pixels, "start image")
-        weights = None
-        if self.weights is not None:
-            weights = (Path(self.weights).name, files.digest(self.weights))
-        return Loaded(photo, styles, layers, pair, start, weights)
+    def load(self, max_pixels: int) -> Inputs:
+        """These inputs with images read, as `pictures.Picture`, and style files as StyleFile. Raises PictureError, UnknownNameError.
+
+        Each image is opened once, with its pixels, transparency, EXIF, hash and notes.
+        """
+        return Inputs.of({role: _open(role, source, max_pixels) for role, source in self.sources().items()})
+
+    def hashes(self) -> dict[str, tuple[str, str]]:
+        """{role: (name, SHA-256)} of loaded inputs that came from files or bytes."""
+        found = {role: (one.name, one.digest) for role, one in self.sources().items() if getattr(one, "digest", "")}
+        return found | ({} if self.weights is None else {"weights": (Path(self.weights).name, files.digest(self.weights))})
 
 
-MOST = 1000  # layers or styles that are looked for
 WORDS = {
     "photo": "photograph",
     "style": "style image",
@@ -177,64 +169,42 @@ WORDS = {
 }
 
 
-def _numbered(*kinds: str) -> Iterator[tuple[str, ...]]:
-    return (tuple(role(kind, number) for kind in kinds) for number in range(1, MOST))
-
-
-def role(kind: str, number: int) -> str:
+def _role(kind: str, number: int) -> str:
     """The role of the first, second, ... input of a kind: "style", "style 2"."""
     return kind if number == 1 else f"{kind} {number}"
 
 
-def roles(kind: str, known: Mapping[str, object]) -> list[str]:
-    """The roles of all inputs of a kind."""
-    return [name for (name,) in _numbered(kind) if name in known]
+def kind_of(role: str) -> str:
+    """The kind of a role: "style" for "style 2"."""
+    return role.rstrip("0123456789").rstrip()
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Inputs, read. layers: (mask, style or None to keep the photograph). weights: name and SHA-256 of the weights file."""
-
-    photo: Picture
-    styles: tuple[Any, ...]
-    layers: tuple[tuple[Picture, Any], ...] = ()
-    pair: tuple[Picture, Picture] | None = None
-    start: Picture | None = None
-    weights: tuple[str, str] | None = None
-
-    def hashes(self) -> dict[str, tuple[str, str]]:
-        """{role: (name, SHA-256)} of the inputs that came from files or bytes."""
-        found = _by_role(self.photo, self.styles, self.layers, self.pair, self.start)
-        hashes = {name: (one.name, one.digest) for name, one in found.items() if getattr(one, "digest", "")}
-        return hashes | ({"weights": self.weights} if self.weights else {})
+def words_of(role: str) -> str:
+    """What an input is called in messages."""
+    return WORDS.get(kind_of(role), kind_of(role))
 
 
-def _by_role(
-    photo: Any, styles: Sequence[Any], layers: Sequence[tuple[Any, Any]], pair: Sequence[Any] | None, start: Any
-) -> dict[str, Any]:
-    """{role: input} of what there is."""
-    found = {"photo": photo} | {role("style", number): style for number, style in enumerate(styles, 1)}
-    for number, (mask, style) in enumerate(layers, 1):
-        found |= {role("mask", number): mask, role("style of mask", number): style}
-    found |= dict(zip(("content mask", "style mask"), pair or (), strict=False))
-    return {name: one for name, one in (found | {"start": start}).items() if one is not None}
+def _is_style(role: str) -> bool:
+    return kind_of(role) in ("style", "style of mask")
 
 
-def read(source: Source, max_pixels: int, what: str) -> Picture:
-    """Read an image. what: its role in error messages. Raises PictureError."""
-    from impasto import pictures  # torch: not before it is needed
-
-    return pictures.load(source, max_pixels=max_pixels, role=what)
+def _open(role: str, source: Any, max_pixels: int) -> Any:
+    if role == "weights":
+        return source
+    return open_style(source, max_pixels) if _is_style(role) else _read(source, max_pixels, words_of(role))
 
 
 def open_style(source: StyleSource, max_pixels: int) -> Any:
-    """A painting as a Picture, a style file as a StyleFile, a Style as it is, None as None."""
+    """A painting as a Picture, a style file as a StyleFile, a Style as it is. Raises PictureError, UnknownNameError."""
     file = style_file(source)
     if file is not None:
-        files.open_regular(file, PictureError, "style file").close()
         return StyleFile(file, files.digest(file))
-    from impasto.pictures import Picture
-
     # a Style has targets; its class is defined above this module
-    known = source is None or isinstance(source, (Picture, StyleFile)) or hasattr(source, "targets")
-    return source if known else read(source, max_pixels, "style image")
+    known = isinstance(source, StyleFile) or hasattr(source, "targets")
+    return source if known else _read(source, max_pixels, "style image")
+
+
+def _read(source: Source, max_pixels: int, what: str) -> Picture:
+    from impasto import pictures  # torch: not before it is needed
+
+    return source if isinstance(source, pictures.Picture) else pictures.load(source, max_pixels=max_pixels, role=what)

@@ -127,7 +127,7 @@ class LBFGS:
         return Memory(self.first, self.scale, self.before, tuple(self.pairs))
 
     def recall(self, memory: Memory) -> None:
-        """Know what another knew."""
+        """Continue from another instance's memory."""
         self.first, self.before = memory.first, memory.before
         self.scale = self.scale if memory.scale is None else memory.scale
         self.pairs.clear()

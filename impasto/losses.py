@@ -253,7 +253,7 @@ class ChannelSum(GramSum):
     def sums(self, image: Tensor, features: Features) -> Sums:
         """The sums of N channels and, without guidance, the number of positions."""
         F = self.features(features)
-        F = F if self.T is None else guided(F, self.T)
+        F = F if self.T is None else guided(F, self.T)  # T^2 F, as in the Gram matrix of T F
         whole = F.sum((0, 2, 3), dtype=torch.promote_types(F.dtype, torch.float32))
         return (whole, torch.tensor(positions(F))) if self.T is None else (whole,)
 

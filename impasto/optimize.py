@@ -97,6 +97,7 @@ def coarse_to_fine(
     Raises DivergenceError when the objective is no longer finite; the steps before stay valid.
     """
     image, done = (state.best, (state.scale, state.step)) if state else (start, (0, 0))
+    del start
     for number, scale in enumerate(scales, start=1):
         if (number, scale.steps) <= done:
             continue

@@ -15,7 +15,7 @@ from impasto.compute import allocator, mapped, memory
 from impasto.compute import device as devices
 from impasto.compute.memory import Plan
 from impasto.errors import MemoryLimitError
-from impasto.ladder import Scale, Size
+from impasto.ladder import Size
 from impasto.lbfgs import HalfPairs, Pairs
 from impasto.losses import Term
 from impasto.objective.evaluate import Evaluate, RetrySmaller
@@ -26,7 +26,7 @@ MoreTerms = Callable[[Size], Sequence[Term]]  # further terms of the objective a
 
 
 class Run:
-    """A problem on its way to being painted.
+    """One run of the engine on a problem.
 
     limit: bytes of memory to plan for; None for the option max_memory, or what is free. more_terms: makes further terms of the
     objective. last: the last Step; state: the engine's, after it. Raises MemoryLimitError if even the smallest blocks exceed
@@ -38,7 +38,8 @@ class Run:
         self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
         self.more_terms = more_terms
         self._check_memory()
-        self.scales = self._with_work(problem.scales)
+        # a step's work as it is computed here, which progress is measured by
+        self.scales = [replace(scale, work=self.plan(scale.size).work) for scale in problem.scales]
         self.last: Step | None = None
         self.state: State | None = None
         self._largest = allocator.ANY
@@ -61,10 +62,6 @@ class Run:
         """How an image of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its pairs."""
         return self.problem.memory.plan(size, self.limit)
 
-    def _with_work(self, scales: Sequence[Scale]) -> list[Scale]:
-        """Scales with the work of a step as it is computed here, which progress is measured by."""
-        return [replace(scale, work=self.plan(scale.size).work) for scale in scales]
-
     def __len__(self) -> int:
         """The number of steps."""
         return sum(scale.steps for scale in self.scales)
@@ -72,8 +69,8 @@ class Run:
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step; a second iteration resumes where the first was left.
 
-        After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's global settings and the allocator's
-        are ours during a step only.
+        After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's and the allocator's global
+        settings are changed only while a step runs.
         """
         problem = self.problem
         steps = coarse_to_fine(
@@ -134,16 +131,12 @@ class Run:
         """The folder of files for what memory cannot hold; None if it holds everything. Raises SaveError."""
         return mapped.scratch_folder() if plan.pairs == "disk" else None
 
-    def resume(self, state: State, limit: int | None = None) -> None:
-        """Start from the state of an earlier run of the same problem, and end as that one would have.
+    def resume(self, state: State) -> None:
+        """Start from the state of an earlier run of the same problem and limit, and end as that one would have.
 
-        On the same machine with as many threads this holds to the last bit, unless the state is without L-BFGS's memory. limit: the
-        earlier run's, since what is computed in blocks differs in its last bits.
+        On the same machine with as many threads this holds to the last bit, unless the state is without L-BFGS's memory.
         """
-        self.limit = limit or self.limit
-        self.scales = self._with_work(self.problem.scales)
-        self.state = state
-        self.last = state.at(self.scales)
+        self.state, self.last = state, state.at(self.scales)
 
     def finish(self) -> Image.Image:
         """Paint to the end and return the image."""

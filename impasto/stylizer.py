@@ -11,7 +11,7 @@ from PIL import Image
 from impasto import encoders, inputs, regions, weights
 from impasto.compute import device as devices
 from impasto.errors import OptionError
-from impasto.inputs import Inputs, Layer, Loaded, StyleFile, StyleSource
+from impasto.inputs import Inputs, Layer, StyleFile, StyleSource
 from impasto.options import AUTO_ENCODER, Options
 from impasto.pictures import Picture, Source
 from impasto.problem import Problem
@@ -73,20 +73,20 @@ class Stylizer:
         layers = tuple(Layer(mask, applied) for mask, applied in masks)
         return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
 
-    def paint(self, loaded: Loaded, limit: int | None = None) -> Run:
-        """The run of inputs that are loaded already. limit: bytes of memory to plan for. Raises as `run` does."""
+    def paint(self, loaded: Inputs, limit: int | None = None) -> Run:
+        """The run of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
         return Run(self.problem(loaded), limit)
 
-    def problem(self, loaded: Loaded) -> Problem:
+    def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""
         base = [self._style(style) for style in loaded.styles]
         if self.options.blend and not base:
             raise OptionError("needs several styles", option="blend")
         styles = [blended(base, self.options.blend)] if base else []
         layers: list[tuple[Picture, int | None]] = []
-        for mask, style in loaded.layers:
-            layers.append((mask, None if style is None else len(styles)))
-            styles += [] if style is None else [self._style(style)]
+        for layer in loaded.layers:
+            layers.append((layer.mask, None if layer.style is None else len(styles)))
+            styles += [] if layer.style is None else [self._style(layer.style)]
         if loaded.pair:
             size = styles[0].size or loaded.pair[1].size  # without a painting, taking a part of it fails below
             layout = regions.paired(*loaded.pair, loaded.photo.size, size)

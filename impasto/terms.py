@@ -79,7 +79,7 @@ def drop_pages(photo: Mapping[str, Tensor]) -> None:
 @torch.no_grad()
 def content_terms(options: Options, method: Method, photo: Mapping[str, Tensor]) -> list[Term]:
     """The terms that keep the photograph. photo: its features, from `photo_features`."""
-    weight = _dial(options, content=True) * options.content_weight / len(photo)
+    weight = _strength_factor(options, content=True) * options.content_weight / len(photo)
     found = []
     for tap, P in photo.items():
         W = detail(P) if method.weigh_detail else None
@@ -99,7 +99,7 @@ def style_targets(options: Options, method: Method, style: Style, size: Size, si
 def style_terms(options: Options, method: Method, style: Style, targets: Targets, region: Region, size: Size) -> Iterator[Term]:
     """The style and palette terms of a region of an image of (height, width)."""
     device = next(style.encoder.parameters()).device
-    weight = _dial(options, content=False) * region.share
+    weight = _strength_factor(options, content=False) * region.share
     for tap, A in targets.items():
         T = None if region.weight is None else guidance(region.weight, style.encoder.size_at(tap, size)).to(device)
         loss = StyleLoss(tap, T, A=A, measure=method.style_measure)
@@ -109,7 +109,7 @@ def style_terms(options: Options, method: Method, style: Style, targets: Targets
         yield Term("palette", weight * options.palette_weight, PaletteLoss(style.quantiles(), T))
 
 
-def _dial(options: Options, *, content: bool) -> float:
+def _strength_factor(options: Options, *, content: bool) -> float:
     """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
 
     t is 0.8 at strength 1, where the style counts 16 times as much as at 0.5: more brings no image nearer to the painting.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import cyclopts
 from pydantic import ValidationError
@@ -18,9 +16,6 @@ from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
 from impasto.jobs.signals import INTERRUPTED
 from impasto.options import Options, invalid
-
-if TYPE_CHECKING:
-    from docstring_parser import Docstring
 
 __all__ = ["main"]
 
@@ -45,10 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
     show_all = HELP_ALL in words
-    asked = [{HELP_ALL: "--help", "-": STDIO}.get(word, word) for word in words] or ["--help"]
+    asked = [_spelled(words, place) for place in range(len(words))] or ["--help"]
     try:
-        with _short_docstrings(bool({"--help", "-h"} & set(asked))):
-            code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return fail(usage_message(error), USAGE, as_json=as_json)
@@ -59,26 +53,12 @@ def _run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-@contextmanager
-def _short_docstrings(wanted: bool) -> Iterator[None]:
-    """Keep cyclopts from parsing the source of every class of options, and of pydantic's, for docstrings after attributes.
-
-    It takes a quarter of the time of `--help`, and our options have their help in their fields.
-    """
-    if not wanted:
-        yield
-        return
-    import docstring_parser
-
-    def of_itself(obj: Any, style: docstring_parser.DocstringStyle = docstring_parser.DocstringStyle.AUTO) -> Docstring:
-        return docstring_parser.parse(obj.__doc__ or "", style)
-
-    before = docstring_parser.parse_from_object
-    docstring_parser.parse_from_object = of_itself
-    try:
-        yield
-    finally:
-        docstring_parser.parse_from_object = before
+def _spelled(words: list[str], place: int) -> str:
+    """A word as cyclopts takes it. It takes a lone "-" for a flag, so the photograph and the output are passed under another name."""
+    word, before = words[place], words[place - 1] if place else ""
+    if word == "-" and (not place or before in ("-o", "--output")):
+        return STDIO
+    return "--help" if word == HELP_ALL else word
 
 
 def usage_message(error: cyclopts.CycloptsError) -> str:

@@ -137,9 +137,10 @@ def again(file: Path, /, *inputs: Path, flags: PaintFlags | None = None) -> int:
         names = ", ".join(map(_shown, previous.unknown[:5]))
         note(f"{printable(file)} has settings that this version of impasto does not know: {names}", quiet=flags.quiet)
     changes, others = flags.given(), flags.inputs()
-    previous = replace(previous, changed=bool(others or inputs or changes.keys() - records.HARDLY_CHANGES))
+    previous = replace(previous, changed=bool(others or changes.keys() - records.HARDLY_CHANGES))
     options = previous.options(changes)
-    found = records.inputs_again(previous, inputs, others | ({"weights": None} if "encoder" in changes else {}))
+    cleared = {role: None for option, role in (("encoder", "weights"), ("init", "start")) if option in changes}
+    found = records.inputs_again(previous, inputs, cleared | others)
     output = flags.to(file.with_name(f"{file.stem}-again{file.suffix}"), keep_exif=previous.record.keep_exif)
     return carry_out(Job(found, options, output), flags, previous)
 
@@ -201,8 +202,8 @@ def _same_bytes(previous: Previous, role: str, place: Path) -> Path | str:
     try:
         found = records.find(previous, role)
     except PictureError:
-        found = ""
-    if isinstance(found, str) or files.digest(found) != previous.record.inputs[role].sha256:
+        found = None
+    if found is None or (isinstance(found, Path) and files.digest(found) != previous.record.inputs[role].sha256):
         raise StateFileError(f"{role} {printable(place)} {wrong}, so the run cannot be resumed")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
 
-from impasto.errors import OptionError
+from impasto import files
+from impasto.errors import OptionError, UnknownNameError
 from impasto.inputs import Layer
 from impasto.jobs.job import Output
 from impasto.options import Options, group_of
@@ -41,7 +43,44 @@ class CommonFlags(BaseModel):
 
 
 class PaintFlags(CommonFlags):
-    """All flags of the commands that paint: those of the output, of the inputs, and (added by `paint_flags`) of the options."""
+    """The flags of the commands that paint: the output and the inputs. `paint_flags` adds the options."""
+
+    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
+        default=None,
+        description="File to write: .png, .jpg, .webp or .tif; - for standard output. [default: PHOTO-STYLE.png in the photograph's "
+        "folder; demo: impasto-demo.png; again: FILE-again]",
+    )
+    frames: Annotated[Path | None, flag(OUTPUT)] = Field(
+        default=None, description="Keep the making-of: a folder, a .gif, or an .mp4 (extra: video)."
+    )
+    preview: Annotated[int | None, flag(OUTPUT, show=False)] = Field(
+        default=None, description="Also save the image every so many steps, as ...-step00050.png."
+    )
+    no_metadata: Annotated[bool, flag(OUTPUT, show=False)] = Field(
+        default=False,
+        description="Don't embed settings in the output. `impasto info` and `impasto again` will not work on it.",
+    )
+    keep_exif: Annotated[bool, flag(OUTPUT, show=False)] = Field(
+        default=False, description="Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output."
+    )
+    dry_run: Annotated[bool, flag(OUTPUT)] = Field(
+        default=False,
+        description="Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed.",
+    )
+    mask: Annotated[tuple[str, ...], flag(GROUPS["Look"])] = Field(
+        default=(),
+        description="MASK=STYLE, repeatable: where the image MASK is white, the result gets STYLE; gray applies it partly. MASK=keep "
+        "leaves the photograph unchanged there.",
+    )
+    content_mask: Annotated[Path | None, flag(GROUPS["Look"], show=False)] = Field(
+        default=None, description="Regions of the photograph, an image of flat colors; goes with --style-mask."
+    )
+    style_mask: Annotated[Path | None, flag(GROUPS["Look"], show=False)] = Field(
+        default=None, description="Regions of the painting; each paints the region of --content-mask that has its color."
+    )
+    weights: Annotated[Path | None, flag(GROUPS["Method"], show=False)] = Field(
+        default=None, description="A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors."
+    )
 
     def options(self) -> Options:
         """The options that were given. Raises OptionError."""
@@ -56,81 +95,40 @@ class PaintFlags(CommonFlags):
 
     def inputs(self) -> dict[str, Any]:
         """The inputs that were given as flags, by their role; "masks" holds layers. Raises OptionError."""
-        flags: Any = self
-        start = flags.init if flags.init not in (None, *STARTS) else None
-        if (flags.content_mask is None) != (flags.style_mask is None):
-            missing = "style_mask" if flags.style_mask is None else "content_mask"
+        init = getattr(self, "init", None)
+        start = None if init in STARTS else init
+        if start and not files.is_file(start) and difflib.get_close_matches(start, STARTS, n=1):
+            raise UnknownNameError("start (--init)", start, STARTS)
+        if (self.content_mask is None) != (self.style_mask is None):
+            missing = "style_mask" if self.style_mask is None else "content_mask"
             raise OptionError("a pair of masks is incomplete", remedy=f"add {{{missing}}}")
-        found = {"content mask": flags.content_mask, "style mask": flags.style_mask, "start": start, "weights": flags.weights}
-        masks = {"masks": tuple(map(Layer.parse, flags.mask))} if flags.mask else {}
+        found = {"content mask": self.content_mask, "style mask": self.style_mask, "start": start, "weights": self.weights}
+        masks = {"masks": tuple(map(Layer.parse, self.mask))} if self.mask else {}
         return {role: source for role, source in found.items() if source is not None} | masks
 
     def to(self, default: Path, *, keep_exif: bool = False) -> Output:
         """Where the image goes. default: the file if none was named. Raises OptionError."""
-        flags: Any = self
         path = self.output or default
         stdout = path == Path(STDIO)
-        if flags.no_metadata and flags.keep_exif:
-            raise OptionError("EXIF cannot be kept without metadata", remedy="use {no_metadata} or {keep_exif}")
         if stdout and self.json_line:
             raise OptionError("cannot be used when the image goes to standard output", option="json")
         return Output(
             path=None if stdout else path,
             overwrite=self.overwrite,
-            metadata=not flags.no_metadata,
-            keep_exif=flags.keep_exif or (keep_exif and not flags.no_metadata),
-            preview=flags.preview,
-            frames=flags.frames,
+            metadata=not self.no_metadata,
+            keep_exif=self.keep_exif or (keep_exif and not self.no_metadata),
+            preview=self.preview,
+            frames=self.frames,
         )
-
-
-def _output_fields(show_all: bool) -> dict[str, Any]:
-    """The flags about the output."""
-    path = (
-        "File to write: .png, .jpg, .webp or .tif; - for standard output. [default: PHOTO-STYLE.png in the photograph's folder; "
-        "demo: impasto-demo.png; again: FILE-again]"
-    )
-    no_metadata = "Don't embed settings in the output. `impasto info` and `impasto again` will not work on it."
-    exif = "Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output."
-    dry = "Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed."
-    return {
-        "output": _field(Path | None, flag(OUTPUT, "--output", "-o"), path),
-        "frames": _field(Path | None, flag(OUTPUT), "Keep the making-of: a folder, a .gif, or an .mp4 (extra: video)."),
-        "preview": _field(
-            int | None, flag(OUTPUT, show=show_all), "Also save the image every so many steps, as ...-step00050.png."
-        ),
-        "no_metadata": _field(bool, flag(OUTPUT, show=show_all), no_metadata, False),
-        "keep_exif": _field(bool, flag(OUTPUT, show=show_all), exif, False),
-        "dry_run": _field(bool, flag(OUTPUT), dry, False),
-    }
-
-
-def _input_fields(show_all: bool) -> dict[str, Any]:
-    """The flags that name inputs."""
-    look, method = GROUPS["Look"], GROUPS["Method"]
-    mask = (
-        "MASK=STYLE, repeatable: where the image MASK is white, the result gets STYLE; gray applies it partly. MASK=keep leaves the "
-        "photograph unchanged there."
-    )
-    content = "Regions of the photograph, an image of flat colors; goes with --style-mask."
-    style = "Regions of the painting; each paints the region of --content-mask that has its color."
-    weights = "A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors."
-    return {
-        "mask": _field(tuple[str, ...], flag(look), mask, ()),
-        "content_mask": _field(Path | None, flag(look, show=show_all), content),
-        "style_mask": _field(Path | None, flag(look, show=show_all), style),
-        "weights": _field(Path | None, flag(method, show=show_all), weights),
-    }
-
-
-def _field(kind: Any, parameter: Parameter, help_: str, default: Any = None) -> Any:
-    return Annotated[kind, parameter], Field(default=default, description=help_)
 
 
 @cache
 def paint_flags(show_all: bool) -> type[PaintFlags]:
     """The form of the commands that paint. show_all: list every flag in the help, not only the common ones."""
-    fields = _output_fields(show_all) | _input_fields(show_all) | option_flags(*Options.model_fields, show_all=show_all)
+    fields = option_flags(*Options.model_fields, show_all=show_all)
+    for name, field in PaintFlags.model_fields.items() if show_all else ():
+        parameter = Parameter.combine(*(one for one in field.metadata if isinstance(one, Parameter)), Parameter(show=True))
+        fields[name] = (Annotated[field.annotation, parameter], Field(default=field.default, description=field.description))
     made: type[PaintFlags] = create_model("PaintFlags", __base__=PaintFlags, **fields)
     return made
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from impasto import jobs
 from impasto.cli import console
 from impasto.cli.console import fail, note, refuse_address, seconds, tell, worded
-from impasto.cli.forms import STDIO, PaintFlags
+from impasto.cli.forms import STDIO, PaintFlags, paint_flags
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
 from impasto.inputs import STYLES, Inputs
@@ -36,17 +36,14 @@ def paint(photo: Path, /, *styles: Path, flags: PaintFlags | None = None) -> int
         The painting: an image, a .style file, or a name that `impasto styles` lists. Several are blended (--blend). With --mask there
         may be none.
     """
-    flags = flags or _no_flags()
+    flags = flags or paint_flags(False)()
     for file in (photo, *styles):
         refuse_address(file)
     options, found = flags.options(), flags.inputs()
-    layers = found.pop("masks", ())
-    if not styles and not layers:
+    if not styles and "masks" not in found:
         raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
     stdin = photo == Path(STDIO)
-    pair = (found["content mask"], found["style mask"]) if "content mask" in found else None
-    source = _standard_input() if stdin else photo
-    inputs = Inputs(source, styles, layers, pair, found.get("start"), found.get("weights"))
+    inputs = Inputs.of({"photo": _standard_input() if stdin else photo, "styles": styles} | found)
     name = "-".join(["stdin" if stdin else photo.stem, *([style.stem for style in styles] or ["painted"])])
     return carry_out(Job(inputs, options, flags.to((Path() if stdin else photo.parent) / f"{name}.png")), flags)
 
@@ -63,7 +60,7 @@ def _standard_input() -> bytes:
 
 def demo(*, flags: PaintFlags | None = None) -> int:
     """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline."""
-    flags = flags or _no_flags()
+    flags = flags or paint_flags(False)()
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
     style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
@@ -72,8 +69,7 @@ def demo(*, flags: PaintFlags | None = None) -> int:
     output = flags.to(Path("impasto-demo.png"))
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
-    pair = (found["content mask"], found["style mask"]) if "content mask" in found else None
-    inputs = Inputs(ASSETS / "chelsea.jpg", (style,), found.get("masks", ()), pair, found.get("start"), found.get("weights"))
+    inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
     return carry_out(Job(inputs, options, output), flags)
 
 
@@ -100,18 +96,12 @@ def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:
     return ASSETS / "strokes.jpg", "the painting is strokes.jpg"
 
 
-def _no_flags() -> PaintFlags:
-    from impasto.cli.forms import paint_flags
-
-    return paint_flags(False)()
-
-
 # ---------------------------------------------------------------------------------------------------------------- a job
 
 
 def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, resume: bool = False) -> int:
     """Run a job and print its events. Returns the exit code."""
-    if getattr(flags, "dry_run", False):
+    if flags.dry_run:
         return _print_plan(job, flags)
     code = 1
 
@@ -131,7 +121,7 @@ def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, 
 
 
 def follow(events: Iterator[jobs.Event], handle: Callable[[jobs.Event], None]) -> None:
-    """Handle the events of a job, which hears of Ctrl-C also when it is pressed while an event is handled."""
+    """Pass the events of a job to `handle`. Ctrl-C during `handle` is thrown into the job."""
     pending: KeyboardInterrupt | None = None
     while True:
         try:

@@ -6,6 +6,7 @@ done, so that the whole file is never resident. Both functions also take ordinar
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import tempfile
@@ -26,11 +27,12 @@ IN_MEMORY = ("tmpfs", "ramfs")  # file systems that are memory themselves
 
 def scratch_folder() -> Path:
     """The folder for such files: TMPDIR or the system's, or else the user's cache. Raises SaveError if all of them are in memory."""
-    cache = Path(platformdirs.user_cache_dir("impasto"))
+    cache = platformdirs.user_cache_path("impasto", appauthor=False)
     for folder in (Path(tempfile.gettempdir()), cache):
         if file_system(folder) not in IN_MEMORY:
             if folder == cache:
-                folder.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(OSError):  # `empty` reports the folder
+                    folder.mkdir(parents=True, exist_ok=True)
             return folder
     raise SaveError(
         f"this image needs files for what memory cannot hold, and {printable(tempfile.gettempdir())} is a file system in memory; "

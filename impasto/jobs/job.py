@@ -49,7 +49,7 @@ class Output(BaseModel):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.keep_exif and not self.metadata:
-            raise PydanticCustomError("rule", "EXIF cannot be kept in a file without metadata")
+            raise PydanticCustomError("rule", "EXIF cannot be kept without metadata", {"remedy": "drop {keep_exif}"})
         if self.path is None and (self.preview or self.frames):
             raise PydanticCustomError("rule", "previews and frames need an output file")
         return self
@@ -67,11 +67,17 @@ class Job:
         """The job as JSON holds it. Inputs are absolute paths, or names of built-in styles. Raises PictureError for inputs in
         memory.
         """
+        places = {name: place.absolute() for name in ("path", "frames") if (place := getattr(self.output, name))}
         return {
             "inputs": {role: self._place(role, source) for role, source in self.inputs.sources().items()},
             "options": self.options.model_dump(mode="json", exclude_unset=True),
-            "output": self.output.model_dump(mode="json", exclude={"overwrite"}),
+            "output": self.output.model_copy(update=places).model_dump(mode="json", exclude={"overwrite"}),
         }
+
+    @property
+    def storable(self) -> bool:
+        """Whether all inputs are files, so that `to_json` can store the job."""
+        return len(self.inputs.files()) == len(self.inputs.sources())
 
     def _place(self, role: str, source: object) -> str:
         if not isinstance(source, (str, os.PathLike)):

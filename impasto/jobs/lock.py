@@ -26,9 +26,10 @@ def state_of(output: Path) -> Path:
 
 def output_of(file: Path) -> Path:
     """The output that a file belongs to: its own name, or that of the state file's output. Raises OutputError for no file name."""
-    if not file.name:
-        raise OutputError(f"{files.printable(file)} is a directory, not an image")
-    return file.with_name(file.name.removesuffix(UNFINISHED))
+    name = file.name.removesuffix(UNFINISHED)
+    if not name:
+        raise OutputError(f"{files.printable(file)} is not the name of an image")
+    return file.with_name(name)
 
 
 def how_to_resume(output: Path) -> str:
@@ -78,7 +79,7 @@ def alone(output: Path) -> Iterator[None]:
             files.sweep(written)
         yield
     finally:
-        # filelock 4.2 and later refuse a lock on a file that was unlinked after they opened it, so no third process gets in
+        # filelock 4 and later refuse a lock on a file that was unlinked after they opened it, so no third process gets in
         with contextlib.suppress(OSError):  # Windows removes no open file
             file.unlink(missing_ok=True)
         lock.release()

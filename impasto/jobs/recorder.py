@@ -27,7 +27,7 @@ class Recorder:
     """
 
     def __init__(self, run: Run, target: Path, output: Output, stack: contextlib.ExitStack) -> None:
-        """stack: what is left at the end of the job, whatever ends it."""
+        """stack: closed at the end of the job, however it ends."""
         self.run, self.target, self.every = run, target, output.preview
         self.overwrite = output.overwrite or run.state is not None
         self.frames: Frames | None = None
@@ -135,12 +135,12 @@ class Frames:
         """
         if not self.run.scales:
             self._keep(self.run.image())
-        if self.kind and self.count:
-            film.write(self.place, overwrite=self.overwrite)
-        elif not self.kind and self.run.last is not None and self.run.last.done >= 1:
-            for file in self.folder.glob("[0-9][0-9][0-9][0-9]*.png"):
-                if file.stem.isdigit() and int(file.stem) > self.count:
-                    file.unlink(missing_ok=True)
+        if self.kind:
+            if self.count:
+                film.write(self.place, overwrite=self.overwrite)
+        elif self.run.last is None or self.run.last.done >= 1:
+            for number in range(self.count + 1, MOST_FRAMES + 2):
+                self._file(number).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Remove a folder that got no frames, and the folder of a film whose run is over."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from impasto import __version__, files, pictures
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
-from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, Layer, Loaded, style_names
+from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
 from impasto.options import PLACE, Options, defaults, invalid
 from impasto.run import Run
 
@@ -81,7 +81,7 @@ class Record(BaseModel):
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-def begin(run: Run, loaded: Loaded, *, keep_exif: bool = False) -> Record:
+def begin(run: Run, loaded: Inputs, *, keep_exif: bool = False) -> Record:
     """What is known before an image is painted. loaded: the inputs of the run."""
     problem = run.problem
     height, width = problem.size
@@ -164,7 +164,7 @@ class Previous:
     def differences(self, record: Record) -> Iterator[str]:
         """How the same image is made differently now, in words."""
         was = self.record
-        for role in self.other_inputs(record):
+        for role in (role for role in self.other_inputs(record) if role in was.inputs and role in record.inputs):
             yield f"{role} {printable(record.inputs[role].name)} has changed (its hash differs)"
         for what in ("impasto", "torch"):
             before, now = getattr(was, what), getattr(record, what)
@@ -181,14 +181,16 @@ class Previous:
 
     def other_inputs(self, record: Record) -> list[str]:
         """The roles of inputs that differ from those it was made from."""
-        known = self.record.inputs
-        return [role for role, found in record.inputs.items() if role in known and known[role].sha256 != found.sha256]
+        known, now = self.record.inputs, record.inputs
+        return [
+            role for role in {**known, **now} if role not in known or role not in now or known[role].sha256 != now[role].sha256
+        ]
 
     def settled(self, record: Record) -> Record:
         """The record of the same image made again.
 
-        If every pixel is the same, the seconds and the memory of the first time are kept: nothing else differs from run to run, so the
-        same image is the same file, byte for byte.
+        If every pixel is the same, the first run's time and memory are kept. With the same versions and threads, the file is then the
+        same, byte for byte.
         """
         same = record.picture == self.record.picture
         return record.model_copy(update={"seconds": self.record.seconds, "memory": self.record.memory}) if same else record
@@ -250,29 +252,16 @@ def record_of(settings: Mapping[str, Any], what: str) -> Record:
 def inputs_again(previous: Previous, given: Sequence[Path] = (), changes: Mapping[str, Any] | None = None) -> Inputs:
     """The inputs an image was made from, looked for in its folder, in the current one, and among those that come with impasto.
 
-    given: the photograph and the styles, if they are named again. changes: other inputs by their role; "masks" holds layers. Raises
-    PictureError for an input that is not found.
+    given: the photograph and the styles, if they are named again. changes: other inputs by their role, None for no such
+    input; "masks" holds layers. Raises PictureError for an input that is not found.
     """
-    record, changes = previous.record, dict(changes or {})
-    sources: dict[str, Any] = {}
-    for role in record.inputs:
-        replaced = (given and role == "photo") or (len(given) > 1 and _is(role, "style"))
-        replaced = replaced or role in changes or ("masks" in changes and _is(role, "mask", "style of mask"))
-        if not replaced:
-            sources[role] = find(previous, role)
-    if not given and "photo" not in record.inputs:
+    changes = dict(changes or {}) | ({"photo": given[0]} if given else {}) | ({"styles": given[1:]} if len(given) > 1 else {})
+    gone = {kind for kind, other in (("style", "styles"), ("mask", "masks"), ("style of mask", "masks")) if other in changes}
+    kept = [role for role in previous.record.inputs if role not in changes and kind_of(role) not in gone]
+    sources = {role: find(previous, role) for role in kept} | changes
+    if "photo" not in sources:
         raise PictureError(f"image {printable(previous.file)} does not name its photograph; name it after the image")
-    inputs = Inputs.of(sources | changes | ({"photo": given[0]} if given else {}) | _numbered(given[1:]))
-    layers: tuple[Layer, ...] = changes.get("masks", inputs.layers)
-    return Inputs(inputs.photo, inputs.styles, layers, inputs.pair, inputs.start, inputs.weights)
-
-
-def _is(role: str, *kinds: str) -> bool:
-    return any(role == kind or (role.startswith(f"{kind} ") and role.removeprefix(f"{kind} ").isdigit()) for kind in kinds)
-
-
-def _numbered(styles: Sequence[Path]) -> dict[str, Path]:
-    return {"style" if number == 1 else f"style {number}": style for number, style in enumerate(styles, 1)}
+    return Inputs.of(sources)
 
 
 def find(previous: Previous, role: str) -> Path | str:

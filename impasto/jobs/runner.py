@@ -22,7 +22,7 @@ from impasto.jobs.lock import alone, how_to_resume, state_of
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
     from PIL import Image
 
-    from impasto.inputs import Loaded
+    from impasto.inputs import Inputs
     from impasto.jobs.keeper import Keeper
     from impasto.jobs.recorder import Recorder
     from impasto.jobs.records import Previous, Record
@@ -40,7 +40,8 @@ def run(
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
     if its state is there; without it such a state is an error, or replaced if the output may be overwritten. previous: the image
     that is made again. Closing the iterator cancels the job and saves its state, from which the job resumes. Ctrl-C, and errors of
-    the run, save the best image so far too. Raises UsageError before anything is written, SaveError if the image cannot be written.
+    the run, save the best image so far too. Raises UsageError, MissingWeightsError and MemoryLimitError before anything is written, and
+    SaveError if the image cannot be written.
     """
     target, card = job.output.path, None
     job.inputs.check()
@@ -49,15 +50,26 @@ def run(
         return
     if not target.name:
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
-    if resume and state_of(target).exists():
-        from impasto.jobs import states
-
-        card = states.read(state_of(target))
-        if job.output.overwrite and not _same_job(card, job):
-            card = None
-    _check(job, target, card)
     with alone(target):
+        if resume:
+            card = _unfinished(job, target)
+        _check(job, target, card)
         yield from _start(job, stylizer, previous, card).events()
+
+
+def _unfinished(job: Job, target: Path) -> Card | None:
+    """What the state of an interrupted run says; None if there is none, or none of this job that `overwrite` leaves."""
+    if not state_of(target).exists():
+        return None
+    from impasto.jobs import states
+
+    try:
+        card = states.read(state_of(target))
+    except StateFileError:
+        if job.output.overwrite:
+            return None
+        raise
+    return None if job.output.overwrite and not _same_job(card, job) else card
 
 
 def _check(job: Job, target: Path, card: Card | None) -> None:
@@ -82,6 +94,8 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
 
 def _same_job(card: Card, job: Job) -> bool:
     """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
+    if not job.storable:
+        return False
     now = job.to_json()
     empty: dict[str, dict[str, object]] = {"options": {}, "inputs": {}}
     stored = empty | card.job
@@ -139,7 +153,7 @@ def _card(job: Job, run: Run, record: Record) -> Card | None:
     from impasto.jobs import records, states
 
     target = job.output.path
-    if target is None or len(job.inputs.files()) < len(job.inputs.sources()):
+    if target is None or not job.storable:
         return None
     replaced = files.digest(target) if job.output.overwrite else ""
     return states.Card(
@@ -170,7 +184,7 @@ def _resume(job: Job, run: Run, card: Card, record: Record) -> Iterator[str]:
         raise StateFileError(f"{printable(file)} has changed meanwhile, or belongs to other inputs")
     if state.ahead is None and state.step < card.scales[state.scale - 1][2]:
         yield "this run was too large to save the optimizer's state; it resumes, but the result will differ slightly"
-    run.resume(state, previous.record.memory)
+    run.resume(state)
 
 
 @dataclass(frozen=True)
@@ -189,11 +203,11 @@ class _Problem:
 
 @dataclass
 class _Session:
-    """One image on its way to its file. card: of its state; None if it keeps none. started: by the monotonic clock."""
+    """A running job and what it saves. card: of its state; None if it keeps none. started: by the monotonic clock."""
 
     job: Job
     run: Run
-    loaded: Loaded
+    loaded: Inputs
     record: Record
     card: Card | None
     notes: list[str]
@@ -215,9 +229,11 @@ class _Session:
                 problem = _Problem(*signals.how_stopped(stopped))
             except RunError as error:
                 problem = _Problem(str(error), error.exit_code, error)
-            except BaseException:  # a bug, or the iterator was closed
+            except BaseException as error:  # a bug, or the iterator was closed
                 if keeper:
                     keeper.save()
+                    if keeper.there and isinstance(error, Exception):
+                        yield Note(keeper.how)
                 raise
             if problem and self.run.last is None:
                 yield Failed(f"{problem.text}; nothing was written", problem.code, problem.error)
@@ -229,7 +245,7 @@ class _Session:
             yield saved
 
     def _helpers(self, stack: contextlib.ExitStack) -> tuple[Keeper | None, Recorder | None]:
-        """Whoever saves states, and previews and frames; both need an output file."""
+        """The objects that save states, previews and frames. Both need an output file."""
         from impasto.jobs.keeper import Keeper
         from impasto.jobs.recorder import Recorder
 
@@ -269,7 +285,7 @@ class _Session:
         settings = stored if output.metadata else None
         path, data = self._write(image, settings, keeper, whole=not problem)
         if recorder:
-            with _how_to_go_on(keeper):
+            with _with_resume_hint(keeper):
                 recorder.finish()
         if keeper and (not problem or problem.hopeless):
             keeper.remove()
@@ -310,7 +326,7 @@ class _Session:
             mine = keeper is not None and name == target and keeper.card.may_replace(name)
             overwrite = output.overwrite or mine
             try:
-                with _how_to_go_on(keeper):
+                with _with_resume_hint(keeper):
                     self.notes += pictures.save(
                         image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce
                     )
@@ -334,22 +350,12 @@ def _how_far(run: Run) -> str:
 
 def _progress(step: Step) -> Progress:
     height, width = step.image.shape[-2:]
-    return Progress(
-        count=step.count,
-        of=step.of,
-        scale=step.scale,
-        scales=step.scales,
-        step=step.step,
-        steps=step.steps,
-        width=width,
-        height=height,
-        losses=dict(step.losses),
-        done=step.done,
-    )
+    numbers = {name: value for name, value in vars(step).items() if name not in ("image", "total", "losses")}
+    return Progress(**numbers, losses=dict(step.losses), width=width, height=height)
 
 
 @contextlib.contextmanager
-def _how_to_go_on(keeper: Keeper | None) -> Iterator[None]:
+def _with_resume_hint(keeper: Keeper | None) -> Iterator[None]:
     """Have a SaveError say how to try again."""
     try:
         yield

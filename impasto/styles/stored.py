@@ -9,7 +9,7 @@ A `.style` file is safetensors. Its metadata is one JSON card; its tensors are
 | `RUNG/TAP/scale` | r numbers | float32 |
 | `RUNG/TAP/rest` | N numbers | float16, or float32 beyond its range |
 | `RUNG/TAP/mean` | the mean of each channel, N numbers | float32 |
-| `quantiles` | the painting's colors (`losses.quantiles`), 7x256 | float32 |
+| `quantiles` | the painting's colors (`palette.quantiles`), 7x256 | float32 |
 | `thumbnail` | a JPEG of at most 160 pixels; optional | bytes |
 | `painting` | a JPEG of at most 1024 pixels, from which the style can be made again for another encoder; optional | bytes |
 

@@ -57,7 +57,7 @@ class Style:
         raise NotImplementedError
 
     def quantiles(self) -> Tensor:
-        """The painting's colors, 7xQUANTILES (`losses.quantiles`)."""
+        """The painting's colors, 7xQUANTILES (`palette.quantiles`)."""
         raise NotImplementedError
 
     def targets(self, longer: float, side: int | None = None) -> Targets:
