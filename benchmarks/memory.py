@@ -104,7 +104,7 @@ def start_at_last_scale(run: Run) -> None:
 
     plan, (scale,) = run.plan(run.problem.size), run.scales
     if plan.side:  # as the run does, but before the history is allocated
-        allocator.keep_up_to(run.problem.memory.block_tensor(run.problem.size, plan.side))
+        allocator.keep_up_to(run.memory.block_tensor(run.problem.size, plan.side))
     store, picture = run.pairs(plan), pictures.enlarge(run.problem.start(scale.size), run.problem.size)
     move, zero = torch.full_like(picture, 1e-4), torch.zeros(()).expand_as(picture)
     pairs = tuple((store.keep(move, zero), store.keep(move, zero), 1 / move.square().sum()) for _ in range(HISTORY))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,14 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from impasto import colors, pictures, terms
-from impasto.compute import device as devices
-from impasto.compute.memory import MemoryModel, Plan, StageCost
-from impasto.encoders import Encoder, cost_of, density
+from impasto.compute.memory import MemoryModel, Plan
+from impasto.encoders import Encoder
 from impasto.errors import PictureError
 from impasto.ladder import Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric
 from impasto.losses import Term, VariationLoss, weighted
 from impasto.objective import blocks
+from impasto.objective.cost import memory_model
 from impasto.objective.evaluate import Evaluate, at_once
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
@@ -69,12 +67,10 @@ class Problem:
         self._start = None if start is None else start.pixels.to(self.device)
 
     def _check_size(self) -> None:
-        height, width = self.size
-        if height * width > self.options.max_pixels:
-            raise PictureError(
-                f"the result would have {width}x{height} pixels, more than the limit of {self.options.max_pixels:,}",
-                remedy="raise {max_pixels}",
-            )
+        (height, width), limit = self.size, self.options.max_pixels
+        if height * width > limit:
+            problem = f"the result would have {width}x{height} pixels, more than the limit of {limit:,}"
+            raise PictureError(problem, remedy="raise {max_pixels}")
         self.encoder.check_size(*self.photo.size, "photograph")
         self.encoder.check_size(*self.size, "photograph at the size asked for")
 
@@ -109,8 +105,6 @@ class Problem:
         of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for style in self.styles)
         return (*self.photo.notes, *self.layout.notes, *dict.fromkeys(note for notes in of_styles for note in notes))
 
-    # ------------------------------------------------------------------------------------------------------- start
-
     def start(self, size: Size) -> Tensor:
         """What a scale of (height, width) starts from, 1x3xHxW."""
         if self._start is not None:
@@ -123,8 +117,6 @@ class Problem:
     def metric(self, size: Size) -> Metric | None:
         """What L-BFGS starts from at a size; None for the identity."""
         return None if self.method.metric is None else self.method.metric(size, self.device)
-
-    # --------------------------------------------------------------------------------------------------- objective
 
     def objective(self, size: Size, plan: Plan, extra: Sequence[Term] = (), folder: Path | None = None) -> Evaluate:
         """The losses and their gradient for images of (height, width), computed as the plan says.
@@ -170,26 +162,10 @@ class Problem:
 
         return composite
 
-    # ------------------------------------------------------------------------------------------------------ memory
-
-    @cached_property
-    def memory(self) -> MemoryModel:
-        """What computing takes with this encoder and these regions."""
-        return self.memory_with(self.encoder.dtype)
-
-    def memory_with(self, dtype: torch.dtype) -> MemoryModel:
-        """The same with the encoder in another dtype."""
-        model = MemoryModel(
-            tuple(_cost(stage, self.encoder) for stage in blocks.stages(self.encoder)),
-            widest=cost_of(self.encoder).widest,
-            content=density(self.encoder, self.options.content_taps),
-            itemsize=dtype.itemsize,
-            stood_in=devices.stands_in(dtype, self.device),
-            regions=sum(region.weight is not None for region in self.layout.regions),
-        )
-        return model if self.device.type == "cpu" else replace(model, resting=0)
-
-    # -------------------------------------------------------------------------------------------------- the result
+    def memory(self, dtype: torch.dtype | None = None) -> MemoryModel:
+        """What computing takes with this encoder and these regions. dtype: of another encoder's values."""
+        masked = sum(region.weight is not None for region in self.layout.regions)
+        return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked)
 
     def image(self, pixels: Tensor) -> Image.Image:
         """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
@@ -209,17 +185,3 @@ class Problem:
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted
         return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
-
-
-def _cost(stage: blocks.Stage, whole: Encoder) -> StageCost:
-    """What a stage of an encoder takes."""
-    encoder, cost, total = stage.encoder, cost_of(stage.encoder), cost_of(whole)
-    return StageCost(
-        trunk=cost.trunk,
-        heads=cost.heads,
-        margin=max(map(encoder.reach, encoder.taps)),
-        scale=stage.scale,
-        # layers of many values and few filters take as long for their memory as others for their products
-        share=(cost.arithmetic / total.arithmetic + cost.values / total.values) / 2,
-        output=density(whole, [stage.output_tap]) if stage.output_tap else 0.0,
-    )

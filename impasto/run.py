@@ -37,6 +37,7 @@ class Run:
         self.problem = problem
         self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
         self.more_terms = more_terms
+        self.memory = problem.memory()
         self._check_memory()
         # a step's work as it is computed here, which progress is measured by
         self.scales = [replace(scale, work=self.plan(scale.size).work) for scale in problem.scales]
@@ -48,9 +49,7 @@ class Run:
         problem, asked = self.problem, self.problem.options.memory_limit
         if not (asked and problem.scales):
             return
-        needed, halved = (
-            model.plan(problem.size, asked).peak for model in (problem.memory, problem.memory_with(torch.bfloat16))
-        )
+        needed, halved = (model.plan(problem.size, asked).peak for model in (self.memory, problem.memory(torch.bfloat16)))
         if needed > asked:
             less = f"; {{precision}} bf16 needs {halved / 1e9:.2f} GB" if halved <= asked else ""
             raise MemoryLimitError(
@@ -60,7 +59,7 @@ class Run:
 
     def plan(self, size: Size) -> Plan:
         """How an image of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its pairs."""
-        return self.problem.memory.plan(size, self.limit)
+        return self.memory.plan(size, self.limit)
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -115,7 +114,7 @@ class Run:
         plan, extra = self.plan(size), self.more_terms(size)
 
         def make(side: int | None) -> Evaluate:
-            self._largest = allocator.ANY if side is None else self.problem.memory.block_tensor(size, side)
+            self._largest = allocator.ANY if side is None else self.memory.block_tensor(size, side)
             allocator.keep_up_to(self._largest)
             allocator.trim()
             return self.problem.objective(size, replace(plan, side=side), extra, self.folder(plan))

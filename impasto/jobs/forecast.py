@@ -54,7 +54,7 @@ def _pace(run: Run, side: int | None, clock: Clock) -> float:
         started = clock()
         objective(image)
         seconds.append(clock() - started)
-    return median(seconds) / (problem.memory.work(size, side) + STEP_OVERHEAD)
+    return median(seconds) / (run.memory.work(size, side) + STEP_OVERHEAD)
 
 
 def _pace_of_memory(clock: Clock) -> float:

@@ -28,7 +28,7 @@ def output_of(file: Path) -> Path:
     """The output that a file belongs to: its own name, or that of the state file's output. Raises OutputError for no file name."""
     name = file.name.removesuffix(UNFINISHED)
     if not name:
-        raise OutputError(f"{files.printable(file)} is not the name of an image")
+        raise OutputError(f"{files.printable(file)} is a directory, or the name of no image")
     return file.with_name(name)
 
 

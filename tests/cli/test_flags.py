@@ -75,7 +75,7 @@ def test_no_flag_takes_a_word_or_nan_for_a_number(cli: Cli, name: str) -> None:
         ("a.png b.png --content-weight 0 --style-weight 0 --palette-weight 0", "raise --content-weight, --style-weight or --p"),
         ("a.png b.png --method gattys", r"--method must be 'impasto' or 'gatys' \(did you mean 'gatys'\?\), not 'gattys'"),
         ("a.png b.png --stlye-weight 3", "--style-weight"),
-        ("a.png b.png --no-metadata --keep-exif", "EXIF cannot be kept without metadata; use --no-metadata or --keep-exif"),
+        ("a.png b.png --no-metadata --keep-exif", "EXIF cannot be kept without metadata; drop --keep-exif"),
         ("a.png", "a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`"),
     ],
 )

@@ -124,9 +124,9 @@ def test_on_a_gpu_what_torch_keeps_for_reuse_counts_as_free(monkeypatch: pytest.
 def test_on_a_gpu_a_run_rests_on_nothing(photo: Path, painting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What torch and the encoder take before there is an image is host memory, or taken from the GPU's free memory already."""
     problem = impasto.Stylizer(size=64, device="cpu").run(photo, painting).problem
-    on_cpu = problem.memory_with(torch.float32)
+    on_cpu = problem.memory(torch.float32)
     monkeypatch.setattr(problem, "device", torch.device("cuda"))
-    on_gpu = problem.memory_with(torch.float32)
+    on_gpu = problem.memory(torch.float32)
     assert (on_cpu.resting, on_gpu.resting) == (RESTING, 0)
     assert on_cpu.peak((64, 64), None, "memory") - on_gpu.peak((64, 64), None, "memory") == RESTING
 
