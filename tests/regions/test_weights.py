@@ -50,10 +50,10 @@ def test_a_weight_is_the_luma_over_black() -> None:
 
 
 def test_a_mask_of_another_size_is_resized_as_pillow_does() -> None:
-    grey = CAMERA()[::32, ::16] / 255  # 16x32
+    gray = CAMERA()[::32, ::16] / 255  # 16x32
     for size in ((8, 16), (24, 48), (5, 10)):
-        image = Image.fromarray(grey.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
-        np.testing.assert_allclose(weight_of(grey, size), np.asarray(image).clip(0, 1), atol=1e-5)
+        image = Image.fromarray(gray.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(weight_of(gray, size), np.asarray(image).clip(0, 1), atol=1e-5)
 
 
 def test_aspect_ratios_may_differ_as_far_as_rounding_explains() -> None:

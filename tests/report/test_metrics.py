@@ -205,8 +205,8 @@ def test_style_does_not_depend_on_repetition() -> None:
 
 
 def test_luma_against_pillow() -> None:
-    grey = np.asarray(Image.fromarray((CAT * 255).round().astype(np.uint8)).convert("L")) / 255
-    np.testing.assert_allclose(luma(PHOTO)[0, 0].numpy(), grey, atol=0.5 / 255 + 1e-4)
+    gray = np.asarray(Image.fromarray((CAT * 255).round().astype(np.uint8)).convert("L")) / 255
+    np.testing.assert_allclose(luma(PHOTO)[0, 0].numpy(), gray, atol=0.5 / 255 + 1e-4)
 
 
 def test_structure_against_its_definition() -> None:

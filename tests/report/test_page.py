@@ -75,7 +75,7 @@ def images(page: Page) -> list[Image.Image]:
     return found
 
 
-def without_pictures(page: str) -> str:
+def without_images(page: str) -> str:
     return re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "data:", page)
 
 
@@ -89,7 +89,7 @@ def named(name: str, setting: str, value: object) -> Comparison:
     return comparison(
         result(name, ramp(), settings=kept, notes=(f"{name} was odd",), same_network=True),
         result("plain.png", ramp(), seed=1),
-        refused={f"{name} too": f"result {name}: no picture"},
+        refused={f"{name} too": f"result {name}: no image"},
         notes=(f"{name} is animated",),
     )
 
@@ -148,7 +148,7 @@ def test_names_that_are_not_unicode_can_be_written() -> None:
 @pytest.mark.parametrize("made", [one, many])
 def test_the_page_loads_nothing(made: Any) -> None:
     page = render(made(), photo_name="photo", painting_name="painting")
-    own = without_pictures(page)
+    own = without_images(page)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch\(|XMLHttp|innerHTML|eval\(", own)
     parsed = Page(page)
     for tag, attributes in parsed.tags:
