@@ -14,6 +14,7 @@ from PIL import Image
 
 from impasto import pictures
 from impasto.errors import MissingWeightsError, OptionError, PictureError
+from impasto.ladder import Size
 from impasto.report import measure
 from impasto.report.comparison import Comparison, JudgeNetwork, load_judge, prepare, visible_crop
 
@@ -51,7 +52,7 @@ def compared(results: dict[str, Any], judge: JudgeNetwork, **options: Any) -> Co
         ((40, 20), (40, 60), (40, 20)),  # upright from a landscape
     ],
 )
-def test_the_crop_that_a_result_shows(result: tuple[int, int], photo: tuple[int, int], crop: tuple[int, int]) -> None:
+def test_the_crop_that_a_result_shows(result: Size, photo: Size, crop: Size) -> None:
     assert visible_crop(result, photo) == crop
 
 

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from report.made_up import center, comparison, judge, plain, ramp, result
 
+from impasto.ladder import Size
 from impasto.report.comparison import Comparison, MeasuredResult, visible_crop
 from impasto.report.metrics import Measures
 from impasto.report.page import MAX_EMBEDDED_SIDE, crop_frame, format_number, render
@@ -338,7 +339,7 @@ def test_the_suggested_judge_is_another_one() -> None:
 
 @pytest.mark.parametrize("photo", [(48, 64), (47, 63), (33, 64)])
 @pytest.mark.parametrize("shape", [(32, 32), (60, 20), (31, 17)])
-def test_the_frame_of_a_center_crop(photo: tuple[int, int], shape: tuple[int, int]) -> None:
+def test_the_frame_of_a_center_crop(photo: Size, shape: Size) -> None:
     height, width = photo
     crop = visible_crop(shape, photo)
     rows_, columns = np.mgrid[:height, :width].astype(np.float32)
