@@ -31,14 +31,17 @@ from pathlib import Path
 from statistics import fmean, median
 
 import torch
-from machine import processor
+from machine import ROOT, processor
 from PIL import Image
 
 from impasto import __version__, files
 from impasto.errors import ImpastoError
 from impasto.pictures import SUFFIXES
 from impasto.report.comparison import JudgeNetwork, load_judge, prepare
-from impasto.report.contact import cell, contact_sheet
+
+sys.path.append(str(ROOT / "scripts"))
+
+from contact import cell, contact_sheet
 
 SETTINGS = ["default", "gatys-lite=--method gatys --encoder lite"]
 ROWS_A_SHEET = 6

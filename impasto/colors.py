@@ -4,12 +4,12 @@
 [2] Gatys, Ecker, Bethge, Hertzmann, Shechtman: Controlling Perceptual Factors in Neural Style Transfer. CVPR 2017, section 5.
 
 `match` ([1] color histogram matching, [2] section 5.2) keeps the photograph's palette. Luminance-only transfer ([1], [2] section
-5.1) keeps the hue of every pixel: the engine gets `grey` photographs and `match_luminance` paintings, and `with_luminance` restores
+5.1) keeps the hue of every pixel: the engine gets `gray` photographs and `match_luminance` paintings, and `with_luminance` restores
 the colors.
 
-Pictures are 1x3xHxW float32, sRGB, 0..1, on any device. Everything is computed in float64 on the CPU, in bands of rows, so that a
-large picture never has several float64 copies in memory. Results are new contiguous tensors on the device of the first argument,
-without gradients. Pictures of one band have the same bits as if computed at once. In larger ones, sums over all pixels are sums of
+Images are 1x3xHxW float32, sRGB, 0..1, on any device. Everything is computed in float64 on the CPU, in bands of rows, so that a
+large image never has several float64 copies in memory. Results are new contiguous tensors on the device of the first argument,
+without gradients. Images of one band have the same bits as if computed at once. In larger ones, sums over all pixels are sums of
 the bands' sums, which changes the last bits of float64.
 """
 
@@ -41,18 +41,18 @@ def match(painting: Tensor, photo: Tensor) -> Tensor:
 
     painting, photo: 1x3xHxW, 0..1, of any two sizes. Returns 1x3xHxW of the painting's size, clamped to 0..1, which changes the
     moments slightly where colors leave the gamut. A painting of one color becomes the photograph's mean color. A photograph of one
-    color removes all contrast, a grey photograph all color. A grey painting stays on a line of colors.
+    color removes all contrast, a gray photograph all color. A gray painting stays on a line of colors.
     """
     (x_mean, S), (y_mean, C) = _moments(painting), _moments(photo)
     A = _power(C, 0.5, least=0) @ _power(S, -0.5, least=LEAST_VARIANCE)
     return _in_bands(lambda band: (A @ (_flat(band) - x_mean) + y_mean).view_as(band), 3, painting)
 
 
-def _moments(picture: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
     """1x3xHxW -> the 3x1 mean and the 3x3 covariance (biased: of one pixel it is 0) of its pixels, float64."""
-    count = picture.shape[-2] * picture.shape[-1]
-    mean = _total(_flat(band).sum(1, keepdim=True) for (band,) in _bands(picture)) / count
-    centered = (_flat(band) - mean for (band,) in _bands(picture))
+    count = image.shape[-2] * image.shape[-1]
+    mean = _total(_flat(band).sum(1, keepdim=True) for (band,) in _bands(image)) / count
+    centered = (_flat(band) - mean for (band,) in _bands(image))
     return mean, _total(x @ x.T for x in centered) / count
 
 
@@ -71,17 +71,17 @@ def _power(covariance: Tensor, exponent: float, *, least: float) -> Tensor:
 
 
 def luminance(pixels: Tensor) -> Tensor:
-    """Y of YIQ. pixels: 1x3xHxW, 0..1. Returns 1x1xHxW float32, 0..1; of a grey picture any of its channels, exactly."""
+    """Y of YIQ. pixels: 1x3xHxW, 0..1. Returns 1x1xHxW float32, 0..1; of a gray image any of its channels, exactly."""
     return _in_bands(_luminance, 1, pixels)
 
 
-def grey(pixels: Tensor) -> Tensor:
+def gray(pixels: Tensor) -> Tensor:
     """The luminance in all three channels. pixels: 1x3xHxW, 0..1. Returns 1x3xHxW, 0..1."""
     return luminance(pixels).repeat(1, 3, 1, 1)
 
 
 def match_luminance(painting: Tensor, photo: Tensor) -> Tensor:
-    """The painting in grey, with the photograph's mean luminance and contrast: L -> s_C / s_S (L - m_S) + m_C.
+    """The painting in gray, with the photograph's mean luminance and contrast: L -> s_C / s_S (L - m_S) + m_C.
 
     m and s are mean and standard deviation of the luminances of the painting (S) and the photograph (C), so that a dark painting
     does not darken a bright photograph ([1], luminance-only transfer; [2], section 5.1).
@@ -89,7 +89,7 @@ def match_luminance(painting: Tensor, photo: Tensor) -> Tensor:
     painting, photo: 1x3xHxW, 0..1, of any two sizes. Returns 1x3xHxW of the painting's size, three equal channels, clamped to
     0..1. A painting of one color becomes the photograph's mean luminance.
     """
-    x, y = (torch.cat([_luminance(band) for (band,) in _bands(picture)], dim=-2) for picture in (painting, photo))
+    x, y = (torch.cat([_luminance(band) for (band,) in _bands(image)], dim=-2) for image in (painting, photo))
     gain = y.std(correction=0) / x.var(correction=0).clamp_min(LEAST_VARIANCE).sqrt()
     x_mean, y_mean = x.mean(), y.mean()
     return _in_bands(lambda band: gain * (_luminance(band) - x_mean) + y_mean, 1, painting).repeat(1, 3, 1, 1)
@@ -106,7 +106,7 @@ def with_luminance(photo: Tensor, result: Tensor) -> Tensor:
     (height, width), (other_height, other_width) = photo.shape[-2:], result.shape[-2:]
     if (height, width) != (other_height, other_width):
         raise PictureError(
-            f"colors can be kept only between pictures of one size: the photo is {width}x{height} pixels, "
+            f"colors can be kept only between images of one size: the photograph is {width}x{height} pixels, "
             f"the result {other_width}x{other_height}"
         )
     return _in_bands(_recombined, 3, photo, result)
@@ -114,7 +114,7 @@ def with_luminance(photo: Tensor, result: Tensor) -> Tensor:
 
 def _recombined(photo: Tensor, result: Tensor) -> Tensor:
     wanted = _luminance(result)
-    # Going back from YIQ adds the same Y to every channel, so I and Q contribute the difference between the picture and its own Y.
+    # Going back from YIQ adds the same Y to every channel, so I and Q contribute the difference between the image and its own Y.
     chroma = photo - _luminance(photo)
     room = torch.where(chroma > 0, 1 - wanted, wanted)
     share = (room / chroma.abs().clamp_min(torch.finfo(chroma.dtype).tiny)).amin(1, keepdim=True).clamp(0, 1)
@@ -132,20 +132,20 @@ def _flat(x: Tensor) -> Tensor:
     return x[0].flatten(1)
 
 
-def _bands(*pictures: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Pictures of one size in bands of rows, in float64, which MPS lacks: on the CPU."""
-    height, width = pictures[0].shape[-2:]
+def _bands(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Images of one size in bands of rows, in float64 and on the CPU, because MPS has no float64."""
+    height, width = images[0].shape[-2:]
     rows = max(1, BAND // width)
     for top in range(0, height, rows):
-        yield tuple(picture.detach()[..., top : top + rows, :].cpu().double() for picture in pictures)
+        yield tuple(image.detach()[..., top : top + rows, :].cpu().double() for image in images)
 
 
-def _in_bands(change: Callable[..., Tensor], channels: int, *pictures: Tensor) -> Tensor:
-    """What `change` makes of the bands of pictures of one size: 1xchannelsxHxW float32, clamped to 0..1, on the first one's device."""
-    found = torch.empty(1, channels, *pictures[0].shape[-2:], dtype=torch.float32)
+def _in_bands(change: Callable[..., Tensor], channels: int, *images: Tensor) -> Tensor:
+    """What `change` makes of the bands of images of one size: 1xchannelsxHxW float32, clamped to 0..1, on the first one's device."""
+    found = torch.empty(1, channels, *images[0].shape[-2:], dtype=torch.float32)
     top = 0
-    for bands in _bands(*pictures):
+    for bands in _bands(*images):
         band = change(*bands).clamp(0, 1)
         found[..., top : top + band.shape[-2], :] = band
         top += band.shape[-2]
-    return found.to(pictures[0].device)
+    return found.to(images[0].device)

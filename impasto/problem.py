@@ -60,7 +60,7 @@ class Problem:
         self._check_size()
         pixels = photo.pixels.to(self.device)
         # luma paints in gray, at the photograph's brightness (Gatys et al. 2017, section 5)
-        self.pixels = colors.grey(pixels) if options.keep_colors == "luma" else pixels
+        self.pixels = colors.gray(pixels) if options.keep_colors == "luma" else pixels
         recolored = [self._recolored(style, pixels) for style in styles]
         self.styles = [style if part is None else style.part(part) for style, part in self._parts(recolored)]
         self.scales = self._scales(longer) if options.strength else []

@@ -11,10 +11,10 @@ import argparse
 import time
 from pathlib import Path
 
+from contact import cell, contact_sheet
 from PIL import Image
 
 import impasto
-from impasto.report.contact import cell, contact_sheet
 
 
 def row(pair: str, options: dict[str, str], side: int, results: Path | None) -> list[Image.Image]:

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from contact import cell, contact_sheet
 from PIL import Image
 
 import impasto
 from impasto.inputs import style_names
-from impasto.report.contact import cell, contact_sheet
 
 Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (label, styles, options) of each image
 NAMES_A_ROW = 4

@@ -50,7 +50,7 @@ def moments(picture: Tensor) -> tuple[reference.Array, reference.Array]:
     return pixels.mean(0), np.cov(pixels, rowvar=False, bias=True)
 
 
-def is_picture(picture: Tensor, height: int, width: int) -> bool:
+def is_image(picture: Tensor, height: int, width: int) -> bool:
     usable = picture.dtype == torch.float32 and picture.shape == (1, 3, height, width) and bool(torch.isfinite(picture).all())
     return usable and float(picture.min()) >= 0 and float(picture.max()) <= 1
 
@@ -67,26 +67,26 @@ PAINTING = tensor(SAMPLES.astronaut()[0:480:16, 100:450:16] / 255)  # 30x22
 def test_a_matched_painting_has_the_photographs_mean_and_covariance(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
     photo = random(h2, w2, seed + 1, 0.45, 0.55)  # so little contrast that nothing leaves the gamut
     found = colors.match(random(h1, w1, seed), photo)
-    assert is_picture(found, h1, w1)
+    assert is_image(found, h1, w1)
     for ours, theirs in zip(moments(found), moments(photo), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_a_picture_matched_to_itself_is_itself() -> None:
+def test_an_image_matched_to_itself_is_itself() -> None:
     assert torch.allclose(colors.match(PHOTO, PHOTO), PHOTO, atol=1e-6)
     assert torch.allclose(colors.match(PHOTO, PHOTO.flip(3).mT), PHOTO, atol=1e-6)  # where its pixels lie does not matter
 
 
 @steady
 @given(tiny, tiny, tiny, tiny, seeds)
-def test_any_tiny_pictures_can_be_matched(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
+def test_any_tiny_images_can_be_matched(h1: int, w1: int, h2: int, w2: int, seed: int) -> None:
     for low, high in ((0.0, 1.0), (0.0, 0.0), (0.3, 0.3001)):
         painting, photo = random(h1, w1, seed, low, high), random(h2, w2, seed + 1)
         for found in (colors.match(painting, photo), colors.match_luminance(painting, photo), colors.match(photo, painting)):
-            assert is_picture(found, *found.shape[-2:])
+            assert is_image(found, *found.shape[-2:])
 
 
-def test_pictures_without_contrast_or_color() -> None:
+def test_images_without_contrast_or_color() -> None:
     for size in ((1, 1), (1, 9), (7, 5)):
         found = colors.match(plain(*size, 0.1, 0.7, 0.3), PHOTO)
         np.testing.assert_allclose(array(found), np.broadcast_to(moments(PHOTO)[0], (*size, 3)), atol=1e-6)
@@ -94,23 +94,23 @@ def test_pictures_without_contrast_or_color() -> None:
         np.testing.assert_allclose(array(colors.match_luminance(plain(*size, 0.9, 0.1, 0.2), PHOTO)), mean, atol=1e-6)
     single = colors.match(PAINTING, plain(1, 1, 0.2, 0.4, 0.9))  # a photograph of one color removes all contrast
     np.testing.assert_allclose(array(single), np.broadcast_to((0.2, 0.4, 0.9), (30, 22, 3)))
-    grey_photo = colors.match(PAINTING, colors.grey(PHOTO))
-    assert float((grey_photo.amax(1) - grey_photo.amin(1)).max()) < 1e-6
-    assert float(grey_photo.std()) > 0.1
-    grey_painting = colors.match(colors.grey(PAINTING), 0.4 + 0.2 * PHOTO)  # stays on a line of colors
-    variances = np.linalg.eigvalsh(moments(grey_painting)[1])
+    gray_photo = colors.match(PAINTING, colors.gray(PHOTO))
+    assert float((gray_photo.amax(1) - gray_photo.amin(1)).max()) < 1e-6
+    assert float(gray_photo.std()) > 0.1
+    gray_painting = colors.match(colors.gray(PAINTING), 0.4 + 0.2 * PHOTO)  # stays on a line of colors
+    variances = np.linalg.eigvalsh(moments(gray_painting)[1])
     assert variances[1] < 1e-9 < 1e-3 < variances[2]
-    np.testing.assert_allclose(moments(grey_painting)[0], moments(0.4 + 0.2 * PHOTO)[0], atol=1e-6)
+    np.testing.assert_allclose(moments(gray_painting)[0], moments(0.4 + 0.2 * PHOTO)[0], atol=1e-6)
 
 
 def test_rounding_is_not_amplified_to_the_photographs_contrast() -> None:
     level = 1 / 255
     checkered = torch.from_numpy(np.indices((8, 8)).sum(0) % 2).float()
     flat = 0.5 + 0.25 * level * (2 * checkered - 1).expand(1, 3, 8, 8)  # a deviation of a quarter of a level
-    gain = 0.25 * level * np.sqrt(3 / colors.LEAST_VARIANCE)  # sqrt(3): along the greys three channels deviate together
-    grey_photo = colors.grey(PHOTO)
-    found = colors.match(flat, grey_photo)
-    assert float(found.std(correction=0)) == pytest.approx(gain * float(grey_photo.std(correction=0)), rel=1e-4)
+    gain = 0.25 * level * np.sqrt(3 / colors.LEAST_VARIANCE)  # sqrt(3): along the grays three channels deviate together
+    gray_photo = colors.gray(PHOTO)
+    found = colors.match(flat, gray_photo)
+    assert float(found.std(correction=0)) == pytest.approx(gain * float(gray_photo.std(correction=0)), rel=1e-4)
     assert gain < 0.6
 
 
@@ -126,11 +126,11 @@ def test_luminance_is_scikit_images(height: int, width: int, seed: int) -> None:
     np.testing.assert_allclose(found[0, 0].numpy(), RGB2YIQ(array(picture))[..., 0], atol=1e-7)
 
 
-def test_of_greys_the_luminance_is_exact() -> None:
+def test_of_grays_the_luminance_is_exact() -> None:
     ramp = torch.linspace(0, 1, 257).view(1, 1, 1, -1)
     assert torch.equal(colors.luminance(ramp.expand(1, 3, 1, -1)), ramp)
-    assert torch.equal(colors.grey(colors.grey(PHOTO)), colors.grey(PHOTO))
-    assert is_picture(colors.grey(PHOTO), 32, 40)
+    assert torch.equal(colors.gray(colors.gray(PHOTO)), colors.gray(PHOTO))
+    assert is_image(colors.gray(PHOTO), 32, 40)
 
 
 @steady
@@ -150,7 +150,7 @@ def test_a_matched_luminance_has_the_photographs_mean_and_deviation(h1: int, w1:
 def test_out_of_gamut_luminance_and_hue_stay_and_saturation_gives_way_no_more_than_it_must(h: int, w: int, seed: int) -> None:
     photo, result = random(h, w, seed), random(h, w, seed + 1)
     found = colors.with_luminance(photo, result)
-    assert is_picture(found, h, w)
+    assert is_image(found, h, w)
     ours, theirs, wanted = (RGB2YIQ(array(picture)) for picture in (found, photo, result))
     np.testing.assert_allclose(ours[..., 0], wanted[..., 0], atol=1e-6)
     share = (ours[..., 1:] * theirs[..., 1:]).sum(-1, keepdims=True) / (theirs[..., 1:] ** 2).sum(-1, keepdims=True)
@@ -160,19 +160,19 @@ def test_out_of_gamut_luminance_and_hue_stay_and_saturation_gives_way_no_more_th
     assert (share < 1 + 1e-4).all()
 
 
-def test_black_white_and_grey_results_in_color() -> None:
+def test_black_white_and_gray_results_in_color() -> None:
     assert torch.allclose(colors.with_luminance(PHOTO, PHOTO), PHOTO, atol=1e-6)
     for value in (0.0, 1.0):
         assert torch.equal(colors.with_luminance(PHOTO, torch.full_like(PHOTO, value)), torch.full_like(PHOTO, value))
-    grey = colors.grey(PHOTO)
-    assert torch.allclose(colors.with_luminance(grey, PHOTO.flip(2)), grey.flip(2), atol=1e-6)
+    gray = colors.gray(PHOTO)
+    assert torch.allclose(colors.with_luminance(gray, PHOTO.flip(2)), gray.flip(2), atol=1e-6)
     blue = colors.with_luminance(plain(1, 1, 0, 0, 1), plain(1, 1, 0.8, 0.8, 0.8))
     assert blue.flatten().tolist() == pytest.approx([0.8 - 0.114 * 0.2 / 0.886, 0.8 - 0.114 * 0.2 / 0.886, 1])
 
 
 def test_two_sizes_cannot_be_put_together() -> None:
     for other, size in ((PAINTING, "22x30"), (plain(1, 1, 0, 0, 0), "1x1")):  # the latter would otherwise be broadcast
-        with pytest.raises(PictureError, match=f"the photo is 40x32 pixels, the result {size}"):
+        with pytest.raises(PictureError, match=f"the photograph is 40x32 pixels, the result {size}"):
             colors.with_luminance(PHOTO, other)
 
 
@@ -186,8 +186,8 @@ def test_bands_change_nothing(monkeypatch: pytest.MonkeyPatch, band: int) -> Non
     np.testing.assert_allclose(array(colors.match(PAINTING, PHOTO)), matched.clip(0, 1), atol=1e-6)
     l_x, l_y, wanted = (picture @ np.array([0.299, 0.587, 0.114]) for picture in (x, y, result))
     np.testing.assert_allclose(colors.luminance(PHOTO)[0, 0].numpy(), l_y, atol=1e-7)
-    grey_match = (l_y.std() / l_x.std() * (l_x - l_x.mean()) + l_y.mean()).clip(0, 1)
-    np.testing.assert_allclose(array(colors.match_luminance(PAINTING, PHOTO)), grey_match[..., None].repeat(3, 2), atol=1e-6)
+    gray_match = (l_y.std() / l_x.std() * (l_x - l_x.mean()) + l_y.mean()).clip(0, 1)
+    np.testing.assert_allclose(array(colors.match_luminance(PAINTING, PHOTO)), gray_match[..., None].repeat(3, 2), atol=1e-6)
     chroma = y - l_y[..., None]
     limits = np.where(chroma > 0, 1 - wanted[..., None], wanted[..., None]) / np.maximum(np.abs(chroma), 1e-300)
     back = wanted[..., None] + limits.min(-1, keepdims=True).clip(0, 1) * chroma
@@ -198,7 +198,7 @@ def test_nothing_given_is_changed_and_nothing_returned_has_a_gradient() -> None:
     painting, photo = PHOTO.flip(3).clone().requires_grad_(), PHOTO.clone().requires_grad_()
     kept = painting.detach().clone(), photo.detach().clone()
     made = [way(painting, photo) for way in (colors.match, colors.match_luminance, colors.with_luminance)]
-    for found in (*made, colors.grey(photo), colors.luminance(photo)):
+    for found in (*made, colors.gray(photo), colors.luminance(photo)):
         assert not found.requires_grad
         found.zero_()
     assert torch.equal(painting, kept[0])

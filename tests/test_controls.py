@@ -192,7 +192,7 @@ def test_a_blend_needs_a_number_for_each_style(photo: Path, painting: Path) -> N
 def test_luma_keeps_every_hue(photo: Path, other: Path) -> None:
     result = tensor(impasto.stylize(photo, other, keep_colors="luma", **QUICK))
     kept = pictures.resize(tensor(photo), (43, 64))
-    expected = colors.with_luminance(kept, colors.grey(result))
+    expected = colors.with_luminance(kept, colors.gray(result))
     assert (result - expected).abs().max() < 1.5 / 255
     light = (colors.luminance(result) - colors.luminance(kept)).abs().mean()
     assert light > 0.02  # the painting did something

@@ -22,13 +22,13 @@ from impasto.errors import ImpastoError, PictureError
 if TYPE_CHECKING:
     from impasto.jobs.events import Progress as Progressed
 
-GONE = (errno.EPIPE, errno.EIO)  # nobody holds a pipe's other end, or a terminal's
+GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, is gone
 LEAST_SHARE = 0.03  # share of the work after which its pace is known
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
 class Steady:
-    """A stream whose errors never stop a run: if its reader has gone, or it is closed, text is lost.
+    """A stream whose errors never stop a run: if its reader is gone, or it is closed, text is lost.
 
     patient: wait for a slow reader; otherwise text is lost then too. Everything else is as in `stream`.
     """
@@ -53,7 +53,7 @@ class Steady:
             self._stream.flush()
 
     def _has_room(self) -> bool:
-        """Whether a line can be written without waiting; a full pipe has none, nor has a terminal that is halted."""
+        """Whether a line can be written at once. A full pipe or a stopped terminal would block."""
         try:
             return bool(select.select([], [self._stream.fileno()], [], 0)[1])
         except (OSError, ValueError, AttributeError):  # no file, or a system that cannot say
@@ -69,18 +69,18 @@ class Steady:
 
 
 def silence(stream: IO[str]) -> None:
-    """Let what is still written to a stream whose other end has gone vanish, for Python would complain of it once more at exit."""
+    """Discard what is still written to a stream whose other end is closed. Python would report it again at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def steady(*, patient: bool = False) -> IO[str]:
-    """Standard error, as `Steady` has it."""
+    """Standard error as a `Steady` stream."""
     return cast("IO[str]", Steady(sys.stderr, patient=patient))
 
 
 def tell(line: str) -> None:
-    """A line on standard output. Raises BrokenPipeError if nobody can read it any more, a closed terminal included."""
+    """Print a line on standard output. Raises BrokenPipeError if its reader, or the terminal, is gone."""
     try:
         print(line, flush=True)
     except OSError as error:
@@ -90,7 +90,7 @@ def tell(line: str) -> None:
 
 
 def fail(message: str, code: int, *, as_json: bool = False) -> int:
-    """Say what went wrong in one line, for programs too if they asked for JSON. Returns code."""
+    """Print an error as one line, and as JSON if asked. Returns the code."""
     line = " ".join(message.split())
     print(f"impasto: {line}", file=steady(patient=True))
     if as_json:
@@ -109,15 +109,15 @@ def worded(error: ImpastoError) -> str:
 
 
 def note(message: str, *, quiet: bool = False) -> None:
-    """A word on the way."""
+    """Print a note on standard error."""
     if not quiet:
         print(f"impasto: {message}", file=steady(), flush=True)
 
 
 def refuse_address(file: Path) -> None:
-    """Raise PictureError for what is no file but an address."""
+    """Raise PictureError for a web address."""
     if file.parts and file.parts[0] in ("http:", "https:"):
-        raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the picture and name the file")
+        raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the image and name the file")
 
 
 def seconds(span: float) -> str:
@@ -153,7 +153,7 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
 def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], None]]:
     """Show the progress of a job: a bar on a terminal, elsewhere a line every few seconds.
 
-    Yields show(event); None removes the bar before the last words are printed.
+    Yields show(event); None removes the bar before the last lines are printed.
     """
     clock, said = Clock(), time.monotonic()
     if quiet or not Console(file=steady()).is_terminal:
@@ -180,7 +180,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
 
 
 def describe(event: Progressed) -> str:
-    """A step in a few words."""
+    """A step in one line."""
     words = f"scale {event.scale}/{event.scales} {event.width}x{event.height}  step {event.step}/{event.steps}"
     return words + "".join(f"  {name} {loss:.3g}" for name, loss in event.losses.items())
 

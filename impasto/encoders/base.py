@@ -14,6 +14,7 @@ from typing_extensions import Self
 from impasto.encoders import layers
 from impasto.encoders.layers import Padding
 from impasto.errors import PictureError, UnknownNameError
+from impasto.ladder import Size
 
 Pooling = Literal["average", "max"]
 Window = tuple[slice, slice]  # rows and columns of a tap's feature map
@@ -99,7 +100,7 @@ class Encoder(nn.Module):
         """The smallest height and width of an image, in pixels, for which the deepest tap has at least one position."""
         return max(map(self.stride, self.taps))
 
-    def size_at(self, tap: str, size: tuple[int, int]) -> tuple[int, int]:
+    def size_at(self, tap: str, size: Size) -> Size:
         """The (height, width) of a tap's map for an image of (height, width) pixels. Poolings round down."""
         stride = self.stride(tap)
         return size[0] // stride, size[1] // stride
@@ -124,7 +125,7 @@ class Encoder(nn.Module):
         second.input_block = block
         return first, second
 
-    def check_size(self, height: int, width: int, what: str = "picture") -> None:
+    def check_size(self, height: int, width: int, what: str = "image") -> None:
         """Raise PictureError if an image of height x width pixels is too small for the deepest tap. what: its name in the error."""
         side = self.minimum_side
         if min(height, width) < side:

@@ -20,7 +20,7 @@ _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # an ICC pr
 def to_srgb(color: Image.Image | Floats, profile: bytes | None) -> tuple[Floats, str]:
     """Convert colors to sRGB, by their ICC profile where there is one.
 
-    color: an image in mode L, RGB, CMYK or LAB, or HxW greys or HxWx3 sRGB values in [0, 1]. Returns HxWx3 in [0, 1] and a note for
+    color: an image in mode L, RGB, CMYK or LAB, or HxW grays or HxWx3 sRGB values in [0, 1]. Returns HxWx3 in [0, 1] and a note for
     the user, "" for none.
     """
     cmyk = isinstance(color, Image.Image) and color.mode == "CMYK"
@@ -60,7 +60,7 @@ def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | 
 def _build(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
     # A print or Lab gamut does not fit into sRGB, so it is compressed. Between screens, colors that fit stay exact.
     intent = ImageCms.Intent.PERCEPTUAL if mode in ("CMYK", "LAB") else ImageCms.Intent.RELATIVE_COLORIMETRIC
-    # lcms speeds transforms up with a coarse table, which is up to 10 levels off for linear greys and 50 for Lab.
+    # lcms speeds transforms up with a coarse table, which is up to 10 levels off for linear grays and 50 for Lab.
     speed = ImageCms.Flags.NOOPTIMIZE if mode in ("L", "LAB") else ImageCms.Flags.HIGHRESPRECALC
     flags = speed | ImageCms.Flags.BLACKPOINTCOMPENSATION
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
@@ -74,7 +74,7 @@ def _through(transform: ImageCms.ImageCmsTransform, color: Image.Image | Floats)
     curve: Floats = _as_srgb(transform.apply(ramp))[0]  # 256x3
     if isinstance(color, Image.Image):
         return np.take(curve, np.asarray(color), axis=0)
-    # Pillow gives lcms 8 bits only, so deeper greys are interpolated.
+    # Pillow gives lcms 8 bits only, so deeper grays are interpolated.
     return np.stack([np.interp(color, levels / BYTE, channel) for channel in curve.T], axis=2).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Image files, bytes, PIL images, arrays and tensors to pictures: upright, sRGB, with transparency, notes, EXIF and digest."""
+"""Image files, bytes, PIL images, arrays and tensors to a `Picture`: upright, sRGB, with transparency, notes, EXIF and digest."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from impasto import files
 from impasto.errors import MemoryLimitError, PictureError
 from impasto.files import one_line, printable, reason
+from impasto.ladder import Size
 from impasto.options import defaults
 from impasto.pictures import metadata
 from impasto.pictures.metadata import Kept
@@ -39,7 +40,7 @@ _READABLE = (
     *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF"),
     *("ICO", "ICNS", "PSD", "PCX", "SGI", "QOI", "DDS", "TGA"),
 )
-_DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are grey
+_DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 
 _ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR = 0x0112, 0x0102, 0x0106, 0x011C
 
@@ -58,10 +59,10 @@ _pillow_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the rest of impasto sees it.
+    """A decoded image.
 
     pixels: 1x3xHxW float32, sRGB in [0, 1], upright. Where alpha is 0, the color is the mean of the visible colors.
-    alpha: 1x1xHxW float32 in [0, 1], or None when the picture is opaque everywhere.
+    alpha: 1x1xHxW float32 in [0, 1], or None when the image is opaque everywhere.
     notes: one sentence for the user about each property of the source that was changed or ignored.
     name: the file's name without folders; "" for a source that is not a path.
     digest: SHA-256 of the file or of the bytes, as hexadecimal; "" for a PIL image, an array or a tensor.
@@ -76,7 +77,7 @@ class Picture:
     exif: Kept = field(default_factory=dict)
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """(height, width) in pixels."""
         height, width = self.pixels.shape[-2:]
         return int(height), int(width)
@@ -105,21 +106,21 @@ class _RefusedError(Exception):
         self.problem, self.remedy = problem, remedy
 
 
-def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "picture") -> Picture:
-    """Read a picture. The source is opened once and never changed.
+def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "image") -> Picture:
+    """Read an image. The source is opened once and never changed.
 
     source: a path; the bytes of an image file; a binary file object, read from its position to its end and not closed; a PIL image
         (its current frame; EXIF orientation and profile are honored); an array HxW, HxWx1, HxWx3 or HxWx4 of uint8, uint16, bool
         or float in [0, 1]; a float tensor 3xHxW or 1x3xHxW in [0, 1].
     max_pixels: the largest height times width allowed, checked before pixels are decoded.
-    role: what the picture is for; begins the error messages.
+    role: what the image is for; error messages begin with it.
 
     Colors become sRGB: by the embedded ICC profile where there is one, otherwise they are taken as sRGB.
     Pillow keeps its size limit in a global, and Python its warning filters. Both are changed while a file is decoded and restored
     afterwards, under a lock. Images are therefore decoded one at a time, and a thread that uses Pillow directly at that moment sees
     the changed values.
 
-    Raises PictureError (the source is not a usable picture) and MemoryLimitError.
+    Raises PictureError (the source is not a usable image) and MemoryLimitError.
     """
     path = printable(source) if isinstance(source, (str, os.PathLike)) else None
     with _named(role if path is None else f"{role} {path}"):
@@ -139,12 +140,12 @@ def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "p
 def read_settings(
     source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> dict[str, object] | None:
-    """The settings that `save` stored with a picture; None for a picture without settings or from another program.
+    """The settings that `save` stored with an image; None for an image without settings or from another program.
 
-    source: a path, the bytes of an image file, or a binary file object. Raises PictureError when it is not a picture.
+    source: a path, the bytes of an image file, or a binary file object. Raises PictureError when it is not an image.
     """
     path = f" {printable(source)}" if isinstance(source, (str, os.PathLike)) else ""
-    with _named(f"picture{path}"), _opened(source, "picture") as file, _pillow(max_pixels):
+    with _named(f"image{path}"), _opened(source, "image") as file, _pillow(max_pixels):
         return metadata.settings_in(_identify(file)[0])
 
 
@@ -208,7 +209,7 @@ def _pillow(max_pixels: int) -> Iterator[None]:
         except (_RefusedError, MemoryError):
             raise
         except UnidentifiedImageError as error:
-            raise _RefusedError("not a picture, or its format is not supported") from error
+            raise _RefusedError("not an image, or its format is not supported") from error
         except Image.DecompressionBombError as error:
             count = re.search(r"\d+", str(error))
             raise _too_many(int(count[0]) if count else None, max_pixels) from error
@@ -267,7 +268,7 @@ def _frame_notes(image: Image.Image) -> list[str]:
     frame = "first frame" if image.tell() == 0 else f"frame {image.tell() + 1}"
     if image.format in ("GIF", "PNG", "WEBP", "AVIF"):
         return [f"is animated: its {frame} is used"]
-    return [f"holds several pictures: its {frame} is used"]
+    return [f"holds several images: its {frame} is used"]
 
 
 def _orientation(image: Image.Image) -> int:
@@ -282,16 +283,16 @@ def _split(image: Image.Image) -> tuple[Image.Image, Floats | None]:
     """Color in mode L, RGB, CMYK or LAB, and alpha."""
     if image.mode in ("CMYK", "LAB"):
         return image, None
-    grey = image.mode in ("1", "L", "LA", "La")
+    gray = image.mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:
-        return image.convert("L" if grey else "RGB"), None
-    whole = image.convert("LA" if grey else "RGBA")
+        return image.convert("L" if gray else "RGB"), None
+    whole = image.convert("LA" if gray else "RGBA")
     alpha = np.asarray(whole.getchannel("A"), np.float32) / np.float32(BYTE)
-    return whole.getchannel("L") if grey else whole.convert("RGB"), alpha
+    return whole.getchannel("L") if gray else whole.convert("RGB"), alpha
 
 
 def _deep(image: Image.Image, original: Image.Image) -> tuple[Floats, Floats | None]:
-    """Greys of more than 8 bits as floats. original: the image before it was rotated, which still has its file's tags."""
+    """Grays of more than 8 bits as floats. original: the image before it was rotated, which still has its file's tags."""
     values = np.asarray(image).astype(np.float64)
     key = image.info.get("transparency")
     alpha = (values != key).astype(np.float32) if isinstance(key, int) else None
@@ -299,7 +300,7 @@ def _deep(image: Image.Image, original: Image.Image) -> tuple[Floats, Floats | N
     top = 1 if image.mode == "F" else 4095 if tags.get(_BITS) == (12,) else WORD
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= top):
-        raise _RefusedError(f"grey values must lie in [0, {top}] and reach from {low:g} to {high:g}")
+        raise _RefusedError(f"gray values must lie in [0, {top}] and reach from {low:g} to {high:g}")
     values /= top
     if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow handles for 8 bits only
         values = 1 - values

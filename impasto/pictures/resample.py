@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto.errors import OptionError
+from impasto.ladder import Size
 
 LOBES = 6  # of the sinc that `enlarge` uses, on each side
-PASSBAND = 0.9  # share of the smaller picture's frequencies that `enlarge` keeps
+PASSBAND = 0.9  # share of the smaller image's frequencies that `enlarge` keeps
 
 
-def fit(size: tuple[int, int], longer: int) -> tuple[int, int]:
+def fit(size: Size, longer: int) -> Size:
     """The (height, width) nearest to size's aspect ratio whose longer side is `longer`; no side is below 1.
 
     Raises OptionError when `longer` is below 1.
@@ -25,7 +26,7 @@ def fit(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return scaled_height, scaled_width
 
 
-def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(pixels: Tensor, size: Size) -> Tensor:
     """Antialiased bicubic (a = -0.5) resampling, the bicubic filter of Pillow.
 
     pixels: BxCxHxW float in [0, 1]; size: (height, width). Returns BxCxheightxwidth clamped to [0, 1], or pixels itself when
@@ -38,11 +39,11 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return resized.clamp(0, 1).to(pixels.device)
 
 
-def enlarge(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(pixels: Tensor, size: Size) -> Tensor:
     """Enlarge by a Lanczos-windowed sinc (Duchon 1979, "Lanczos filtering in one and two dimensions"), mirrored at the edges.
 
-    Bicubic resampling leaves aliases of fine detail, mostly of horizontal and vertical detail. A picture that is repeatedly enlarged
-    and optimized accumulates them as a woven texture. This filter leaves almost nothing above the smaller picture's own frequencies.
+    Bicubic resampling leaves aliases of fine detail, mostly of horizontal and vertical detail. An image that is repeatedly enlarged
+    and optimized accumulates them as a woven texture. This filter leaves almost nothing above the smaller image's own frequencies.
     pixels: BxCxHxW float in [0, 1]; size: (height, width), no smaller. Returns BxCxheightxwidth clamped to [0, 1].
     """
     for axis, length in ((-2, size[0]), (-1, size[1])):

@@ -19,6 +19,7 @@ from torch import Tensor
 from impasto import files
 from impasto.errors import MemoryLimitError, OutputError, PictureError, SaveError, UnknownNameError
 from impasto.files import printable, reason
+from impasto.ladder import Size
 from impasto.pictures import metadata
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import BYTE
@@ -70,7 +71,7 @@ def flatten(image: Image.Image, color: str = "white") -> Image.Image:
     return opaque
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size: tuple[int, int] | None = None) -> Path:
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size: Size | None = None) -> Path:
     """Make sure, before a run, that `save` can write there.
 
     size: (height, width) of the image to come, where it is known, to check it against the format's limit.
@@ -82,7 +83,7 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, size:
     return target
 
 
-def _check_size(size: tuple[int, int], kind: str, name: str) -> None:
+def _check_size(size: Size, kind: str, name: str) -> None:
     if max(size) > (limit := _LONGEST_SIDE.get(kind, max(size))):
         raise OutputError(f"{name}: {kind} holds at most {limit} pixels a side, not {size[1]}x{size[0]}; use .png or .tif")
 

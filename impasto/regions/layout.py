@@ -1,4 +1,4 @@
-"""Which part of the picture gets which style, and which part stays the photograph. Styles are indices into the caller's list."""
+"""Which part of the image gets which style, and which part stays the photograph. Styles are indices into the caller's list."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
+from impasto.ladder import Size
 from impasto.pictures import Picture
 from impasto.regions.pairs import paired_regions
 from impasto.regions.weights import check_aspect, weight_of
@@ -18,7 +19,7 @@ from impasto.regions.weights import check_aspect, weight_of
 class Region:
     """A style and where it goes.
 
-    style: index into the caller's list of styles. weight: 1x1xhxw, 0..1, over the whole picture at any size; None for everywhere.
+    style: index into the caller's list of styles. weight: 1x1xhxw, 0..1, over the whole image at any size; None for everywhere.
     part: 1x1xhxw, 0..1, over the painting at any size: the part that the style is taken from; None for all of it.
     """
 
@@ -28,7 +29,7 @@ class Region:
 
     @property
     def share(self) -> float:
-        """The region's share of the picture, 0..1."""
+        """The region's share of the image, 0..1."""
         return 1.0 if self.weight is None else float(self.weight.mean())
 
 
@@ -46,7 +47,7 @@ def whole() -> Layout:
     return Layout((Region(0),))
 
 
-def paired(content: Picture, style: Picture, photo_size: tuple[int, int], painting_size: tuple[int, int]) -> Layout:
+def paired(content: Picture, style: Picture, photo_size: Size, painting_size: Size) -> Layout:
     """Each part of the photograph gets style 0 from the part of the painting that has the same color in the masks.
 
     Gatys et al. 2017, section 4. content, style: the color masks of the photograph and of the painting, whose (height, width) are
@@ -58,8 +59,8 @@ def paired(content: Picture, style: Picture, photo_size: tuple[int, int], painti
     return Layout(tuple(Region(0, here, there) for here, there in found.pairs), notes=found.notes)
 
 
-def layered(layers: Sequence[tuple[Picture, int | None]], size: tuple[int, int], base: int | None) -> Layout:
-    """Masks over one another, the last on top: white gets the layer's style, grey gets it in part.
+def layered(layers: Sequence[tuple[Picture, int | None]], size: Size, base: int | None) -> Layout:
+    """Masks over one another, the last on top: white gets the layer's style, gray gets it in part.
 
     layers: (mask, style), with None as the style to keep the photograph. size: (height, width) of the photograph. base: the style of
     what no mask covers; None keeps the photograph there.

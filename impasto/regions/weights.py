@@ -8,15 +8,17 @@ from torch.nn import functional
 
 from impasto import colors, pictures
 from impasto.errors import PictureError
+from impasto.ladder import Size
 from impasto.pictures import Picture
 
 SAME_ASPECT = 1.02  # aspect ratios that differ by no more are equal: scaling and rounding cause as much
 
 
-def weight_of(picture: Picture, size: tuple[int, int], *, role: str) -> Tensor:
-    """The weight that a mask gives: white 1, black 0, greys between. Colors count by their luma, transparent parts as black.
+def weight_of(picture: Picture, size: Size, *, role: str) -> Tensor:
+    """The weight that a mask gives: white 1, black 0, grays between. Colors count by their luma, transparent parts as black.
 
-    size: (height, width) wanted, to which a mask of another size is resampled. role: what the mask is for; begins the error messages.
+    size: (height, width) wanted, to which a mask of another size is resampled. role: what the mask is for; error messages begin
+    with it.
     Returns 1x1xheightxwidth float32 in [0, 1].
 
     Raises PictureError: another aspect ratio (by more than 2 percent, and by a pixel or more), or black everywhere.
@@ -28,8 +30,8 @@ def weight_of(picture: Picture, size: tuple[int, int], *, role: str) -> Tensor:
     return pictures.resize(weight, size)
 
 
-def check_aspect(found: tuple[int, int], wanted: tuple[int, int], role: str) -> None:
-    """Raise PictureError for a mask whose (height, width) has another aspect ratio than its picture.
+def check_aspect(found: Size, wanted: Size, role: str) -> None:
+    """Raise PictureError for a mask whose (height, width) has another aspect ratio than its image.
 
     Rounding changes the ratio of tiny sizes by more than 2 percent, so a side may also be up to a pixel off.
     """
@@ -38,11 +40,11 @@ def check_aspect(found: tuple[int, int], wanted: tuple[int, int], role: str) -> 
     off = min(abs(wanted_width * ratio - wanted_width), abs(wanted_height / ratio - wanted_height))
     if max(ratio, 1 / ratio) > SAME_ASPECT and off >= 1:
         raise PictureError(
-            f"{role} is {width}x{height} pixels; its aspect ratio must be that of its picture, {wanted_width}x{wanted_height}"
+            f"{role} is {width}x{height} pixels; its aspect ratio must be that of its image, {wanted_width}x{wanted_height}"
         )
 
 
-def guidance(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def guidance(mask: Tensor, size: Size) -> Tensor:
     """A mask at the size of a feature map: the mean over the area that each position covers; along a side that grows, the nearest.
 
     mask: 1x1xHxW float, 0..1, on any device; size: (height, width). Returns 1x1xheightxwidth float32, 0..1, on the mask's device:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -20,11 +20,10 @@ from impasto.compute import memory
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
+from impasto.ladder import Size
 from impasto.options import defaults
 from impasto.pictures import Picture, Source
-from impasto.report.metrics import Measures, Size, fit_with_minimum, measure, size_of
-
-JudgeName = Literal["lite", "vgg16", "vgg19"]
+from impasto.report.metrics import Measures, fit_with_minimum, measure, size_of, size_text
 
 DEFAULT_LONGER_SIDE = 1024  # pixels at most, unless a size is given: measuring then takes seconds
 MIN_SIDE = 16  # pixels, for relu5_1
@@ -142,7 +141,7 @@ class PreparedImages:
         for result in self.results:
             photo = pictures.resize(_center(self.photo, result.crop), result.size)
             pixels = pictures.resize(result.pixels, result.size)
-            with memory.clear_errors(f"measuring {result.name} at {_size_text(result.size)} pixels"):
+            with memory.clear_errors(f"measuring {result.name} at {size_text(result.size)} pixels"):
                 measures = measure(
                     pixels, photo, self.painting, judge.encoder, content_tap=judge.content_tap, style_taps=judge.style_taps
                 )
@@ -195,7 +194,7 @@ def prepare(
         raise OptionError(f"must be at least {MIN_SIDE}, not {size}", option="size")
     original, style = (
         pictures.load(source, max_pixels=max_pixels, role=role)
-        for source, role in ((photo, "photograph"), (painting, "style picture"))
+        for source, role in ((photo, "photograph"), (painting, "style image"))
     )
     loaded, refused = _read(results, max_pixels)
     longer = size or min(DEFAULT_LONGER_SIDE, *(_longer_side(picture.size, original.size) for picture in loaded.values()))
@@ -222,7 +221,7 @@ def _read(results: Mapping[str, Source], max_pixels: int) -> tuple[dict[str, Pic
         try:
             picture = pictures.load(source, max_pixels=max_pixels, role="result")
             if min(picture.size) < MIN_SIDE:
-                raise PictureError(f"result is {_size_text(picture.size)} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
+                raise PictureError(f"result is {size_text(picture.size)} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
         except ImpastoError as error:
             refused[name] = _without_folders(str(error), source)
         else:
@@ -247,10 +246,10 @@ def _prepare_result(name: str, source: Source, picture: Picture, photo: Size, wh
     ]
     if crop != photo:
         notes.append(
-            f"has another aspect ratio than the photograph ({_size_text(picture.size)}): measured on the common center crop"
+            f"has another aspect ratio than the photograph ({size_text(picture.size)}): measured on the common center crop"
         )
     if picture.size != size:
-        notes.append(f"was resized from {_size_text(picture.size)} to {_size_text(size)} for measuring")
+        notes.append(f"was resized from {size_text(picture.size)} to {size_text(size)} for measuring")
     if picture.alpha is not None:
         notes.append("has transparent parts, which are measured as white")
     settings = pictures.read_settings(source) if isinstance(source, (str, Path)) else None
@@ -278,8 +277,3 @@ def _center(pixels: Tensor, crop: Size) -> Tensor:
     (height, width), (h, w) = size_of(pixels), crop
     top, left = (height - h) // 2, (width - w) // 2
     return pixels[..., top : top + h, left : left + w]
-
-
-def _size_text(size: Size) -> str:
-    """(384, 512) -> "512x384"."""
-    return f"{size[1]}x{size[0]}"

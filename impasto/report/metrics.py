@@ -4,8 +4,8 @@ Images are 1x3xHxW float32, sRGB, 0..1. Features are 1xNxHxW by tap, as an encod
 images. `content_distance` and `structure` need two images of one size; the others compare images of any sizes. `measure`
 resizes the inputs and computes every measure.
 
-Luma and the sliced Wasserstein distance also exist in `colors` and `losses`. They are written again here on purpose: a judge
-that shared the optimizer's code would share its mistakes. The distance also differs: of order 1, exact, along many directions.
+The judge's luma and sliced Wasserstein distance are independent of `colors` and `losses` on purpose: shared code would share its
+mistakes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from impasto import pictures
 from impasto.compute.kernels import gram, wide
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
+from impasto.ladder import Size
 from impasto.losses import Features, positions, relative_style_loss
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
-Size: TypeAlias = tuple[int, int]  # (height, width) in pixels
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the gray of Pillow and OpenCV, with which most SSIM values are published
 SSIM_WINDOW = 7  # pixels a side
@@ -95,6 +95,11 @@ def measure(
 def size_of(pixels: Tensor) -> Size:
     """(height, width)."""
     return int(pixels.shape[-2]), int(pixels.shape[-1])
+
+
+def size_text(size: Size) -> str:
+    """(384, 512) -> "512x384"."""
+    return f"{size[1]}x{size[0]}"
 
 
 def fit_with_minimum(size: Size, longer: int, minimum: int) -> Size:

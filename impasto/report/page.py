@@ -19,8 +19,9 @@ from typing import Literal, TypeAlias, TypeGuard
 from torch import Tensor
 
 from impasto import pictures
+from impasto.ladder import Size
 from impasto.report.comparison import Comparison, MeasuredResult
-from impasto.report.metrics import Size, size_of
+from impasto.report.metrics import size_of, size_text
 
 MAX_EMBEDDED_SIDE = 1600  # pixels
 MAX_COLUMNS = 5  # images side by side on a wide screen
@@ -40,7 +41,7 @@ def render(comparison: Comparison, *, photo_name: str = "", painting_name: str =
     figures = _figures(comparison, photo_name, painting_name)
     css, script = _layout_css(comparison, figures) + _template("page.css"), _template("page.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": _size_text, "number": format_number, "settings": _settings}
+    environment.filters |= {"size": _spaced, "number": format_number, "settings": _settings}
     page = environment.from_string(_template("page.html")).render(
         policy=_policy(css, script),
         css=css,
@@ -293,8 +294,8 @@ def format_number(value: float, *, signed: bool = False) -> str:
     return f"{sign}{mantissa} × 10{str(power).translate(SUPERSCRIPTS)}"
 
 
-def _size_text(size: Size) -> str:
-    return f"{size[1]}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{size[0]}"
+def _spaced(size: Size) -> str:
+    return size_text(size).replace("x", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
 
 
 def _settings(result: MeasuredResult) -> list[tuple[str, str]]:

@@ -71,11 +71,11 @@ def test_json_and_page_have_the_same_numbers(cli: Cli, here: Path) -> None:
 
 
 def test_one_unreadable_result_changes_the_exit_code_only(cli: Cli, here: Path) -> None:
-    (here / "text.jpg").write_text("no picture")
+    (here / "text.jpg").write_text("no image")
     code, out, err = cli("photo.png", "style.png", "ours.png", "text.jpg", "--json")
     assert code == 1
     assert err.splitlines()[-1] == (
-        "impasto: result text.jpg: not a picture, or its format is not supported; photo-style.html was written without it"
+        "impasto: result text.jpg: not an image, or its format is not supported; photo-style.html was written without it"
     )
     said = json.loads(out.splitlines()[-1])
     assert (said["exit_code"], list(said["refused"]), [one["name"] for one in said["results"]]) == (1, ["text"], ["ours"])
@@ -87,7 +87,7 @@ def test_a_page_contains_no_folders(cli: Cli, here: Path) -> None:
     home.mkdir()
     for name in ("photo.png", "style.png", "ours.png", "theirs.png"):
         (here / name).rename(home / name)
-    (home / "text.jpg").write_text("no picture")
+    (home / "text.jpg").write_text("no image")
     with Image.open(home / "theirs.png") as image:
         image.save(home / "moving.gif", save_all=True, append_images=[image.rotate(90)])
     names = ("photo.png", "style.png", "ours.png", "moving.gif", "text.jpg")

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto import devices
+from impasto.compute import device as devices
 from impasto.encoders import layers
 from impasto.encoders.layers import FEW_CHANNELS, Padding, average_pool, convolve, crop, max_pool, pad_border
+from impasto.ladder import Size
 
 
 def maps(*shape: int, seed: int = 0) -> Tensor:
@@ -66,14 +67,14 @@ def test_gradient_of_an_image_in_channels_last_and_every_precision(dtype: torch.
 
 
 @pytest.mark.parametrize("size", [(2, 2), (5, 8), (7, 7)])
-def test_max_pooling(size: tuple[int, int]) -> None:
+def test_max_pooling(size: Size) -> None:
     x = maps(2, 3, *size).relu()  # with many zeros: ties
     found, expected = gradient(max_pool, x), gradient(lambda x: functional.max_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (5, 8), (8, 5), (7, 7)])
-def test_average_pooling(size: tuple[int, int]) -> None:
+def test_average_pooling(size: Size) -> None:
     x = maps(2, 3, *size)
     found, expected = gradient(average_pool, x), gradient(lambda x: functional.avg_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)

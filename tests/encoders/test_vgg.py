@@ -10,6 +10,7 @@ from torch import Tensor
 
 from impasto.encoders import VGG, Padding, Pooling
 from impasto.errors import PictureError, UnknownNameError, WeightsFileError
+from impasto.ladder import Size
 
 NETWORKS = ("vgg16", "vgg19")
 NARROW = (4, 5, 6, 7, 8)
@@ -18,7 +19,7 @@ CPU = torch.device("cpu")
 BF16_BOUND = 0.02  # root mean square error of a tap over its root mean square; one bfloat16 product is off by up to 0.004
 
 
-def picture(size: tuple[int, int] = SIZE, seed: int = 0) -> reference.Array:
+def picture(size: Size = SIZE, seed: int = 0) -> reference.Array:
     return np.random.default_rng(seed).random((3, *size))
 
 
@@ -90,7 +91,7 @@ def test_a_batch_equals_its_images_one_by_one(network: str) -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (40, 16), (23, 20)])
 @pytest.mark.parametrize("pooling", ["average", "max"])
-def test_sizes(size: tuple[int, int], pooling: Pooling) -> None:
+def test_sizes(size: Size, pooling: Pooling) -> None:
     expected = reference.vgg("vgg19", arrays("vgg19"), picture(size), "relu5_1", pooling, "replicate")["relu5_1"]
     encoder = VGG("vgg19", weights("vgg19"), ["relu5_1"], pooling=pooling, padding="replicate")
     found = encoder(batch(picture(size)))["relu5_1"][0]
@@ -192,7 +193,7 @@ def test_unknown_tap(network: str, tap: str, meant: str) -> None:
         (["pool5"], (31, 31), 32),
     ],
 )
-def test_image_too_small(taps: list[str], size: tuple[int, int], least: int) -> None:
+def test_image_too_small(taps: list[str], size: Size, least: int) -> None:
     encoder = VGG("vgg19", weights("vgg19"), taps)
     with pytest.raises(PictureError, match=f"{size[1]}x{size[0]}.*vgg19.*{least}x{least}"):
         encoder(batch(picture(size)))

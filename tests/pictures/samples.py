@@ -28,7 +28,7 @@ def colors(picture: pictures.Picture) -> np.ndarray:
     return picture.pixels[0].numpy().transpose(1, 2, 0)
 
 
-def grey(values: np.ndarray) -> np.ndarray:
+def gray(values: np.ndarray) -> np.ndarray:
     """HxW -> HxWx3."""
     return np.repeat(values[..., None], 3, axis=2)
 
@@ -58,7 +58,7 @@ def tiff(path: Path, array: np.ndarray, **options: Any) -> Path:
 
 
 def png(width: int, height: int, depth: int, kind: int, rows: list[bytes], *extra: tuple[bytes, bytes]) -> bytes:
-    """A PNG by its specification; kind 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA."""
+    """A PNG by its specification; kind 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

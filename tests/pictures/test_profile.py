@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures.samples import colors, encoded, grey, png, random_bytes, tiff, written
+from pictures.samples import colors, encoded, gray, png, random_bytes, tiff, written
 from PIL import Image, ImageCms
 
 from impasto import pictures
@@ -81,8 +81,8 @@ def display_profile(matrix: np.ndarray, gamma: float | None, name: str) -> bytes
     return icc(b"RGB ", b"XYZ ", b"mntr", tags | {tag: curve(gamma) for tag in (b"rTRC", b"gTRC", b"bTRC")}, name)
 
 
-def grey_profile(gamma: float) -> bytes:
-    return icc(b"GRAY", b"XYZ ", b"mntr", {b"kTRC": curve(gamma)}, f"Grey {gamma}")
+def gray_profile(gamma: float) -> bytes:
+    return icc(b"GRAY", b"XYZ ", b"mntr", {b"kTRC": curve(gamma)}, f"Gray {gamma}")
 
 
 def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
@@ -161,21 +161,21 @@ def test_an_srgb_profile_changes_nothing_and_needs_no_note() -> None:
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
-def test_grey_profiles_at_8_and_16_bits(gamma: float) -> None:
+def test_gray_profiles_at_8_and_16_bits(gamma: float) -> None:
     values = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    eight = pictures.load(encoded(Image.fromarray(values), "PNG", icc_profile=grey_profile(gamma)))
-    np.testing.assert_allclose(colors(eight), grey(srgb_curve((values / 255) ** gamma)), atol=1.5 / 255)
-    assert eight.notes == (f"picture has its colors converted from Grey {gamma}",)
+    eight = pictures.load(encoded(Image.fromarray(values), "PNG", icc_profile=gray_profile(gamma)))
+    np.testing.assert_allclose(colors(eight), gray(srgb_curve((values / 255) ** gamma)), atol=1.5 / 255)
+    assert eight.notes == (f"image has its colors converted from Gray {gamma}",)
     deep = np.linspace(3000, 65535, 640).astype(np.uint16).reshape(20, 32)
-    sixteen = pictures.load(encoded(Image.fromarray(deep), "PNG", icc_profile=grey_profile(gamma)))
-    np.testing.assert_allclose(colors(sixteen), grey(srgb_curve((deep / 65535) ** gamma)), atol=1.5 / 255)
+    sixteen = pictures.load(encoded(Image.fromarray(deep), "PNG", icc_profile=gray_profile(gamma)))
+    np.testing.assert_allclose(colors(sixteen), gray(srgb_curve((deep / 65535) ** gamma)), atol=1.5 / 255)
 
 
-def test_a_grey_picture_in_an_rgb_profile() -> None:
+def test_a_gray_image_in_an_rgb_profile() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(8, 32)
     image = Image.fromarray(values)
     image.info["icc_profile"] = display_profile(ADOBE_RGB, ADOBE_GAMMA, "Adobe RGB (1998)")
-    np.testing.assert_allclose(colors(pictures.load(image)), grey(srgb_curve((values / 255) ** ADOBE_GAMMA)), atol=1.5 / 255)
+    np.testing.assert_allclose(colors(pictures.load(image)), gray(srgb_curve((values / 255) ** ADOBE_GAMMA)), atol=1.5 / 255)
 
 
 def test_cmyk_through_a_print_profile(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_cmyk_without_a_usable_profile(tmp_path: Path) -> None:
     cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
     np.testing.assert_allclose(colors(pictures.load(encoded(cyan, "JPEG", quality=100)))[8, 8], [0, 1, 1], atol=0.02)
     cyan.info["icc_profile"] = b"broken"
-    note = "picture has a damaged color profile, which is ignored; its CMYK colors are approximate"
+    note = "image has a damaged color profile, which is ignored; its CMYK colors are approximate"
     assert pictures.load(cyan).notes == (note,)
 
 
@@ -219,9 +219,9 @@ def test_unusable_profiles_are_ignored_with_a_note() -> None:
     damaged = dict.fromkeys((b"not a profile", complete[:200], no_curves, b"\0" * 500), "damaged color profile")
     other = {
         cmyk_profile(): "color profile of another kind (Test print)",
-        grey_profile(2): "color profile of another kind (Grey 2)",
+        gray_profile(2): "color profile of another kind (Gray 2)",
     }
     for profile, words in (damaged | other).items():
         picture = pictures.load(encoded(Image.fromarray(stored), "PNG", icc_profile=profile))
         np.testing.assert_array_equal(pictures.to_image(picture.pixels), stored)
-        assert picture.notes == (f"picture has a {words}, which is ignored",)
+        assert picture.notes == (f"image has a {words}, which is ignored",)

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pictures.samples import colors, encoded, grey, png, property_test, random_bytes, random_words, refusal, tiff, written
+from pictures.samples import colors, encoded, gray, png, property_test, random_bytes, random_words, refusal, tiff, written
 from PIL import Image
 
 from impasto import pictures
@@ -28,7 +28,7 @@ from impasto.errors import MemoryLimitError, PictureError
 # ---------------------------------------------------------------------------------------------------------------- sources
 
 
-def test_paths_bytes_and_file_objects_give_the_same_picture(tmp_path: Path) -> None:
+def test_paths_bytes_and_file_objects_give_the_same_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Leica"
     data = encoded(Image.fromarray(random_bytes(6, 7, 4)), "PNG", exif=exif.tobytes())
@@ -69,21 +69,21 @@ def test_a_path_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sources_in_memory_that_are_refused() -> None:
-    assert refusal(b"these are words") == "picture: not a picture, or its format is not supported"
-    assert refusal(b"") == refusal(io.BytesIO()) == "picture: there are no bytes to read"
+    assert refusal(b"these are words") == "image: not an image, or its format is not supported"
+    assert refusal(b"") == refusal(io.BytesIO()) == "image: there are no bytes to read"
     assert "must be opened in binary mode, and its read() returns str" in refusal(io.StringIO("words"), role="mask")
     assert "expected a path, bytes, a binary file, a PIL image, an array or a tensor, not NoneType" in refusal(None)
 
 
 # ------------------------------------------------------------------------------------------------- orientation and frames
 
-# EXIF 2.32, tag 274: which side of the picture the stored row 0 and the stored column 0 are on.
+# EXIF 2.32, tag 274: which side of the image the stored row 0 and the stored column 0 are on.
 TURNED = ("top left", "top right", "bottom right", "bottom left", "left top", "right top", "right bottom", "left bottom")
 SIDES = dict(enumerate(map(str.split, TURNED), start=1))
 
 
 def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
-    """The picture as its EXIF orientation says it looks, pixel by pixel from the specification's words."""
+    """The image as its EXIF orientation says it looks, pixel by pixel from the specification's words."""
     rows, columns = stored.shape[:2]
     sides = SIDES[orientation]
     height, width = (rows, columns) if sides[0] in ("top", "bottom") else (columns, rows)
@@ -119,7 +119,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     np.testing.assert_array_equal(np.asarray(image), stored)  # not changed
 
 
-def test_orientation_applies_to_alpha_and_deep_greys() -> None:
+def test_orientation_applies_to_alpha_and_deep_grays() -> None:
     stored, words = random_bytes(4, 5, 4) | 1, random_words(4, 5)
     picture = pictures.load(encoded(Image.fromarray(stored), "PNG", exif=oriented(6)))
     np.testing.assert_allclose(picture.alpha[0, 0].numpy(), upright(stored, 6)[..., 3] / 255, atol=1e-6)
@@ -131,7 +131,7 @@ def test_orientation_applies_to_alpha_and_deep_greys() -> None:
     ("kind", "note"),
     [
         *((kind, "is animated: its first frame is used") for kind in ("GIF", "PNG", "WEBP")),
-        ("TIFF", "holds several pictures: its first frame is used"),
+        ("TIFF", "holds several images: its first frame is used"),
         ("MPO", ""),  # what phones write: the second image is a depth map
     ],
 )
@@ -158,7 +158,7 @@ DEEP = np.array([[0, 1, 255, 256, 300], [32768, 40000, 65279, 65534, 65535]], np
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}], ids=["plain", "deflate", "tiled"])
 def test_16_bit_tiff(tmp_path: Path, byteorder: str, options: dict[str, Any]) -> None:
     picture = pictures.load(tiff(tmp_path / "deep.tif", DEEP, byteorder=byteorder, **options))
-    np.testing.assert_allclose(colors(picture), grey(DEEP / 65535), atol=1e-7)
+    np.testing.assert_allclose(colors(picture), gray(DEEP / 65535), atol=1e-7)
     assert picture.notes == ()
     stored = random_words(5, 6, 3)
     path = tiff(tmp_path / "color.tif", stored, photometric="rgb", byteorder=byteorder, **options)
@@ -181,14 +181,14 @@ def test_16_bit_rgb_tiff_in_planes_is_read_right_or_refused(tmp_path: Path) -> N
 def test_16_bit_color_png_is_read_as_8_bits_with_a_note(kind: int, channels: int) -> None:
     stored = random_words(4, 5, channels)
     picture = pictures.load(png(5, 4, 16, kind, [row.astype(">u2").tobytes() for row in stored]), role="photograph")
-    expected = stored[..., :3] if channels != 2 else grey(stored[..., 0])
+    expected = stored[..., :3] if channels != 2 else gray(stored[..., 0])
     np.testing.assert_allclose(colors(picture), expected / 65535, atol=1 / 255)
     if kind != 2:
         np.testing.assert_allclose(picture.alpha[0, 0].numpy(), stored[..., -1] / 65535, atol=1 / 255)
     assert picture.notes == ("photograph is read with 8 of its 16 bits per channel",)
 
 
-def test_16_bit_grey_png_with_and_without_a_transparent_value() -> None:
+def test_16_bit_gray_png_with_and_without_a_transparent_value() -> None:
     rows = [row.astype(">u2").tobytes() for row in DEEP]
     picture = pictures.load(png(5, 2, 16, 0, rows))
     np.testing.assert_allclose(colors(picture)[..., 1], DEEP / 65535, atol=1e-7)
@@ -197,14 +197,14 @@ def test_16_bit_grey_png_with_and_without_a_transparent_value() -> None:
     np.testing.assert_array_equal(keyed.alpha[0, 0].numpy(), DEEP != 40000)
 
 
-def test_grey_tiffs_of_other_types(tmp_path: Path) -> None:
+def test_gray_tiffs_of_other_types(tmp_path: Path) -> None:
     values = np.random.default_rng(3).random((4, 5)).astype(np.float32)
     for byteorder in "<>":
         picture = pictures.load(tiff(tmp_path / "float.tif", values, byteorder=byteorder))
         np.testing.assert_array_equal(colors(picture)[..., 2], values)
     for bad in (1.5, -0.25, np.nan, np.inf):
         values[1, 1] = bad
-        assert "grey values must lie in [0, 1]" in refusal(tiff(tmp_path / "bad.tif", values))
+        assert "gray values must lie in [0, 1]" in refusal(tiff(tmp_path / "bad.tif", values))
     good = tiff(tmp_path / "good.tif", DEEP.astype(np.int32))
     np.testing.assert_allclose(colors(pictures.load(good))[..., 0], DEEP / 65535, atol=1e-7)
     assert "reach from 0 to 70000" in refusal(tiff(tmp_path / "high.tif", np.array([[0, 70000]], np.int32)))
@@ -228,10 +228,10 @@ def test_deep_pil_images(mode: str, kind: str) -> None:
     np.testing.assert_allclose(colors(pictures.load(image))[..., 0], DEEP / 65535, atol=1e-7)
 
 
-def test_grey_one_bit_and_palette() -> None:
+def test_gray_one_bit_and_palette() -> None:
     values = random_bytes(3, 4)
     picture = pictures.load(png(4, 3, 8, 0, [row.tobytes() for row in values]))
-    np.testing.assert_allclose(colors(picture), grey(values / 255), atol=1e-6)
+    np.testing.assert_allclose(colors(picture), gray(values / 255), atol=1e-6)
     bits = pictures.load(png(4, 1, 1, 0, [bytes([0b01010000])]))
     np.testing.assert_array_equal(colors(bits)[0, :, 0], [0, 1, 0, 1])
     table = random_bytes(3, 3)
@@ -241,7 +241,7 @@ def test_grey_one_bit_and_palette() -> None:
 
 
 @pytest.mark.parametrize(("depth", "row"), [(1, 0b01000000), (2, 0b00011011), (4, 0b00010010)])
-def test_a_transparent_grey_below_8_bits(depth: int, row: int) -> None:
+def test_a_transparent_gray_below_8_bits(depth: int, row: int) -> None:
     """Sample 1 is the transparent one; Pillow compares it with pixels that it has scaled to 8 bits."""
     samples = [row >> (8 - depth * (column + 1)) & (2**depth - 1) for column in range(2)]
     picture = pictures.load(png(2, 1, depth, 0, [bytes([row])], (b"tRNS", struct.pack(">H", 1))))
@@ -284,7 +284,7 @@ def test_hidden_colors_influence_nothing(stored: np.ndarray, hidden: np.ndarray)
     assert torch.equal(first.alpha, second.alpha)
 
 
-def test_opaque_alpha_is_dropped_grey_alpha_kept_and_full_transparency_refused() -> None:
+def test_opaque_alpha_is_dropped_gray_alpha_kept_and_full_transparency_refused() -> None:
     opaque = random_bytes(3, 4, 4)
     opaque[..., 3] = 255
     assert pictures.load(opaque).alpha is None
@@ -311,8 +311,8 @@ def test_opaque_alpha_is_dropped_grey_alpha_kept_and_full_transparency_refused()
     ],
 )
 def test_array_types(array: np.ndarray, expected: list[list[float]]) -> None:
-    for shaped in (array, array[..., None], grey(array)):
-        np.testing.assert_allclose(colors(pictures.load(shaped)), grey(np.array(expected)), atol=1e-7)
+    for shaped in (array, array[..., None], gray(array)):
+        np.testing.assert_allclose(colors(pictures.load(shaped)), gray(np.array(expected)), atol=1e-7)
 
 
 def test_arrays_and_tensors_are_copied_whatever_their_strides() -> None:
@@ -357,8 +357,8 @@ def test_arrays_and_tensors_are_copied_whatever_their_strides() -> None:
     ],
 )
 def test_refused_arrays_and_tensors(source: Any, words: str) -> None:
-    message = refusal(source, role="style picture")
-    assert message.startswith("style picture: ")
+    message = refusal(source, role="style image")
+    assert message.startswith("style image: ")
     assert words in message
 
 
@@ -371,7 +371,7 @@ def test_refused_files(tmp_path: Path) -> None:
         tmp_path / "missing.jpg": "no such file",
         tmp_path: "is a directory",
         written(tmp_path / "empty.png", b""): "the file is empty",
-        written(tmp_path / "notes.txt", b"these are words, not a picture, and there are a good many of them"): "not a picture",
+        written(tmp_path / "notes.txt", b"these are words, not an image, and there are a good many of them"): "not an image",
         written(tmp_path / "cut.png", complete[:5000]): "truncated or damaged",
         written(tmp_path / "stub.png", complete[:20]): "truncated or damaged",
         tmp_path / ("n" * 300 + ".png"): "name too long",
@@ -381,7 +381,7 @@ def test_refused_files(tmp_path: Path) -> None:
         message = refusal(path, role="photograph")
         assert message.startswith(f"photograph {path}: "), message
         assert words in message
-    assert refusal("a\0b.png") == "picture a\\x00b.png: not a valid file name"
+    assert refusal("a\0b.png") == "image a\\x00b.png: not a valid file name"
     assert refusal(str(tmp_path / "two\nlines.png")).endswith("two\\nlines.png: no such file or directory")
     for kind in ("JPEG", "GIF", "WEBP", "TIFF", "BMP"):
         options = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
@@ -392,7 +392,7 @@ def test_refused_files(tmp_path: Path) -> None:
 
 def test_bombs_are_refused_before_they_are_decoded() -> None:
     for data in (png(60000, 60000, 8, 2, [b""]), b"P6 60000 60000 255\n"):
-        assert refusal(data) == "picture: 3,600,000,000 pixels, more than the limit of 200,000,000; raise max_pixels"
+        assert refusal(data) == "image: 3,600,000,000 pixels, more than the limit of 200,000,000; raise max_pixels"
 
 
 def test_the_limit_is_ours_and_pillows_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,7 +465,7 @@ def read_or_refused(read: Callable[..., Any], data: bytes) -> Any:
 
 @property_test
 @given(data=st.data())
-def test_damaged_files_are_pictures_or_picture_errors(data: st.DataObject) -> None:
+def test_damaged_files_are_read_or_raise_picture_errors(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "ICO", "PPM", "TGA", "BMP"]))
     file = bytearray(encoded(Image.fromarray(random_bytes(9, 7, 3)), kind))
     for _ in range(data.draw(st.integers(1, 4))):

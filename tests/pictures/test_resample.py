@@ -15,6 +15,7 @@ from torch import Tensor
 
 from impasto import pictures
 from impasto.errors import OptionError
+from impasto.ladder import Size
 
 
 @property_test
@@ -33,7 +34,7 @@ def test_fit(height: int, width: int, longer: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(5, 7), (64, 48), (100, 37), (1, 1)])
-def test_resize_against_pil(size: tuple[int, int]) -> None:
+def test_resize_against_pil(size: Size) -> None:
     pixels = (torch.rand(2, 3, 31, 48, generator=torch.Generator().manual_seed(1)) > 0.5).float()  # overshoots, to be clamped
     resized = pictures.resize(pixels, size)
     assert resized.shape == (2, 3, *size)
@@ -67,7 +68,7 @@ def test_enlarge_by_the_sum_that_defines_it() -> None:
 def test_enlarge_keeps_waves_and_adds_no_aliases(vertical: bool) -> None:
     """Waves of frequencies f, in cycles per pixel: up to 0.35 they are kept, and none leaves an alias at 1 - f."""
 
-    def enlarged(f: float, how: Callable[[Tensor, tuple[int, int]], Tensor]) -> np.ndarray:
+    def enlarged(f: float, how: Callable[[Tensor, Size], Tensor]) -> np.ndarray:
         wave = 0.5 + 0.4 * torch.cos(2 * torch.pi * f * (torch.arange(200) + 0.5)).reshape(1, 1, 1, 200).expand(1, 1, 4, 200)
         larger = how(wave.mT, (280, 4)).mT if vertical else how(wave, (4, 280))
         return larger[0, 0, 0, 40:-40].double().numpy() - 0.5

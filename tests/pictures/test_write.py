@@ -182,7 +182,7 @@ def test_settings_of_other_programs_are_none(suffix: str) -> None:
         exif[0x0131] = software
         exif[0x8769] = {0x9286: comment}
         assert pictures.read_settings(encoded(sample(), pictures.SUFFIXES[suffix], exif=exif.tobytes())) is None
-    with pytest.raises(PictureError, match="picture: not a picture"):
+    with pytest.raises(PictureError, match="image: not an image"):
         pictures.read_settings(b"words" * 20)
 
 

@@ -20,7 +20,7 @@ def mask(values: np.ndarray) -> Picture:
     return pictures.load(values)
 
 
-def test_the_whole_picture_is_one_region() -> None:
+def test_the_whole_image_is_one_region() -> None:
     layout = regions.whole()
     assert layout == regions.Layout((regions.Region(0),))
     assert (layout.regions[0].weight, layout.regions[0].part, layout.regions[0].share, layout.painted) == (

@@ -34,7 +34,7 @@ def paired(content: Any, style: Any, **options: Any) -> Regions:
 
 
 def flat(*colors: Any) -> Array:
-    """Squares of 20x20 pixels in a row; a number is a grey."""
+    """Squares of 20x20 pixels in a row; a number is a gray."""
     return np.array([[np.broadcast_to(color, 3) for color in colors]], np.uint8).repeat(20, 0).repeat(20, 1)
 
 
@@ -152,14 +152,14 @@ def test_transparent_parts_are_black_and_notes_of_the_masks_are_passed_on() -> N
 
 
 def test_too_many_colors_and_none_that_are_flat() -> None:
-    greys = flat(*range(0, 255, 15))  # 17
+    grays = flat(*range(0, 255, 15))  # 17
     with pytest.raises(PictureError, match="content mask has 17 colors, and at most 16 are allowed; a mask shows each region"):
-        paired(greys, greys)
-    assert len(paired(greys, greys, most=17).pairs) == 17
+        paired(grays, grays)
+    assert len(paired(grays, grays, most=17).pairs) == 17
     with pytest.raises(PictureError, match="style mask has 2 colors, and at most 1 are allowed"):
         paired(PALETTE[:1, None], PALETTE[:2, None], most=1)
     with pytest.raises(PictureError, match=r"content mask has (\d+|no flat) colors"):
-        paired(ASTRONAUT()[::4, ::4], greys)
+        paired(ASTRONAUT()[::4, ::4], grays)
     noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
     with pytest.raises(PictureError, match="style mask has no flat colors; a mask shows each region in one color"):
         paired(PALETTE[:2, None], noise)

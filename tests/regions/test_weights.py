@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from impasto import pictures, regions
 from impasto.errors import PictureError
+from impasto.ladder import Size
 
 CAMERA: Any = skimage.data.camera  # which has no types
 steady = settings(derandomize=True, deadline=None, database=None, max_examples=40)
@@ -32,7 +33,7 @@ def numbers(weight: Tensor) -> Array:
     return weight[0, 0].double().numpy()
 
 
-def weight_of(mask: Array, size: tuple[int, int], role: str = "mask") -> Array:
+def weight_of(mask: Array, size: Size, role: str = "mask") -> Array:
     return numbers(regions.weight_of(pictures.load(mask), size, role=role))
 
 
@@ -50,10 +51,10 @@ def test_a_weight_is_the_luma_over_black() -> None:
 
 
 def test_a_mask_of_another_size_is_resized_as_pillow_does() -> None:
-    grey = CAMERA()[::32, ::16] / 255  # 16x32
+    gray = CAMERA()[::32, ::16] / 255  # 16x32
     for size in ((8, 16), (24, 48), (5, 10)):
-        image = Image.fromarray(grey.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
-        np.testing.assert_allclose(weight_of(grey, size), np.asarray(image).clip(0, 1), atol=1e-5)
+        image = Image.fromarray(gray.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(weight_of(gray, size), np.asarray(image).clip(0, 1), atol=1e-5)
 
 
 def test_aspect_ratios_may_differ_as_far_as_rounding_explains() -> None:
@@ -73,7 +74,7 @@ def test_masks_that_select_nothing() -> None:
 # ------------------------------------------------------------------------------------------------------------ feature maps
 
 
-def by_area(mask: Array, size: tuple[int, int]) -> Array:
+def by_area(mask: Array, size: Size) -> Array:
     """Each pixel cut into as many as the other side has, so that areas are whole numbers of pieces."""
     (height, width), (h, w) = mask.shape, size
     pieces = mask.astype(float).repeat(h, 0).repeat(w, 1)

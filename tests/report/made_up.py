@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto import encoders, weights
+from impasto.ladder import Size
 from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages, PreparedResult
 from impasto.report.metrics import Measures
 
@@ -17,12 +18,12 @@ PHOTO = (48, 64)  # (height, width)
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
-def plain(color: Sequence[float], size: tuple[int, int] = PHOTO) -> Tensor:
+def plain(color: Sequence[float], size: Size = PHOTO) -> Tensor:
     """1x3xHxW of one color."""
     return torch.tensor(color, dtype=torch.float32).view(1, 3, 1, 1).expand(1, 3, *size).contiguous()
 
 
-def ramp(size: tuple[int, int] = PHOTO) -> Tensor:
+def ramp(size: Size = PHOTO) -> Tensor:
     """1x3xHxW: red grows to the right, green downwards, so that a color tells its place."""
     height, width = size
     across = torch.linspace(0, 1, width).expand(height, width)
@@ -30,7 +31,7 @@ def ramp(size: tuple[int, int] = PHOTO) -> Tensor:
     return torch.stack((across, down, torch.full_like(across, 0.25)))[None].contiguous()
 
 
-def center(pixels: Tensor, crop: tuple[int, int]) -> Tensor:
+def center(pixels: Tensor, crop: Size) -> Tensor:
     (height, width), (h, w) = pixels.shape[-2:], crop
     top, left = (height - h) // 2, (width - w) // 2
     return pixels[..., top : top + h, left : left + w].contiguous()
@@ -41,8 +42,8 @@ def result(
     pixels: Tensor,
     *,
     seed: int = 0,
-    crop: tuple[int, int] | None = None,
-    photo: tuple[int, int] = PHOTO,
+    crop: Size | None = None,
+    photo: Size = PHOTO,
     settings: Mapping[str, object] | None = None,
     notes: tuple[str, ...] = (),
     same_network: bool = False,

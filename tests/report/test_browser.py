@@ -83,7 +83,7 @@ def colors() -> Comparison:
 
 
 def places() -> Comparison:
-    """Pictures in which a color tells its place; the second result is the photograph's own middle half, pixel by pixel."""
+    """Images in which a color tells its place; the second result is the photograph's own middle half, pixel by pixel."""
     photo = ramp()
     shown = (48, int(64 * (1 - 2 * LEFT_OUT)))
     return comparison(
@@ -142,7 +142,7 @@ def lens(page: Page, number: int) -> Pixels:
 
 
 def picture(page: Page, number: int) -> Pixels:
-    """HxWx3, 0..1: an embedded picture as the browser decodes it."""
+    """HxWx3, 0..1: an embedded image as the browser decodes it."""
     draw = """n => {
       const image = document.querySelectorAll(".view img")[n];
       const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
@@ -171,7 +171,7 @@ def test_the_slider_by_mouse(show: Open) -> None:
     page.mouse.down()
     point(page, ".stage", 0.9, 0.2)
     assert close(seen(page, ".stage", 0.25, 0.85, 0.95), (RED, RED, BLUE))
-    point(page, ".stage", -0.3, 0.2)  # beyond the picture's edge
+    point(page, ".stage", -0.3, 0.2)  # beyond the image's edge
     assert close(seen(page, ".stage", 0.05, 0.95), (BLUE, BLUE))
     point(page, ".stage", 0.4)
     page.mouse.up()
@@ -206,7 +206,7 @@ def test_the_slider_by_keyboard(show: Open) -> None:
     assert page.locator("#split").get_attribute("aria-valuetext") == "11 % Photograph photo, then Result blue.png"
 
 
-def test_any_two_pictures_in_the_slider(show: Open) -> None:
+def test_any_two_images_in_the_slider(show: Open) -> None:
     page = show(comparison(result("blue.png", plain(BLUE)), result("green.png", plain(GREEN)), photo=plain(RED)))
     page.get_by_label("Left", exact=True).select_option("Result green.png")
     page.get_by_label("Right", exact=True).select_option("Photograph photo")
@@ -232,7 +232,7 @@ def test_a_part_lies_on_its_place_in_the_slider(show: Open) -> None:
     page.get_by_label("Right", exact=True).select_option("Photograph photo")
     split.press("End")
     left, right = seen(page, ".stage", 0.12, 0.9)
-    assert close(left, right)  # and not the other picture behind it
+    assert close(left, right)  # and not the other image behind it
 
 
 # --------------------------------------------------------------------------------------------------------------- magnifier
@@ -270,7 +270,7 @@ def test_a_lens_magnifies_as_much_as_it_says(show: Open, zoom: int) -> None:
         for dx in range(-40, 41, 8):
             x = (0.47 + (dx + 0.5) / zoom / box["width"]) * 64
             y = (0.55 + (dy + 0.5) / zoom / box["height"]) * 48
-            if min(x % 1, 1 - x % 1, y % 1, 1 - y % 1) > 0.2:  # well inside one pixel of the picture
+            if min(x % 1, 1 - x % 1, y % 1, 1 - y % 1) > 0.2:  # well inside one pixel of the image
                 shown += 1
                 assert close(glass[int(middle) + dy, int(middle) + dx, :3], pixels[int(y), int(x)], 0.01), (dx, dy)
     assert shown > 20

@@ -14,6 +14,7 @@ from PIL import Image
 
 from impasto import pictures
 from impasto.errors import MissingWeightsError, OptionError, PictureError
+from impasto.ladder import Size
 from impasto.report import measure
 from impasto.report.comparison import Comparison, JudgeNetwork, load_judge, prepare, visible_crop
 
@@ -51,7 +52,7 @@ def compared(results: dict[str, Any], judge: JudgeNetwork, **options: Any) -> Co
         ((40, 20), (40, 60), (40, 20)),  # upright from a landscape
     ],
 )
-def test_the_crop_that_a_result_shows(result: tuple[int, int], photo: tuple[int, int], crop: tuple[int, int]) -> None:
+def test_the_crop_that_a_result_shows(result: Size, photo: Size, crop: Size) -> None:
     assert visible_crop(result, photo) == crop
 
 
@@ -71,8 +72,8 @@ def test_a_square_result_is_compared_with_the_photographs_center(judge: JudgeNet
     assert found.measures.structure == pytest.approx(1)
     assert (found.prepared.crop, found.prepared.cropped, found.prepared.size) == ((40, 40), True, (40, 40))
     assert any("common center crop" in note for note in found.prepared.notes)
-    off_centre = PHOTO.crop((0, 0, 40, 40))
-    assert compared({"a": off_centre}, judge).results[0].measures.content > 0.01
+    off_center = PHOTO.crop((0, 0, 40, 40))
+    assert compared({"a": off_center}, judge).results[0].measures.content > 0.01
 
 
 def test_all_are_measured_at_the_scale_of_the_smallest() -> None:
@@ -109,7 +110,7 @@ def test_gray_and_transparent_results_are_measured_over_white(judge: JudgeNetwor
 
 
 def test_one_unreadable_result_is_left_out_and_named(judge: JudgeNetwork, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     done = compared({"good": PHOTO, "bad": tmp_path / "text.jpg", "tiny": picture(3, 9)}, judge)
     assert [result.name for result in done.results] == ["good"]
     assert "text.jpg" in done.images.refused["bad"]

@@ -27,6 +27,7 @@ from torch import Tensor
 from impasto import encoders, pictures, weights
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
+from impasto.ladder import Size
 from impasto.report import (
     content_distance,
     fine_share,
@@ -205,8 +206,8 @@ def test_style_does_not_depend_on_repetition() -> None:
 
 
 def test_luma_against_pillow() -> None:
-    grey = np.asarray(Image.fromarray((CAT * 255).round().astype(np.uint8)).convert("L")) / 255
-    np.testing.assert_allclose(luma(PHOTO)[0, 0].numpy(), grey, atol=0.5 / 255 + 1e-4)
+    gray = np.asarray(Image.fromarray((CAT * 255).round().astype(np.uint8)).convert("L")) / 255
+    np.testing.assert_allclose(luma(PHOTO)[0, 0].numpy(), gray, atol=0.5 / 255 + 1e-4)
 
 
 def test_structure_against_its_definition() -> None:
@@ -221,7 +222,7 @@ def test_structure_against_its_definition() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (6, 9), (7, 7), (13, 31)])
-def test_structure_of_tiny_images(size: tuple[int, int]) -> None:
+def test_structure_of_tiny_images(size: Size) -> None:
     x, y = random(*size, 0), random(*size, 1)
     assert structure(x, x) == pytest.approx(1, abs=1e-12)
     assert structure(x, y) == pytest.approx(structure(y, x), abs=1e-12)
@@ -305,7 +306,7 @@ def test_zero_projections_are_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(96, 96), (61, 34), (1, 33), (5, 1), (33, 2), (2, 2), (2, 1)])
-def test_fine_share_against_pillow(size: tuple[int, int]) -> None:
+def test_fine_share_against_pillow(size: Size) -> None:
     height, width = size
     picture = tensor(CAT[:height, :width])
     x = luma(picture)[0, 0].numpy().astype(np.float32)
@@ -328,7 +329,7 @@ def test_fine_share_of_uniform_checkered_and_smooth() -> None:
 # ------------------------------------------------------------------------------------------------------------------- weave
 
 
-def waves(degrees: float, cycles: float, size: tuple[int, int] = (96, 120)) -> Tensor:
+def waves(degrees: float, cycles: float, size: Size = (96, 120)) -> Tensor:
     """Waves of so many cycles per pixel; vertical at 0 degrees."""
     down, right = np.indices(size)
     phase = 2 * np.pi * cycles * (right * np.cos(np.radians(degrees)) + down * np.sin(np.radians(degrees)))
@@ -405,7 +406,7 @@ def test_measure_is_deterministic_and_changes_no_input(judge: Encoder) -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 19)])
 @pytest.mark.parametrize("painting", [uniform(1, 1), random(1, 9, 0), random(50, 3, 0)])
-def test_measures_of_odd_and_uniform_images_are_finite(judge: Encoder, size: tuple[int, int], painting: Tensor) -> None:
+def test_measures_of_odd_and_uniform_images_are_finite(judge: Encoder, size: Size, painting: Tensor) -> None:
     for result in (uniform(*size), uniform(*size, 0), random(*size, 1)):
         found = measure(result, uniform(3, 3, 1), painting, judge, content_tap="relu4_1", style_taps=TAPS)
         values = {**dataclasses.asdict(found), **found.style}

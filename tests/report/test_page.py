@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from report.made_up import center, comparison, judge, plain, ramp, result
 
+from impasto.ladder import Size
 from impasto.report.comparison import Comparison, MeasuredResult, visible_crop
 from impasto.report.metrics import Measures
 from impasto.report.page import MAX_EMBEDDED_SIDE, crop_frame, format_number, render
@@ -75,7 +76,7 @@ def images(page: Page) -> list[Image.Image]:
     return found
 
 
-def without_pictures(page: str) -> str:
+def without_images(page: str) -> str:
     return re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", "data:", page)
 
 
@@ -89,7 +90,7 @@ def named(name: str, setting: str, value: object) -> Comparison:
     return comparison(
         result(name, ramp(), settings=kept, notes=(f"{name} was odd",), same_network=True),
         result("plain.png", ramp(), seed=1),
-        refused={f"{name} too": f"result {name}: no picture"},
+        refused={f"{name} too": f"result {name}: no image"},
         notes=(f"{name} is animated",),
     )
 
@@ -148,7 +149,7 @@ def test_names_that_are_not_unicode_can_be_written() -> None:
 @pytest.mark.parametrize("made", [one, many])
 def test_the_page_loads_nothing(made: Any) -> None:
     page = render(made(), photo_name="photo", painting_name="painting")
-    own = without_pictures(page)
+    own = without_images(page)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|fetch\(|XMLHttp|innerHTML|eval\(", own)
     parsed = Page(page)
     for tag, attributes in parsed.tags:
@@ -338,7 +339,7 @@ def test_the_suggested_judge_is_another_one() -> None:
 
 @pytest.mark.parametrize("photo", [(48, 64), (47, 63), (33, 64)])
 @pytest.mark.parametrize("shape", [(32, 32), (60, 20), (31, 17)])
-def test_the_frame_of_a_center_crop(photo: tuple[int, int], shape: tuple[int, int]) -> None:
+def test_the_frame_of_a_center_crop(photo: Size, shape: Size) -> None:
     height, width = photo
     crop = visible_crop(shape, photo)
     rows_, columns = np.mgrid[:height, :width].astype(np.float32)

@@ -108,7 +108,7 @@ def transposed(network):
 
 
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
-def test_oxfords_own_weights_are_recognised_in_a_pth(name, tmp_path):
+def test_oxfords_own_weights_are_recognized_in_a_pth(name, tmp_path):
     made = oxford(name)
     torch.save(state_dict(bgr(made)), tmp_path / "a.pth")
     found = weights.load(tmp_path / "a.pth")
@@ -116,7 +116,7 @@ def test_oxfords_own_weights_are_recognised_in_a_pth(name, tmp_path):
     assert_same(found, made)
 
 
-def test_oxfords_own_weights_in_half_precision_are_recognised(tmp_path):
+def test_oxfords_own_weights_in_half_precision_are_recognized(tmp_path):
     half = {key: value.half() for key, value in state_dict(bgr(oxford("vgg19"))).items()}
     torch.save(half, tmp_path / "a.pth")
     found = weights.load(tmp_path / "a.pth")
@@ -141,7 +141,7 @@ def test_an_explicit_convention_wins_over_recognition(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "features"), [("vgg16", VGG16_FEATURES), ("vgg19", VGG19_FEATURES)])
-def test_the_network_is_recognised_by_its_layers(name, features, tmp_path):
+def test_the_network_is_recognized_by_its_layers(name, features, tmp_path):
     made = make_network(name, "4_1")
     torch.save(state_dict(made, features), tmp_path / "a.pth")
     keras3_counted(tmp_path / "b.h5", made)
