@@ -18,7 +18,7 @@ from impasto.errors import MemoryLimitError
 from impasto.ladder import Size
 from impasto.lbfgs import HalfPairs, Pairs
 from impasto.losses import Term
-from impasto.objective.evaluate import Evaluate, RetrySmaller
+from impasto.objective.evaluate import Evaluate, Evaluated, RetrySmaller
 from impasto.optimize import State, Step, coarse_to_fine
 from impasto.problem import Problem
 
@@ -117,7 +117,8 @@ class Run:
             self._largest = allocator.ANY if side is None else self.memory.block_tensor(size, side)
             allocator.keep_up_to(self._largest)
             allocator.trim()
-            return self.problem.objective(size, replace(plan, side=side), extra, self.folder(plan))
+            evaluate = self.problem.objective(size, replace(plan, side=side), extra, self.folder(plan))
+            return evaluate if side is None else _trimming(evaluate)
 
         return RetrySmaller(make, max(size), plan.side)
 
@@ -147,3 +148,14 @@ class Run:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
         with memory.clear_errors(self.problem.name):
             return self.problem.image(self.last.image if self.last else self._start())
+
+
+def _trimming(evaluate: Evaluate) -> Evaluate:
+    """Give back the memory of blocks after an evaluation: L-BFGS's step needs the room for whole images."""
+
+    def trimming(image: torch.Tensor) -> Evaluated:
+        found = evaluate(image)
+        allocator.trim()
+        return found
+
+    return trimming
