@@ -16,7 +16,7 @@ from impasto.errors import ImpastoError
 
 painted: list[tuple[int, int]] = []
 steady = settings(
-    derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    derandomize=True, deadline=None, database=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 sides = st.sampled_from((16, 17, 31, 40, 64, 320))
 KEPT, OTHER = ("mask.png", None), ("mask.png", "other.png")
@@ -91,4 +91,4 @@ def test_never_nan_never_out_of_range_never_a_traceback(
 
 def test_most_of_them_were_painted() -> None:
     """Or the test above would prove nothing."""
-    assert len(painted) > 20
+    assert len(painted) > 13
