@@ -143,8 +143,7 @@ def _command_rows() -> Iterator[Row]:
     yield Row("demo: twice", demo, code=0, then=((demo, ""),), writes="impasto-demo.png")
     yield made("stdin: the photo", "- painting.png", changed(), stdin="photo.png")
     yield made("stdout: the image", f"{GOOD} -o -", changed())
-    pipe = made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png", own_process=True)
-    yield pipe
+    yield made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png")
 
 
 ROWS = (*_flat_rows(), *_shape_rows(), *_content_rows(), *_mask_rows(), *_number_rows(), *_frame_rows(), *_command_rows())

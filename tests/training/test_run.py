@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from training.initialize import reset_idle
 from training.loop import MEASURED, UNTIMED, Trainer, _Clock
 from training.student import Shape, Student
 
+FIRST = 32
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -58,6 +60,14 @@ def refused(capfd: pytest.CaptureFixture[str], argv: list[str], code: int) -> st
     assert said[-1].startswith("training: ")
     assert not any("Traceback" in line for line in said)
     return said[-1].removeprefix("training: ")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_crops() -> Iterator[None]:
+    """Fit initial weights on fewer crops: enough for networks this small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.loop.FIRST", FIRST)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +101,10 @@ def test_relu1_1_stays_the_teachers_own(world: World, whole: Path) -> None:
     torch.testing.assert_close(mine, seen, rtol=1e-4, atol=1e-4)
 
 
-KILLED = """
+KILLED = f"""
 import os, signal, sys
-from training import checkpoint, encoder
+from training import checkpoint, encoder, loop
+loop.FIRST = {FIRST}
 add = checkpoint.Log.add
 def kill(log, entry):
     add(log, entry)
