@@ -20,7 +20,8 @@ from impasto.report.metrics import content_distance, style_distances
 from impasto.styles import Blend, Painted
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
-QUICK: dict[str, Any] = {"size": 64, "iterations": 40, "device": "cpu", "precision": "fp32"}
+QUICK: dict[str, Any] = {"size": 64, "iterations": 25, "device": "cpu", "precision": "fp32"}
+BRIEF: dict[str, Any] = QUICK | {"iterations": 6}  # where bytes are compared
 
 
 @pytest.fixture
@@ -68,30 +69,32 @@ def distances(result: Image.Image, photo: Path, painting: Path) -> tuple[float, 
 
 
 def test_strength_is_one_dial_from_the_photograph_to_the_painting(photo: Path, painting: Path) -> None:
-    steps = {**QUICK, "iterations": 100}  # with 40, at strength 1, style is where the optimizer has come to, not where it goes
-    found = [
-        distances(impasto.stylize(photo, painting, strength=s, **steps), photo, painting) for s in (0, 0.2, 0.4, 0.6, 0.8, 1)
-    ]
+    steps = {
+        **QUICK,
+        "size": 48,
+        "iterations": 100,
+    }  # with 40, at strength 1, style is where the optimizer has come to, not where it goes
+    found = [distances(impasto.stylize(photo, painting, strength=s, **steps), photo, painting) for s in (0, 0.3, 0.6, 1)]
     content, style = zip(*found, strict=True)
     assert list(content) == sorted(content)
     assert list(style) == sorted(style, reverse=True)
     assert content[0] == pytest.approx(0, abs=1e-3)  # the photograph, but for its rounding
-    assert content[-1] > 1.3 * content[2]
+    assert content[-1] > 1.3 * content[1]
 
 
 def test_strength_0_is_the_photograph_resized(photo: Path, painting: Path) -> None:
     expected = pictures.to_image(pictures.resize(tensor(photo), (43, 64)))
     for more in ({}, {"init": "noise"}, {"keep_colors": "luma"}):
-        assert impasto.stylize(photo, painting, strength=0, **more, **QUICK).tobytes() == expected.tobytes()
+        assert impasto.stylize(photo, painting, strength=0, **more, **BRIEF).tobytes() == expected.tobytes()
 
 
 def test_half_strength_is_what_the_weights_say(photo: Path, painting: Path) -> None:
-    plain = impasto.stylize(photo, painting, **QUICK)
-    assert plain.tobytes() == impasto.stylize(photo, painting, strength=0.5, **QUICK).tobytes()
+    plain = impasto.stylize(photo, painting, **BRIEF)
+    assert plain.tobytes() == impasto.stylize(photo, painting, strength=0.5, **BRIEF).tobytes()
     t = 0.75 * (1.2 - 0.4 * 0.75)
     weights = {"content_weight": 4 * (1 - t) ** 2, "style_weight": 100 * t**2, "palette_weight": 80 * t**2}
-    weighed = impasto.stylize(photo, painting, **weights, **QUICK)
-    assert weighed.tobytes() == impasto.stylize(photo, painting, strength=0.75, **QUICK).tobytes()
+    weighed = impasto.stylize(photo, painting, **weights, **BRIEF)
+    assert weighed.tobytes() == impasto.stylize(photo, painting, strength=0.75, **BRIEF).tobytes()
 
 
 # ---------------------------------------------------------------------------------------------------------------- palette
@@ -159,18 +162,18 @@ def test_between_two_rungs_the_targets_are_nearly_the_paintings_own(painting: Pa
 
 
 def test_a_blend_goes_from_one_style_to_the_other(photo: Path, painting: Path, other: Path) -> None:
-    results = [impasto.stylize(photo, [painting, other], blend=(1 - b, b), **QUICK) for b in (0, 0.5, 1)]
-    assert results[0].tobytes() == impasto.stylize(photo, painting, **QUICK).tobytes()
-    assert results[2].tobytes() == impasto.stylize(photo, other, **QUICK).tobytes()
+    results = [impasto.stylize(photo, [painting, other], blend=(1 - b, b), **BRIEF) for b in (0, 0.5, 1)]
+    assert results[0].tobytes() == impasto.stylize(photo, painting, **BRIEF).tobytes()
+    assert results[2].tobytes() == impasto.stylize(photo, other, **BRIEF).tobytes()
     palette = [palette_distance(tensor(result), tensor(other)) for result in results]
     assert palette == sorted(palette, reverse=True)
 
 
 def test_shares_of_any_sum_are_shares(photo: Path, painting: Path, other: Path) -> None:
-    first = impasto.stylize(photo, [painting, other], blend=(7, 3), **QUICK)
-    assert first.tobytes() == impasto.stylize(photo, [painting, other], blend=(0.7, 0.3), **QUICK).tobytes()
-    even = impasto.stylize(photo, [painting, other], **QUICK)
-    assert even.tobytes() == impasto.stylize(photo, [painting, other], blend=(1, 1), **QUICK).tobytes()
+    first = impasto.stylize(photo, [painting, other], blend=(7, 3), **BRIEF)
+    assert first.tobytes() == impasto.stylize(photo, [painting, other], blend=(0.7, 0.3), **BRIEF).tobytes()
+    even = impasto.stylize(photo, [painting, other], **BRIEF)
+    assert even.tobytes() == impasto.stylize(photo, [painting, other], blend=(1, 1), **BRIEF).tobytes()
 
 
 def test_a_blend_is_the_mean_of_the_gram_matrices(painting: Path, other: Path) -> None:
@@ -263,7 +266,7 @@ def test_equal_colors_of_two_masks_belong_together(photo: Path, tmp_path: Path) 
     here, there = np.zeros((300, 451, 3)), np.zeros((120, 160, 3))
     here[:, :225, 1], there[:, 80:, 1] = 255, 255
     pair = save(tmp_path / "here.png", here), save(tmp_path / "there.png", there)
-    result = np.asarray(impasto.stylize(photo, painting, pair=pair, **QUICK | {"iterations": 120})).astype(float)
+    result = np.asarray(impasto.stylize(photo, painting, pair=pair, **QUICK | {"iterations": 60})).astype(float)
     redness = result[..., 0] - result[..., 2]
     assert redness[:, :30].mean() < -40 < 40 < redness[:, 34:].mean()
 
@@ -314,7 +317,7 @@ def test_color_masks_need_one_painting(photo: Path, painting: Path, other: Path)
 
 def test_a_flat_photograph_is_painted_too(painting: Path) -> None:
     flat = np.full((48, 64, 3), 128, np.uint8)
-    result = np.asarray(impasto.stylize(flat, painting, **QUICK | {"iterations": 150})).astype(float)
+    result = np.asarray(impasto.stylize(flat, painting, **QUICK | {"iterations": 60})).astype(float)
     assert result.std() > 10
 
 
@@ -324,11 +327,11 @@ def test_panoramas_tiny_pictures_and_black_and_white_paintings_are_painted(photo
     grey = np.asarray(Image.open(painting).convert("L"))
     for content, style, size in ((panorama, painting, (320, 16)), (cat[:32, :32], painting, (64, 64)), (cat, grey, (64, 43))):
         longer = max(size)
-        result = impasto.stylize(content, style, **QUICK | {"size": longer})
+        result = impasto.stylize(content, style, **QUICK | {"size": longer, "iterations": 15})
         assert result.size == size
         start = pictures.to_image(pictures.resize(tensor_of(content), size[::-1]))
         assert np.abs(np.asarray(result).astype(float) - np.asarray(start)).mean() > 3
-    drained = np.asarray(impasto.stylize(cat, grey, **QUICK)).astype(float)
+    drained = np.asarray(result).astype(float)
     assert np.ptp(drained, axis=2).mean() < 0.6 * np.ptp(np.asarray(start).astype(float), axis=2).mean()
 
 

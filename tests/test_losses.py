@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter
 from tensors import backward, random, slope, tensor
 from torch import Tensor
 
-from impasto import losses
+from impasto import losses, palette
 from impasto.compute.kernels import gram
 from impasto.losses import (
     ChannelSum,
@@ -285,9 +285,9 @@ def test_sums_per_position_are_the_means_of_numpy() -> None:
 
 
 def test_palette_and_variation_losses_are_their_functions() -> None:
-    Q, where = losses.quantiles(picture(9, 9, 5)), tensor(np.random.default_rng(7).random((1, 6, 5)))
+    Q, where = palette.quantiles(tensor(random((3, 9, 9), 5))), tensor(np.random.default_rng(7).random((1, 6, 5)))
     for mask in (None, where):
-        assert torch.equal(PaletteLoss(Q, mask)(PIXELS, SEEN), losses.palette_loss(PIXELS, Q, mask))
+        assert torch.equal(PaletteLoss(Q, mask)(PIXELS, SEEN), palette.palette_loss(PIXELS, Q, mask))
     assert torch.equal(VariationLoss()(PIXELS, SEEN), total_variation(PIXELS))
 
 
@@ -338,10 +338,10 @@ def test_a_printed_term_explains_itself() -> None:
         Term("palette", 20, PaletteLoss(torch.zeros(7, 256))),
         Term("variation", 3e4, VariationLoss()),
     ]
-    content, style, palette, variation = map(str, terms)
+    content, style, colors, variation = map(str, terms)
     assert content.startswith("content: 0.5 * ContentLoss(tap='relu2_1', P=1x6x3x2, measure=relative, W=1x1x3x2, ")
     assert style == "style: 25 * StyleLoss(tap='relu2_1', A=6x6, measure=relative_style_loss)"
-    assert palette == "palette: 20 * PaletteLoss(Q=7x256)"
+    assert colors == "palette: 20 * PaletteLoss(Q=7x256)"
     assert variation == "variation: 30000 * VariationLoss()"
 
 
@@ -405,72 +405,3 @@ def test_a_weighted_content_loss_counts_positions_by_their_weight() -> None:
     assert float(losses.content_loss(F, P, W)) == pytest.approx(by_hand / 2, rel=1e-12)
     assert float(losses.relative_content_loss(F, P, W)) == pytest.approx(by_hand / 60 / P.numpy().var(), rel=1e-12)
     assert float(losses.content_loss(F, P)) == pytest.approx(float(losses.content_loss(F, P, torch.ones_like(W))), rel=1e-12)
-
-
-# ----------------------------------------------------------------------------------------------------------------- palette
-
-
-def picture(height: int, width: int, seed: int) -> Tensor:
-    """1x3xHxW, 0..1, of colors that go together."""
-    colors = np.random.default_rng(seed).beta(2, 3, (3, height, width))
-    return torch.from_numpy(np.stack([colors[0], (colors[0] + colors[1]) / 2, colors[2] ** 2]))[None]
-
-
-def along(image: Tensor) -> list[reference.Array]:
-    """The colors of a picture along each direction."""
-    pixels = image[0].flatten(1).numpy()
-    return [np.asarray(direction) / np.linalg.norm(direction) @ pixels for direction in losses.DIRECTIONS]
-
-
-def test_quantiles_are_those_of_numpy() -> None:
-    image = picture(30, 40, 1)
-    middles = (np.arange(losses.QUANTILES) + 0.5) / losses.QUANTILES
-    expected = [np.quantile(colors, middles, method="hazen") for colors in along(image)]
-    np.testing.assert_allclose(losses.quantiles(image).numpy(), expected, rtol=1e-9)
-
-
-def test_palette_loss_is_the_squared_wasserstein_distance_along_each_direction() -> None:
-    image, painting = picture(30, 40, 1), picture(16, 16, 2)
-    Q = losses.quantiles(painting)
-    middles, ranks = ((np.arange(count) + 0.5) / count for count in (losses.QUANTILES, 1200))
-    moved = [
-        ((np.sort(colors) - np.interp(ranks, middles, row)) ** 2).mean()
-        for colors, row in zip(along(image), Q.numpy(), strict=True)
-    ]
-    expected = np.mean(moved) / Q.numpy().var(axis=1).mean()
-    assert float(losses.palette_loss(image, Q)) == pytest.approx(expected, rel=1e-9)
-    assert torch.autograd.gradcheck(lambda x: losses.palette_loss(x, Q), picture(3, 4, 3).requires_grad_())
-
-
-def test_palette_loss_is_0_for_the_same_colors_anywhere() -> None:
-    painting = picture(16, 16, 1)  # as many pixels as quantiles
-    shuffled = painting.flatten(2)[..., torch.randperm(256, generator=torch.Generator().manual_seed(0))].reshape(1, 3, 8, 32)
-    Q = losses.quantiles(painting)
-    assert float(losses.palette_loss(shuffled, Q)) == pytest.approx(0, abs=1e-12)
-    assert float(losses.palette_loss(shuffled.flip(1), Q)) > 0.01
-    assert float(losses.palette_loss(torch.full((1, 3, 5, 5), 0.5), losses.quantiles(torch.full((1, 3, 9, 9), 0.5)))) == 0
-
-
-def test_a_palette_weighs_places_and_is_blind_outside() -> None:
-    image, T = picture(20, 24, 1), torch.zeros(1, 1, 20, 24, dtype=torch.float64)
-    T[..., :10] = 1
-    part = image[..., :10]
-    torch.testing.assert_close(losses.quantiles(image, T), losses.quantiles(part), rtol=1e-6, atol=1e-6)
-    Q = losses.quantiles(picture(16, 16, 2))
-    assert float(losses.palette_loss(image, Q, T)) == pytest.approx(float(losses.palette_loss(part, Q)), rel=1e-9)
-    twice = torch.cat([part, part, image[..., 10:]], dim=-1)
-    T = torch.cat([torch.ones(1, 1, 20, 20), torch.full((1, 1, 20, 14), 2.0)], dim=-1).double()
-    doubled = torch.cat([twice, image[..., 10:]], dim=-1)
-    assert float(losses.palette_loss(twice, Q, T)) == pytest.approx(float(losses.palette_loss(doubled, Q)), rel=1e-2)
-    leaf = image.clone().requires_grad_()
-    backward(losses.palette_loss(leaf, Q, torch.nn.functional.pad(torch.ones(1, 1, 20, 10).double(), (0, 14))))
-    assert not slope(leaf)[..., 10:].any()
-    assert slope(leaf)[..., :10].any()
-
-
-def test_a_large_picture_is_averaged_in_squares() -> None:
-    image = picture(60, 80, 1)
-    enlarged = image.repeat_interleave(4, 2).repeat_interleave(4, 3)  # 320 pixels: blocks of 5 pixels, not of 4
-    exact = image.repeat_interleave(2, 2).repeat_interleave(2, 3)  # 160: blocks of 2
-    torch.testing.assert_close(losses.quantiles(exact), losses.quantiles(image))
-    assert float(losses.palette_loss(enlarged, losses.quantiles(image))) < 0.2

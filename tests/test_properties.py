@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -15,9 +15,7 @@ import impasto
 from impasto.errors import ImpastoError
 
 painted: list[tuple[int, int]] = []
-steady = settings(
-    derandomize=True, deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+steady = settings(derandomize=True, deadline=None, database=None, max_examples=40)
 sides = st.sampled_from((16, 17, 31, 40, 64, 320))
 KEPT, OTHER = ("mask.png", None), ("mask.png", "other.png")
 KINDS = ("noise", "flat", "grey", "black", "white", "lines")
@@ -61,10 +59,7 @@ options = st.fixed_dictionaries(
 
 @steady
 @given(photo=pictures_of_any_kind(), painting=pictures_of_any_kind(), chosen=options)
-def test_never_nan_never_out_of_range_never_a_traceback(
-    photo: np.ndarray, painting: np.ndarray, chosen: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def finite_or_refused(photo: np.ndarray, painting: np.ndarray, chosen: dict[str, Any]) -> None:
     ramp = np.linspace(0, 255, photo.shape[1]).round().astype(np.uint8)
     Image.fromarray(np.repeat(ramp[None], photo.shape[0], 0)).save("mask.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save("other.png")
@@ -89,6 +84,8 @@ def test_never_nan_never_out_of_range_never_a_traceback(
     assert max(image.size) == chosen.get("size", 33)
 
 
-def test_most_of_them_were_painted() -> None:
-    """Or the test above would prove nothing."""
-    assert len(painted) > 20
+def test_never_nan_never_out_of_range_never_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    painted.clear()
+    finite_or_refused()
+    assert len(painted) > 13  # most were painted, or this would prove nothing

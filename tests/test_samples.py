@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "impasto" / "assets"
 HUE_BINS = 12
-TINY = (96, 80)
+TINY = (48, 40)
 
 
 def decoded(name: str) -> Image.Image:
@@ -86,11 +86,8 @@ def test_strokes_cover_the_canvas(tiny: tuple[np.ndarray, np.ndarray]) -> None:
     assert covered.all()
 
 
-def test_painting_twice_gives_the_same_pixels(script: ModuleType, tiny: tuple[np.ndarray, np.ndarray]) -> None:
+def test_only_another_seed_gives_another_painting(script: ModuleType, tiny: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_array_equal(script.paint(*TINY)[0], tiny[0])
-
-
-def test_another_seed_gives_another_painting(script: ModuleType, tiny: tuple[np.ndarray, np.ndarray]) -> None:
     other, _ = script.paint(*TINY, seed=script.SEED + 1)
     assert (other != tiny[0]).any(axis=-1).mean() > 0.9
 

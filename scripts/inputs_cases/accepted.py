@@ -139,13 +139,11 @@ def _command_rows() -> Iterator[Row]:
     yield Row("words: none", "", code=0, prints="(?i)usage: impasto")
     yield Row("words: --version", "--version", code=0, prints=r"^\d+\.\d+")
     yield Row("styles: listed", "styles", code=0, prints="starry-night")
-    yield made("process: a painting", GOOD, changed(), own_process=True)
     demo = "demo --size 64 --iterations 2 --device cpu -q"
     yield Row("demo: twice", demo, code=0, then=((demo, ""),), writes="impasto-demo.png")
     yield made("stdin: the photo", "- painting.png", changed(), stdin="photo.png")
     yield made("stdout: the image", f"{GOOD} -o -", changed())
-    pipe = made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png", own_process=True)
-    yield pipe
+    yield made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png")
 
 
 ROWS = (*_flat_rows(), *_shape_rows(), *_content_rows(), *_mask_rows(), *_number_rows(), *_frame_rows(), *_command_rows())

@@ -134,7 +134,7 @@ RECORDS = (
     ("again: an input that is gone", "again gone.png", r"gone\.jpg", "photo.png"),
     ("again: an output that is an input", "again gone.png photo.png painting.png -o photo.png --overwrite", r"photo\.png"),
     ("again: a record without inputs", "again no-inputs.png", r"no-inputs\.png"),
-    ("again: an input that is a pipe", "again pipe-input.png", r"fifo\.png", "fifo.png"),
+    ("again: an input that is a pipe", "again pipe-input.png", r"fifo\.png", "fifo.png painting.png"),
     ("again: an input's name too long", "again long-input.png", "nnn"),
     ("again: an input with a path", "again path-input.png", "passwd"),
     ("again: a value of the wrong type", "again wrong-type.png", "inputs"),
@@ -182,7 +182,7 @@ def _special() -> Iterator[Row]:
     yield Row("style file: a pipe", "photo.png fifo.style", r"fifo\.style", skip=NO_PIPES)
     yield Row("option: CUDA without a GPU", f"{GOOD} --device cuda", "(?i)cuda", skip=NO_CUDA_NEEDED)
     absent, fetch = "(?i)vgg-?19.*weights fetch", "weights fetch vgg19"
-    yield Row("weights: absent", f"{GOOD} --encoder vgg19", absent, FAILED, own_process=True)
+    yield Row("weights: absent", f"{GOOD} --encoder vgg19", absent, FAILED)
     yield Row("weights: absent, for the judge", f"{RESULT} taken.png --judge vgg19", absent, FAILED)
     yield Row("weights: offline", fetch, "IMPASTO_OFFLINE", FAILED, environment={"IMPASTO_OFFLINE": "1"})
     home, nobody = {"IMPASTO_HOME": "photo.png"}, {"IMPASTO_HOME": "~nobody-of-that-name/impasto"}

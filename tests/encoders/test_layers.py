@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.compute import device as devices
+from impasto.compute import device
 from impasto.encoders import layers
 from impasto.encoders.layers import FEW_CHANNELS, Padding, average_pool, convolve, crop, max_pool, pad_border
-from impasto.ladder import Size
 
 
 def maps(*shape: int, seed: int = 0) -> Tensor:
@@ -52,7 +51,7 @@ def test_convolution(kernel: int, channels: int, padding: Padding, *, rectify: b
 def products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How bfloat16 is multiplied: as this CPU does it, or as on a CPU without such instructions."""
     if request.param == "float32":
-        monkeypatch.setattr(devices, "_multiplies_bf16", lambda: False)
+        monkeypatch.setattr(device, "_multiplies_bf16", lambda: False)
 
 
 @pytest.mark.usefixtures("products")
@@ -67,14 +66,14 @@ def test_gradient_of_an_image_in_channels_last_and_every_precision(dtype: torch.
 
 
 @pytest.mark.parametrize("size", [(2, 2), (5, 8), (7, 7)])
-def test_max_pooling(size: Size) -> None:
+def test_max_pooling(size: tuple[int, int]) -> None:
     x = maps(2, 3, *size).relu()  # with many zeros: ties
     found, expected = gradient(max_pool, x), gradient(lambda x: functional.max_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (5, 8), (8, 5), (7, 7)])
-def test_average_pooling(size: Size) -> None:
+def test_average_pooling(size: tuple[int, int]) -> None:
     x = maps(2, 3, *size)
     found, expected = gradient(average_pool, x), gradient(lambda x: functional.avg_pool2d(x, 2), x)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
@@ -111,7 +110,7 @@ def test_convolution_and_relu_in_one_pass(kernel: int, dtype: torch.dtype, bound
 def test_without_bfloat16_instructions_products_are_float32_and_rounded_once(
     rectify: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda: False)
+    monkeypatch.setattr(device, "_multiplies_bf16", lambda: False)
     x, weight, bias = (t.bfloat16() for t in (maps(1, 8, 9, 12, seed=1), maps(6, 8, 3, 3, seed=2), maps(6, seed=3)))
     expected, slope = gradient(
         lambda x: by_torch(x, weight.float(), bias.float(), "zero", rectify=rectify).bfloat16(), x.float()
@@ -157,7 +156,7 @@ def test_a_changed_private_operation_is_not_used(
         return private(*arguments)
 
     monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", counted, raising=False)
-    monkeypatch.setattr(devices, "_multiplies_bf16", lambda: True)
+    monkeypatch.setattr(device, "_multiplies_bf16", lambda: True)
     x, weight, bias = (t.to(dtype) for t in (maps(2, 8, 9, 12, seed=1), maps(6, 8, 3, 3, seed=2), maps(6, seed=3)))
     found = convolve(x, weight, bias, rectify=True)
     tries = len(calls)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from command_line import after_step, names
+from command_line import after_step, names, pixels_of
 from jobs.small import OUT, STEPS, finish, interrupt, job, same
 from PIL import Image
 
 from impasto import jobs, pictures
-from impasto.errors import OutputError, SaveError
+from impasto.errors import OutputError, PictureError, SaveError
+from impasto.inputs import Inputs
 from impasto.jobs import film, recorder
 from impasto.jobs.lock import alone
 
@@ -39,11 +42,12 @@ def test_previews_and_a_folder_of_frames_resume(here: Path) -> None:
         assert Path(f"out-step{count}.png").read_bytes() == Path(f"whole-step{count}.png").read_bytes()
     assert contents("some") == contents("all")
     assert pictures.read_settings("out-step00002.png") is None
+    assert (pixels_of("out-step00002.png") != pixels_of(OUT)).any()
 
 
 def test_frames_are_spread_over_the_work_and_stale_ones_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MOST_FRAMES", 20)
-    finish(job("long.png", iterations=60, output={"frames": Path("frames")}))
+    finish(job("long.png", iterations=30, output={"frames": Path("frames")}))
     many = len(contents("frames"))
     assert 15 <= many <= 21
     Path("frames/mine.txt").write_text("not a frame")
@@ -74,6 +78,13 @@ def test_a_film_resumes(here: Path, kind: str) -> None:
     if kind == ".gif":
         with Image.open("film.gif") as shown:
             assert (getattr(shown, "n_frames", 1), shown.size) == (STEPS, (40, 33))
+        return
+    ffmpeg = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    words = [ffmpeg, "-loglevel", "error", "-i", "film.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    shown = subprocess.run(words, capture_output=True, check=True).stdout
+    images = np.frombuffer(shown, np.uint8).reshape(STEPS + 24, -1, 40, 3)  # every step, and the last for two seconds more
+    luma = (0.299, 0.587, 0.114)  # color has a quarter of the pixels
+    assert np.abs(images[-1][:32] @ luma - pixels_of(OUT)[:32] @ luma).mean() < 12
 
 
 def test_a_film_that_cannot_be_written_is_made_later(here: Path, often: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,12 +114,14 @@ def test_a_film_never_starts_in_its_middle(here: Path, lost: str) -> None:
     assert Path("film.gif").read_bytes() == part
 
 
-def test_what_cannot_hold_frames_is_refused_before_painting(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_hold_frames_is_refused_before_painting(here: Path) -> None:
+    Path("mine.gif").write_text("mine")
     for frames, says in (
         ("photo.png", "frame or a preview would replace the input photo.png"),
         ("film.avi", "frames go to a folder, a .gif or an .mp4, not to film.avi"),
         ("no/frames", "no/frames cannot be used for frames: no such file"),
         ("mask.png", "frames go to a folder"),
+        ("mine.gif", "mine.gif exists"),
     ):
         with pytest.raises(OutputError, match=says):
             finish(recorded(OUT, frames))
@@ -116,8 +129,29 @@ def test_what_cannot_hold_frames_is_refused_before_painting(here: Path, monkeypa
         finish(recorded(OUT, "film.gif"))
     Path("out-step00003.png").write_bytes(b"mine")
     with pytest.raises(OutputError, match=r"out-step00003.png exists"):
-        finish(job(output={"preview": 3}))
-    assert names(here) == {"out-step00003.png"}
+        finish(recorded(OUT, "frames", preview=3))
+    with pytest.raises(PictureError, match="pixels"):  # found out only when the targets are computed
+        finish(job(method="gatys", encoder="lite", style_scale=0.25, output={"frames": Path("frames")}))
+    assert names(here) == {"out-step00003.png", "mine.gif"}
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("frames/0001.png", {"frames": Path("frames")}),
+        ("photo.gif", {"frames": Path("photo.gif")}),
+        ("out-step00001.png", {"preview": 1}),
+    ],
+)
+def test_an_input_is_never_replaced(here: Path, name: str, output: dict[str, Any]) -> None:
+    Path("frames").mkdir()
+    with Image.open("photo.png") as image:
+        image.save(name)
+    before = Path(name).read_bytes()
+    with pytest.raises(OutputError, match=f"would replace the input {name}"):
+        finish(job(inputs=Inputs(name, ("style.png",)), output={"overwrite": True, **output}))
+    assert Path(name).read_bytes() == before
+    assert not OUT.exists()
 
 
 def test_a_folder_without_frames_is_removed_and_strength_0_has_one(here: Path) -> None:
@@ -126,3 +160,7 @@ def test_a_folder_without_frames_is_removed_and_strength_0_has_one(here: Path) -
     assert names(here) == set()
     finish(job(strength=0, output={"frames": Path("frames")}))
     assert sorted(contents("frames")) == ["0001.png"]
+    assert (pixels_of("frames/0001.png") == pixels_of(OUT)).all()
+    finish(job(strength=0, output={"frames": Path("film.gif"), "overwrite": True}))
+    with Image.open("film.gif") as shown:
+        assert (getattr(shown, "n_frames", 1), shown.size) == (1, (40, 33))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from training.initialize import reset_idle
 from training.loop import MEASURED, UNTIMED, Trainer, _Clock
 from training.student import Shape, Student
 
+FIRST = 32
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -60,18 +62,32 @@ def refused(capfd: pytest.CaptureFixture[str], argv: list[str], code: int) -> st
     return said[-1].removeprefix("training: ")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_crops() -> Iterator[None]:
+    """Fit initial weights on fewer crops: enough for networks this small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.loop.FIRST", FIRST)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run of 30 steps."""
+    """An uninterrupted run of 16 steps."""
     output = tmp_path_factory.mktemp("whole") / "run.ckpt"
-    trained(world, output, "--steps", "30")
+    trained(world, output, "--steps", "16")
     return output
+
+
+@pytest.fixture
+def untaught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start from random weights where the teacher's filters do not matter: fitting them takes as long as 20 steps."""
+    monkeypatch.setattr(Trainer, "_initialize", lambda *_: None)
 
 
 def test_a_run_lowers_the_loss_and_logs_every_step(whole: Path) -> None:
     log = checkpoints.read_log(whole.with_suffix(".jsonl"))
-    assert [entry["step"] for entry in log] == list(range(1, 31))
-    assert sum(entry["loss"] for entry in log[-10:]) < 0.95 * sum(entry["loss"] for entry in log[:10])
+    assert [entry["step"] for entry in log] == list(range(1, 17))
+    assert sum(entry["loss"] for entry in log[-5:]) < 0.95 * sum(entry["loss"] for entry in log[:5])
     assert log[0].keys() >= {"rate", "seconds", "relu1_1", "relu5_1"}
     plot = whole.with_suffix(".svg").read_text()
     assert plot.startswith("<svg")
@@ -85,13 +101,14 @@ def test_relu1_1_stays_the_teachers_own(world: World, whole: Path) -> None:
     torch.testing.assert_close(mine, seen, rtol=1e-4, atol=1e-4)
 
 
-KILLED = """
+KILLED = f"""
 import os, signal, sys
-from training import checkpoint, encoder
+from training import checkpoint, encoder, loop
+loop.FIRST = {FIRST}
 add = checkpoint.Log.add
 def kill(log, entry):
     add(log, entry)
-    if entry["step"] == 12:
+    if entry["step"] == 9:
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.Log.add = kill
 encoder.main(sys.argv[1:])
@@ -100,12 +117,12 @@ encoder.main(sys.argv[1:])
 
 def test_a_killed_run_resumes_to_the_same_bits(world: World, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "run.ckpt"
-    argv = [sys.executable, "-c", KILLED, *words(world, output, "--steps", "30", "--save-every", "0")]
+    argv = [sys.executable, "-c", KILLED, *words(world, output, "--steps", "16", "--save-every", "0")]
     assert subprocess.run(argv, cwd=ROOT, capture_output=True, check=False).returncode == -signal.SIGKILL
-    assert checkpoints.load(output).step == 11
-    assert same(trained(world, output, "--steps", "30"), load_file(whole))
+    assert checkpoints.load(output).step == 8
+    assert same(trained(world, output, "--steps", "16"), load_file(whole))
     log = checkpoints.read_log(output.with_suffix(".jsonl"))
-    assert [entry["step"] for entry in log] == list(range(1, 31))
+    assert [entry["step"] for entry in log] == list(range(1, 17))
 
 
 def test_ctrl_c_saves_and_explains_how_to_resume(
@@ -119,16 +136,17 @@ def test_ctrl_c_saves_and_explains_how_to_resume(
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(checkpoints.Log, "add", interrupting)
-    assert refused(capfd, words(world, output, "--steps", "30"), 130) == (
+    assert refused(capfd, words(world, output, "--steps", "16"), 130) == (
         f"interrupted after step 7; run the same command again to resume from {output}"
     )
     monkeypatch.undo()
     with output.with_suffix(".jsonl").open("ab") as log:
         log.write(b'{"step": 8, "lo')  # an incomplete line, as after a kill
-    assert same(trained(world, output, "--steps", "30"), load_file(whole))
-    assert len(checkpoints.read_log(output.with_suffix(".jsonl"))) == 30
+    assert same(trained(world, output, "--steps", "16"), load_file(whole))
+    assert len(checkpoints.read_log(output.with_suffix(".jsonl"))) == 16
 
 
+@pytest.mark.usefixtures("untaught")
 def test_minutes_become_a_fixed_number_of_steps(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.loop.MEASURED", 8)
     output = tmp_path / "run.ckpt"
@@ -197,11 +215,11 @@ def test_a_network_is_trained_in_parts(world: World, whole: Path, tmp_path: Path
     """The first part leaves deeper layers unchanged, the second leaves shallower layers unchanged, and each learns."""
     shape = ["--widths", "4,4/6,6,7/8,8/8,8/8,8", "--heads-at", "0", "2", "1", "2", "2", "--drift-weight", "1"]
     near, far, all_of_it = tmp_path / "near.ckpt", tmp_path / "far.ckpt", tmp_path / "all.ckpt"
-    trained(world, near, *shape, "--steps", "6", "--learned", "1", "3", "--start", str(whole))
+    trained(world, near, *shape, "--steps", "3", "--learned", "1", "3", "--start", str(whole))
     log = checkpoints.read_log(near.with_suffix(".jsonl"))
     assert [*log[0]][3:-1] == ["relu1_1", "relu2_1", "relu3_1"]
     deep = ["--learned", "4", "5", "--start", str(whole), "--shallow", str(near)]
-    trained(world, all_of_it, *shape, "--steps", "6", *deep)
+    trained(world, all_of_it, *shape, "--steps", "3", *deep)
     trained(world, far, *shape, "--steps", "1", "--rate", "1e-30", *deep)
     first, begun, second = (checkpoints.read_student(file) for file in (near, far, all_of_it))
     image = prepared(Picture("x", jpeg(5)))
@@ -257,6 +275,7 @@ def test_too_few_pictures(world: World, tmp_path: Path, capfd: pytest.CaptureFix
     )
 
 
+@pytest.mark.usefixtures("untaught")
 def test_unreadable_images_are_named_and_skipped(world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     members = {f"x/{i}.jpg": jpeg(i) for i in range(5)} | {
         "x/0cut.jpg": jpeg(9)[:900],
@@ -309,14 +328,14 @@ def test_teachers_or_vgg19(world: World, tmp_path: Path, capfd: pytest.CaptureFi
 
 def test_checkpoint_of_another_run(world: World, whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = whole.read_bytes()
-    said = refused(capfd, words(world, whole, "--steps", "30", "--clip", "3"), 2)
+    said = refused(capfd, words(world, whole, "--steps", "16", "--clip", "3"), 2)
     assert said.startswith(f"{whole} is a checkpoint of a different run: --clip is 5.0 there and 3.0 here")
-    assert "--steps is 30 there and 31 here" in refused(capfd, words(world, whole, "--steps", "31"), 2)
+    assert "--steps is 16 there and 17 here" in refused(capfd, words(world, whole, "--steps", "17"), 2)
     assert "--widths is 4,4/6,6/8,8,8/8,8/8,8 there" in refused(capfd, [*world.sources, "-o", str(whole)], 2)
     (tmp_path / "photos").mkdir()
     for i in range(5):
         (tmp_path / "photos" / f"{i}.jpg").write_bytes(jpeg(i))
-    argv = words(world, whole, "--steps", "30")
+    argv = words(world, whole, "--steps", "16")
     argv[argv.index("--photos") + 1] = str(tmp_path / "photos")
     assert "the images differ" in refused(capfd, argv, 2)
     assert whole.read_bytes() == before
@@ -364,6 +383,7 @@ def test_output_in_no_directory(world: World, tmp_path: Path, capfd: pytest.Capt
     assert "there is no directory" in refused(capfd, words(world, tmp_path / "gone" / "run.ckpt"), 2)
 
 
+@pytest.mark.usefixtures("untaught")
 def test_loss_that_becomes_nan(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +406,7 @@ def test_loss_that_becomes_nan(
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
 
 
+@pytest.mark.usefixtures("untaught")
 def test_disk_that_fills_up(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,78 @@
+"""The colors of a palette and its loss, against numpy and the definition of the Wasserstein distance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+import torch
+from tensors import backward, slope
+from torch import Tensor
+
+from impasto import palette
+
+
+def picture(height: int, width: int, seed: int) -> Tensor:
+    """1x3xHxW, 0..1, of colors that go together."""
+    colors = np.random.default_rng(seed).beta(2, 3, (3, height, width))
+    return torch.from_numpy(np.stack([colors[0], (colors[0] + colors[1]) / 2, colors[2] ** 2]))[None]
+
+
+def along(image: Tensor) -> list[reference.Array]:
+    """The colors of a picture along each direction."""
+    pixels = image[0].flatten(1).numpy()
+    return [np.asarray(direction) / np.linalg.norm(direction) @ pixels for direction in palette.DIRECTIONS]
+
+
+def test_quantiles_are_those_of_numpy() -> None:
+    image = picture(30, 40, 1)
+    middles = (np.arange(palette.QUANTILES) + 0.5) / palette.QUANTILES
+    expected = [np.quantile(colors, middles, method="hazen") for colors in along(image)]
+    np.testing.assert_allclose(palette.quantiles(image).numpy(), expected, rtol=1e-9)
+
+
+def test_palette_loss_is_the_squared_wasserstein_distance_along_each_direction() -> None:
+    image, painting = picture(30, 40, 1), picture(16, 16, 2)
+    Q = palette.quantiles(painting)
+    middles, ranks = ((np.arange(count) + 0.5) / count for count in (palette.QUANTILES, 1200))
+    moved = [
+        ((np.sort(colors) - np.interp(ranks, middles, row)) ** 2).mean()
+        for colors, row in zip(along(image), Q.numpy(), strict=True)
+    ]
+    expected = np.mean(moved) / Q.numpy().var(axis=1).mean()
+    assert float(palette.palette_loss(image, Q)) == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda x: palette.palette_loss(x, Q), picture(3, 4, 3).requires_grad_())
+
+
+def test_palette_loss_is_0_for_the_same_colors_anywhere() -> None:
+    painting = picture(16, 16, 1)  # as many pixels as quantiles
+    shuffled = painting.flatten(2)[..., torch.randperm(256, generator=torch.Generator().manual_seed(0))].reshape(1, 3, 8, 32)
+    Q = palette.quantiles(painting)
+    assert float(palette.palette_loss(shuffled, Q)) == pytest.approx(0, abs=1e-12)
+    assert float(palette.palette_loss(shuffled.flip(1), Q)) > 0.01
+    assert float(palette.palette_loss(torch.full((1, 3, 5, 5), 0.5), palette.quantiles(torch.full((1, 3, 9, 9), 0.5)))) == 0
+
+
+def test_a_palette_weighs_places_and_is_blind_outside() -> None:
+    image, T = picture(20, 24, 1), torch.zeros(1, 1, 20, 24, dtype=torch.float64)
+    T[..., :10] = 1
+    part = image[..., :10]
+    torch.testing.assert_close(palette.quantiles(image, T), palette.quantiles(part), rtol=1e-6, atol=1e-6)
+    Q = palette.quantiles(picture(16, 16, 2))
+    assert float(palette.palette_loss(image, Q, T)) == pytest.approx(float(palette.palette_loss(part, Q)), rel=1e-9)
+    twice = torch.cat([part, part, image[..., 10:]], dim=-1)
+    T = torch.cat([torch.ones(1, 1, 20, 20), torch.full((1, 1, 20, 14), 2.0)], dim=-1).double()
+    doubled = torch.cat([twice, image[..., 10:]], dim=-1)
+    assert float(palette.palette_loss(twice, Q, T)) == pytest.approx(float(palette.palette_loss(doubled, Q)), rel=1e-2)
+    leaf = image.clone().requires_grad_()
+    backward(palette.palette_loss(leaf, Q, torch.nn.functional.pad(torch.ones(1, 1, 20, 10).double(), (0, 14))))
+    assert not slope(leaf)[..., 10:].any()
+    assert slope(leaf)[..., :10].any()
+
+
+def test_a_large_picture_is_averaged_in_squares() -> None:
+    image = picture(60, 80, 1)
+    enlarged = image.repeat_interleave(4, 2).repeat_interleave(4, 3)  # 320 pixels: blocks of 5 pixels, not of 4
+    exact = image.repeat_interleave(2, 2).repeat_interleave(2, 3)  # 160: blocks of 2
+    torch.testing.assert_close(palette.quantiles(exact), palette.quantiles(image))
+    assert float(palette.palette_loss(enlarged, palette.quantiles(image))) < 0.2
