@@ -93,7 +93,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     temporary, cache = tmp_path / "tmp", tmp_path / "home" / "cache"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(temporary))
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(cache))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, **_: cache)
     return temporary, cache
 
 
