@@ -92,7 +92,7 @@ class Run:
                 del step  # of a large image every copy counts
                 yield self.last
         finally:
-            allocator.trim()
+            allocator.release()
 
     @contextmanager
     def _settings(self) -> Iterator[None]:

@@ -19,21 +19,28 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD 
 
 @contextmanager
 def kept(largest: int = ANY) -> Iterator[None]:
-    """Keep freed memory for reuse. Enter this for one step only: the setting is the process's.
+    """Allocate tensors where their memory is kept for reuse. Enter this for one step only: the setting is the process's.
 
     largest: tensors of more bytes get memory of their own, which goes back when they are freed: small tensors would otherwise fragment
-    it. Afterwards allocations of 4 MB and more get memory of their own; glibc cannot be set back to the threshold it adapts itself.
+    it. Afterwards allocations of 4 MB and more get memory of their own, and what is kept stays until `release`, or the next free of
+    the caller's would give it back. glibc cannot be set back to the threshold it adapts itself.
     """
     keep_up_to(largest)
     try:
         yield
     finally:
-        _set(LARGE, LARGE)
+        _set(LARGE, NEVER)
 
 
 def keep_up_to(largest: int) -> None:
     """Change `largest` inside `kept`."""
     _set(max(LARGE, largest), NEVER)
+
+
+def release() -> None:
+    """Keep nothing any more: give freed memory back now, and from now on."""
+    _set(LARGE, LARGE)
+    trim()
 
 
 def trim() -> None:

@@ -10,8 +10,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from impasto import files
 from impasto.errors import OutputError
 
@@ -60,6 +58,8 @@ def alone(output: Path) -> Iterator[None]:
     Raises OutputError if another run writes it. The lock is the system's, which releases it when a process dies. On file systems
     without locks there is none.
     """
+    from filelock import FileLock, Timeout  # here: help need not wait for it
+
     if not _real(output).parent.is_dir():  # FileLock would make it
         yield
         return
