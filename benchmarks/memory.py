@@ -1,6 +1,6 @@
 """Compare predicted and measured memory and time, and write docs/memory.md.
 
-    python benchmarks/memory.py 512 1024 2048 4096:4GiB 8192:8GiB
+    python benchmarks/memory.py 512 1024 2048 4096:4GiB
 
 A memory limit (`--max-memory`) may follow a size. Each size runs in a separate process; its memory is the process's peak resident set.
 Up to MANY pixels, a run has few steps at every scale. A larger one starts at its last scale with a made-up, full L-BFGS history.
