@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.S
 
 
 class Output(BaseModel):
-    """Where the image goes, and what is kept of its making.
+    """Where the image goes, and what else is saved.
 
     path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. keep_exif: copy the
     photograph's EXIF to it. preview: also save the image every so many steps, as ...-step00050.png. frames: keep the making-of in a

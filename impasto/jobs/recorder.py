@@ -21,7 +21,7 @@ MOST_FRAMES = 120  # of a making-of: 10 seconds at 12 frames a second
 
 
 class Recorder:
-    """Saves previews and frames after steps. note: for the user, if frames cannot be kept.
+    """Saves previews and frames after steps. note: for the user, if the frames are incomplete.
 
     A run that resumes continues its previews and its frames. Raises OutputError before anything is done.
     """
