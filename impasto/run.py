@@ -68,8 +68,8 @@ class Run:
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step; a second iteration resumes where the first was left.
 
-        After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's and the allocator's global
-        settings are changed only while a step runs.
+        After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's global settings are changed
+        only while a step runs. Memory that steps free is kept for the next ones until the iteration ends.
         """
         problem = self.problem
         steps = coarse_to_fine(
