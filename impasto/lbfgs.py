@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.compute import mapped
-from impasto.ladder import Size
+from impasto.ladder import COARSEST, Size
 
 Metric = Callable[
     [Tensor], Tensor
@@ -180,16 +180,17 @@ class LBFGS:
 
 
 def pink(size: Size, device: torch.device) -> Metric:
-    """The metric of natural images: divides every frequency f, in cycles per pixel, by f + 1 / the longer side of size (height, width).
+    """The metric of natural images: divides every frequency f, in cycles per pixel, by (f + 1 / the longer side) ** p.
 
-    Natural images and paintings have amplitudes that fall like 1 / f (Field 1987), while for the identity a change of grain costs as
-    little as one of a whole sky. In this metric L-BFGS moves large forms and colors first and leaves less grain; docs/benchmarks.md has
-    what it does to the losses. Descent in it is descent over decorrelated Fourier coefficients (Olah et al. 2017, "Feature
+    size: (height, width). Natural images and paintings have amplitudes that fall like 1 / f (Field 1987), while for the identity a
+    change of grain costs as little as one of a whole sky. So at the coarsest scale, where p is 1, L-BFGS moves large forms and colors
+    first. Each finer scale only adds detail, and p falls as 1 / the longer side: with p = 1 throughout, the last scales are far from
+    converged after ten steps. Descent in this metric is descent over decorrelated Fourier coefficients (Olah et al. 2017, "Feature
     Visualization"). It overwrites its argument.
     """
     height, width = size
     down, right = torch.fft.fftfreq(height, device=device)[:, None], torch.fft.rfftfreq(width, device=device)
-    weight = 1 / (torch.hypot(down, right) + 1 / max(size))
+    weight = (torch.hypot(down, right) + 1 / max(size)) ** -min(1.0, COARSEST / max(size))
 
     def metric(gradient: Tensor) -> Tensor:
         for channel in gradient[0]:  # one by one, or large images would take three times the memory

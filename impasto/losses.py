@@ -22,7 +22,7 @@ from typing_extensions import Self
 from impasto.compute import kernels
 from impasto.compute.kernels import gram, squared_distance, variance
 from impasto.ladder import Size
-from impasto.palette import palette_loss
+from impasto.palette import averaged, palette_loss, tint_loss
 
 Features = Mapping[str, Tensor]
 Sums = tuple[Tensor, ...]  # what a loss is a function of, and what adds up over the blocks of an image
@@ -30,6 +30,8 @@ Cut = Callable[[Tensor], Tensor]  # a block's part of maps at a loss's tap
 
 REACH = 31  # positions: 124 pixels at relu3_1; with less the painting gathers in one patch of sky
 DETAIL_FLOOR = 0.5  # least weight of a position in the content loss
+TINT_REACH, TINT_FLOOR = 15, 0.2  # the same for colors, whose image is at most 127 pixels wide
+DETAIL_KNEE = 0.3  # energy, relative to the mean, from which on more detail weighs less
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -59,18 +61,20 @@ def relative(distance: Tensor, count: int, variance: Tensor) -> Tensor:
     return distance / count / variance.clamp_min(torch.finfo(variance.dtype).eps)
 
 
-def detail(P: Tensor) -> Tensor:
+def detail(P: Tensor, reach: int = REACH, floor: float = DETAIL_FLOOR) -> Tensor:
     """How much of the photograph's shape is at each position: where the content loss should hold, and where the painting is free.
 
-    P: 1xNxHxW, the photograph's features. Returns 1x1xHxW float32 of mean nearly 1, at least DETAIL_FLOOR: the root of the energy of P
-    around its local mean, averaged over REACH positions, relative to its mean. Skies and walls have little of it; houses, faces and
-    branches have much, so that a sky can take the painting's swirls while the houses below stand. Our own.
+    P: 1xNxHxW, the photograph's features. Returns 1x1xHxW float32 of mean nearly 1, at least `floor`: sqrt(e) / (e + DETAIL_KNEE)
+    relative to its mean, where e is the energy of P around its local mean, averaged over `reach` positions, relative to its mean. Skies
+    and walls have little energy, so that they can take the painting's swirls while the houses below stand. Faces in shadow have little
+    too, and the knee gives them the largest weight: what has much contrast stands by itself. Our own.
     """
-    energy = kernels.local_mean(kernels.local_energy(P, REACH), REACH)
-    relative = (energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)).sqrt()
+    energy = kernels.local_mean(kernels.local_energy(P, reach), reach)
+    relative = energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)
+    weight = relative.sqrt() / (relative + DETAIL_KNEE)
     flat = float(energy.max()) <= torch.finfo(energy.dtype).eps * float(kernels.mean_square(P))  # one color: nothing stands out
-    weight = torch.ones_like(relative) if flat else relative / relative.mean()
-    return DETAIL_FLOOR + (1 - DETAIL_FLOOR) * weight
+    weight = torch.ones_like(weight) if flat else weight / weight.mean()
+    return floor + (1 - floor) * weight
 
 
 # --------------------------------------------------------------------------------------------------------------- style
@@ -285,6 +289,24 @@ class PaletteLoss(Loss):
     def __call__(self, image: Tensor, features: Features) -> Tensor:
         """image: 1x3xHxW, 0..1; features are ignored. Returns a scalar."""
         return palette_loss(image, self.Q, self.T)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TintLoss(Loss):
+    """`tint_loss` of the image to the colors `target` (1x3xhxw), with weights W (1x1xhxw) of its positions."""
+
+    target: Tensor
+    W: Tensor
+
+    @classmethod
+    def of(cls, image: Tensor) -> TintLoss:
+        """The loss for an image whose colors are to be kept, 1x3xHxW."""
+        target = averaged(image)
+        return cls(target, detail(target, TINT_REACH, TINT_FLOOR))
+
+    def __call__(self, image: Tensor, features: Features) -> Tensor:
+        """image: 1x3xHxW, 0..1; features are ignored. Returns a scalar."""
+        return tint_loss(image, self.target, self.W)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -14,6 +15,9 @@ from impasto.ladder import Size
 DIRECTIONS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1))
 QUANTILES = 256  # of the colors along a direction
 PALETTE_SIDE = 64  # pixels: colors are those of the image averaged over squares that leave a longer side of 64 to 127
+RECOLORED_SIDE = 256  # pixels: longer side of the image that `recolored` computes with
+STEPS = 8  # of `recolored`
+LEAST_STEP = 1e-5  # between neighboring quantiles, in 0..1, when colors are mapped
 LEAST_SPREAD = 1e-3  # variance of colors in 0..1, so that a painting of one color is no division by 0
 
 
@@ -25,6 +29,23 @@ def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
     """
     values, ranks, _ = _sorted_colors(image, T)
     return _interpolated(_middles(QUANTILES, values), ranks, values)
+
+
+def averaged(image: Tensor) -> Tensor:
+    """The image averaged over squares that leave a longer side of PALETTE_SIDE to 127 pixels. image: 1x3xHxW. Returns 1x3xhxw."""
+    height, width = image.shape[-2:]
+    block = max(1, max(height, width) // PALETTE_SIDE)
+    return functional.avg_pool2d(image, (min(block, height), min(block, width)))
+
+
+def tint_loss(image: Tensor, target: Tensor, W: Tensor) -> Tensor:
+    """Mean of W (x - target)^2 over the variance of the target's colors, where x is the image `averaged`. Returns a scalar.
+
+    It keeps colors on the forms that `recolored` puts them on. Without it a large patch of one color may cover parts of several forms.
+    image: 1x3xHxW, 0..1; target: 1x3xhxw of the averaged image's size; W: 1x1xhxw weights of mean about 1.
+    """
+    distance = (W * (averaged(image) - target).square()).mean()
+    return distance / target.var(dim=(-2, -1), correction=0).mean().clamp_min(LEAST_SPREAD)
 
 
 def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
@@ -40,11 +61,36 @@ def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
     return distance / Q.var(dim=1, correction=0).mean().clamp_min(LEAST_SPREAD)
 
 
+def recolored(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
+    """The image in the painting's palette, every form where it was: a flow down `palette_loss` (Rabin et al. 2011, section 4).
+
+    Each of STEPS steps moves every color along all DIRECTIONS, by the monotonic maps between the sorted colors of the image and of the
+    painting. The flow is that of an image of at most RECOLORED_SIDE pixels, and its change is enlarged and added, so that stretching
+    the few colors of a sky does not enlarge its noise.
+    image: 1x3xHxW, 0..1; Q, T: see `palette_loss`; the maps are those of the region T. Returns 1x3xHxW, 0..1.
+    """
+    height, width = image.shape[-2:]
+    block = math.ceil(max(height, width) / RECOLORED_SIDE)
+    small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
+    directions, found = _directions(image.dtype, image.device), small
+    for _ in range(STEPS):
+        colors = directions @ found[0].flatten(1)
+        moves = _interpolated(colors, _increasing(quantiles(found, T)), Q) - colors
+        found = found + (3 / len(directions) * directions.T @ moves).view_as(
+            found
+        )  # a move of all colors by d is followed exactly
+    change = functional.avg_pool2d(functional.pad(found - small, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return (image + functional.interpolate(change, size=(height, width), mode="bilinear")).clamp(0, 1)
+
+
+def _increasing(rows: Tensor) -> Tensor:
+    """Sorted rows made strictly increasing, so that a map from many equal values to different ones is defined."""
+    return rows + LEAST_STEP * torch.arange(rows.shape[1], dtype=rows.dtype, device=rows.device)
+
+
 def _sorted_colors(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The colors along each direction, sorted: (values, ranks in 0..1, weights), each 7xM, or 1xM if all rows are equal."""
-    height, width = image.shape[-2:]
-    block = max(1, max(height, width) // PALETTE_SIDE)
-    small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
+    small = averaged(image)
     directions = _directions(image.dtype, image.device)
     colors = small[0].flatten(1)
     if T is None:

@@ -6,7 +6,7 @@ Nothing here has state or decides about memory: `run` does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,10 +19,12 @@ from impasto.encoders import Encoder
 from impasto.errors import PictureError
 from impasto.ladder import Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric
-from impasto.losses import Term, VariationLoss, weighted
+from impasto.losses import Term, VariationLoss
 from impasto.objective import blocks
 from impasto.objective.cost import memory_model
 from impasto.objective.evaluate import Evaluate, at_once
+from impasto.objective.levels import LevelsInBlocks
+from impasto.objective.levels import losses as summed
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
 from impasto.pictures import Picture
@@ -62,7 +64,8 @@ class Problem:
         # luma paints in gray, at the photograph's brightness (Gatys et al. 2017, section 5)
         self.pixels = colors.gray(pixels) if options.keep_colors == "luma" else pixels
         recolored = [self._recolored(style, pixels) for style in styles]
-        self.styles = [style if part is None else style.part(part) for style, part in self._parts(recolored)]
+        parts = [(region, recolored[region.style]) for region in layout.regions]
+        self.regions = [(region, style if region.part is None else style.part(region.part)) for region, style in parts]
         self.scales = self._scales(longer) if options.strength else []
         self._start = None if start is None else start.pixels.to(self.device)
 
@@ -82,10 +85,6 @@ class Problem:
             return style.recolored(lambda painting: colors.match_luminance(painting, photo))
         return style
 
-    def _parts(self, styles: Sequence[Style]) -> Iterator[tuple[Style, Tensor | None]]:
-        """The style of every region, and the part of its painting."""
-        return ((styles[region.style], region.part) for region in self.layout.regions)
-
     def _scales(self, longer: int) -> list[Scale]:
         if self.method.one_scale:
             return schedule([self.size], self.options.iterations)
@@ -102,7 +101,7 @@ class Problem:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about the images and styles."""
         sides = [max(scale.size) * self.options.style_scale for scale in self.scales]
-        of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for style in self.styles)
+        of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for _, style in self.regions)
         return (*self.photo.notes, *self.layout.notes, *dict.fromkeys(note for notes in of_styles for note in notes))
 
     def start(self, size: Size) -> Tensor:
@@ -110,7 +109,7 @@ class Problem:
         if self._start is not None:
             return pictures.resize(self._start, size)
         if self.options.init == "content":
-            return pictures.resize(self.pixels, size)
+            return self._target(size)
         generator = torch.Generator().manual_seed(self.options.seed)  # on the CPU: the same noise for every device
         return (0.5 + NOISE_DEVIATION * torch.randn(1, 3, *size, generator=generator)).to(self.device)
 
@@ -123,27 +122,28 @@ class Problem:
 
         extra: further terms. folder: keep the photograph's features in files there when computing in blocks.
         """
-        photo = terms.photo_features(
-            self.encoder, pictures.resize(self.pixels, size), self.options.content_taps, plan.side, folder
-        )
-        sought = [*terms.content_terms(self.options, self.method, photo), *self._style_terms(size, plan.side), *extra]
+        target = self._target(size)
+        photo = terms.photo_features(self.encoder, target, self.options.content_taps, plan.side, folder)
+        whole = [
+            *terms.content_terms(self.options, self.method, photo, target),
+            *terms.palette_terms(self.options, self.regions),
+            *extra,
+        ]
         if self.options.tv_weight:
-            sought.append(Term("variation", self.options.tv_weight, VariationLoss()))
+            whole.append(Term("variation", self.options.tv_weight, VariationLoss()))
+        levels = terms.in_levels(self.options, self.method, self.regions, size, whole, plan.side)
         composite = self._composite(size)
         if plan.side is not None:
-            return blocks.InBlocks(self.encoder, sought, plan.side, composite, lambda: terms.drop_pages(photo))
+            return LevelsInBlocks(self.encoder, levels, plan.side, composite, lambda: terms.drop_pages(photo))
 
         def losses(image: Tensor) -> dict[str, Tensor]:
-            seen = composite(image)
-            return weighted(sought, seen, self.encoder(seen))
+            return summed(levels, self.encoder, composite(image))
 
         return Recorded(losses) if self._records(size) else at_once(losses)
 
-    def _style_terms(self, size: Size, side: int | None) -> Iterator[Term]:
-        """The terms of every region. Like its part of the content loss, a region counts by its share of the image."""
-        for region, style in zip(self.layout.regions, self.styles, strict=True):
-            targets = terms.style_targets(self.options, self.method, style, size, side)
-            yield from terms.style_terms(self.options, self.method, style, targets, region, size)
+    def _target(self, size: Size) -> Tensor:
+        """The image of (height, width) whose features are kept."""
+        return terms.target(self.options, self.method, pictures.resize(self.pixels, size), self.regions)
 
     def _records(self, size: Size) -> bool:
         """Whether a step is recorded as a CUDA graph: for small images without masks, whose values are read during a step."""
@@ -165,7 +165,8 @@ class Problem:
     def memory(self, dtype: torch.dtype | None = None) -> MemoryModel:
         """What computing takes with this encoder and these regions. dtype: of another encoder's values."""
         masked = sum(region.weight is not None for region in self.layout.regions)
-        return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked)
+        factors = (factor for factor, _ in self.method.levels)
+        return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked, factors)
 
     def image(self, pixels: Tensor) -> Image.Image:
         """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from impasto.compute import mapped
 from impasto.encoders import Encoder
-from impasto.ladder import Size
+from impasto.ladder import Size, rung
 from impasto.lbfgs import Metric, pink
 from impasto.losses import (
     ContentLoss,
     PaletteLoss,
     StyleLoss,
     Term,
+    TintLoss,
     detail,
     halved,
     relative,
@@ -28,32 +29,65 @@ from impasto.losses import (
     style_loss,
 )
 from impasto.objective import blocks
+from impasto.objective.levels import Level, reduced
 from impasto.options import Options
+from impasto.palette import recolored
 from impasto.regions import Region, guidance
 from impasto.styles import Style, Targets
+
+Regions = Sequence[tuple[Region, Style]]  # the regions of an image, each with its style
+LEAST_LEVEL = rung(-2)  # longer side in pixels of an image averaged down
 
 
 @dataclass(frozen=True)
 class Method:
     """What distinguishes a method (docs/method.md).
 
-    content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. one_scale:
-    optimize at the final size only. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from at a size;
-    None for the identity. Weights, layers and the start are options, with defaults for each method (`options.DEFAULTS`).
+    content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. recolor: how
+    far the photograph's colors are moved to the painting's before its features are taken, 0..1, at strength 0.5. tint: weight of the
+    loss that keeps these colors, relative to the content loss. one_scale: optimize at the final size only. levels: by how much the
+    image is averaged down for style losses, and the share of each. squeeze: give the painting the photograph's proportions. metric:
+    what L-BFGS starts from at a size; None for the identity. Weights, layers and the start are options, with defaults for each method
+    (`options.DEFAULTS`).
     """
 
     content_measure: Callable[[Tensor, int, Tensor], Tensor]
     style_measure: Callable[[Tensor, Tensor, Tensor | int], Tensor]
     weigh_detail: bool
+    recolor: float
+    tint: float
     one_scale: bool
+    levels: tuple[tuple[int, float], ...]
     squeeze: bool
     metric: Callable[[Size, torch.device], Metric] | None
 
 
 METHODS = {
-    "impasto": Method(relative, relative_style_loss, weigh_detail=True, one_scale=False, squeeze=False, metric=pink),
-    "gatys": Method(halved, style_loss, weigh_detail=False, one_scale=True, squeeze=True, metric=None),
+    "impasto": Method(
+        relative,
+        relative_style_loss,
+        weigh_detail=True,
+        recolor=0.7,
+        tint=1.0,
+        one_scale=False,
+        levels=((1, 0.5), (2, 0.3), (4, 0.2)),
+        squeeze=False,
+        metric=pink,
+    ),
+    "gatys": Method(
+        halved, style_loss, weigh_detail=False, recolor=0, tint=0, one_scale=True, levels=((1, 1.0),), squeeze=True, metric=None
+    ),
 }
+
+
+def levels(method: Method, size: Size, least: int) -> dict[int, float]:
+    """The levels of an image of (height, width): {factor: share}. least: the smallest side in pixels that the encoder takes.
+
+    A level at which the image would be smaller than that, or than the smallest size that style files are stored for, is left out, and
+    the others share its weight.
+    """
+    fitting = {k: share for k, share in method.levels if k == 1 or (min(size) // k >= least and max(size) // k >= LEAST_LEVEL)}
+    return {factor: share / sum(fitting.values()) for factor, share in fitting.items()}
 
 
 def photo_features(
@@ -77,10 +111,11 @@ def drop_pages(photo: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def content_terms(options: Options, method: Method, photo: Mapping[str, Tensor]) -> list[Term]:
-    """The terms that keep the photograph. photo: its features, from `photo_features`."""
-    weight = _strength_factor(options, content=True) * options.content_weight / len(photo)
-    found = []
+def content_terms(options: Options, method: Method, photo: Mapping[str, Tensor], target: Tensor) -> list[Term]:
+    """The terms that keep the photograph. photo: the features of `target` from `photo_features`; target: 1x3xHxW, the image to keep."""
+    weight = _strength_factor(options, content=True) * options.content_weight
+    found = [Term("content", weight * method.tint, TintLoss.of(target))] if method.tint else []
+    weight /= len(photo)
     for tap, P in photo.items():
         W = detail(P) if method.weigh_detail else None
         found.append(Term("content", weight, ContentLoss.of(tap, P, method.content_measure, W)))
@@ -96,17 +131,58 @@ def style_targets(options: Options, method: Method, style: Style, size: Size, si
     return style.targets(max(size) * scale, side)
 
 
-def style_terms(options: Options, method: Method, style: Style, targets: Targets, region: Region, size: Size) -> Iterator[Term]:
-    """The style and palette terms of a region of an image of (height, width)."""
-    device = next(style.encoder.parameters()).device
-    weight = _strength_factor(options, content=False) * region.share
-    for tap, A in targets.items():
-        T = None if region.weight is None else guidance(region.weight, style.encoder.size_at(tap, size)).to(device)
-        loss = StyleLoss(tap, T, A=A, measure=method.style_measure)
-        yield Term("style", weight * options.style_weight / len(targets), loss)
-    if options.palette_weight:
-        T = None if region.weight is None else region.weight.to(device)
-        yield Term("palette", weight * options.palette_weight, PaletteLoss(style.quantiles(), T))
+def style_terms(
+    options: Options, method: Method, regions: Regions, size: Size, share: float, side: int | None
+) -> Iterator[Term]:
+    """The style terms of a level of (height, width). Like its part of the content loss, a region counts by its share of the image.
+
+    share: of the level. side: see `style_targets`.
+    """
+    for region, style in regions:
+        targets, device = style_targets(options, method, style, size, side), _device(style)
+        weight = _strength_factor(options, content=False) * options.style_weight * region.share * share / len(targets)
+        for tap, A in targets.items():
+            T = None if region.weight is None else guidance(region.weight, style.encoder.size_at(tap, size)).to(device)
+            yield Term("style", weight, StyleLoss(tap, T, A=A, measure=method.style_measure))
+
+
+def in_levels(
+    options: Options, method: Method, regions: Regions, size: Size, whole: Sequence[Term], side: int | None
+) -> list[Level]:
+    """The style terms of all levels of an image of (height, width), and with those of the image itself its other terms, `whole`."""
+    least = max((style.encoder.minimum_side for _, style in regions), default=1)
+    found = [
+        Level(factor, list(style_terms(options, method, regions, reduced(size, factor), share, side)))
+        for factor, share in levels(method, size, least).items()
+    ]
+    return [Level(1, [*whole, *found[0].terms]), *found[1:]]
+
+
+def palette_terms(options: Options, regions: Regions) -> Iterator[Term]:
+    """The palette terms, if they have a weight."""
+    for region, style in regions if options.palette_weight else ():
+        T = None if region.weight is None else region.weight.to(_device(style))
+        weight = _strength_factor(options, content=False) * options.palette_weight * region.share
+        yield Term("palette", weight, PaletteLoss(style.quantiles(), T))
+
+
+def target(options: Options, method: Method, photo: Tensor, regions: Regions) -> Tensor:
+    """The image whose features are kept: the photograph, with its colors moved to the painting's as far as the method says.
+
+    In these colors a form can be kept without working against the style and palette losses. They move in proportion to the strength,
+    and not at all if the palette has no weight. photo: 1x3xHxW, 0..1. Returns the same.
+    """
+    share = min(1.0, 2 * options.strength * method.recolor) if options.palette_weight else 0.0
+    found = photo
+    for region, style in regions if share else ():
+        T = None if region.weight is None else guidance(region.weight, (photo.shape[-2], photo.shape[-1])).to(photo.device)
+        change = recolored(photo, style.quantiles(), T).sub_(photo).mul_(share)
+        found = found + (change if T is None else change.mul_(T))
+    return found
+
+
+def _device(style: Style) -> torch.device:
+    return next(style.encoder.parameters()).device
 
 
 def _strength_factor(options: Options, *, content: bool) -> float:

@@ -76,3 +76,39 @@ def test_a_large_picture_is_averaged_in_squares() -> None:
     exact = image.repeat_interleave(2, 2).repeat_interleave(2, 3)  # 160: blocks of 2
     torch.testing.assert_close(palette.quantiles(exact), palette.quantiles(image))
     assert float(palette.palette_loss(enlarged, palette.quantiles(image))) < 0.2
+
+
+# ------------------------------------------------------------------------------------------------------------- recoloring
+
+
+def test_gray_is_recolored_by_the_monotonic_map_of_numpy() -> None:
+    """Of one dimension there is only one transport: the quantile function of the painting after the ranks of the photograph."""
+    tones = np.random.default_rng(0).beta(2, 5, (60, 80))
+    painting = np.random.default_rng(1).beta(4, 2, (40, 40))
+    gray = [torch.from_numpy(np.broadcast_to(image, (1, 3, *image.shape)).copy()) for image in (tones, painting)]
+    ranks = (np.argsort(np.argsort(tones.ravel())) + 0.5) / tones.size
+    expected = np.quantile(painting.ravel(), ranks, method="hazen").reshape(tones.shape)
+    change = np.pad(expected - tones, 1, mode="edge")
+    smooth = sum(change[y : y + 60, x : x + 80] for y in range(3) for x in range(3)) / 9
+    found = palette.recolored(gray[0], palette.quantiles(gray[1]))
+    np.testing.assert_allclose(found[0, 1].numpy(), np.clip(tones + smooth, 0, 1), atol=0.01)
+
+
+def test_recoloring_reaches_the_palette_of_the_painting_in_the_region() -> None:
+    photo, painting = picture(120, 90, 1), picture(64, 64, 2).flip(1)
+    smooth = torch.nn.functional.interpolate(photo[..., ::20, ::15], size=(120, 90), mode="bicubic").clamp(0, 1)
+    Q = palette.quantiles(painting)
+    T = torch.zeros(1, 1, 120, 90, dtype=torch.float64)
+    T[..., :45] = 1
+    for region in (None, T):
+        before, after = (float(palette.palette_loss(x, Q, region)) for x in (smooth, palette.recolored(smooth, Q, region)))
+        assert after < 0.05 * before
+
+
+def test_the_tint_of_an_image_in_numpy() -> None:
+    image, target = picture(130, 90, 1), picture(65, 45, 2)
+    W = torch.rand(1, 1, 65, 45, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    small = image[0].numpy().reshape(3, 65, 2, 45, 2).mean((2, 4))
+    expected = (W[0].numpy() * (small - target[0].numpy()) ** 2).mean() / target[0].numpy().var((1, 2)).mean()
+    assert float(palette.tint_loss(image, target, W)) == pytest.approx(expected, rel=1e-12)
+    assert torch.autograd.gradcheck(lambda x: palette.tint_loss(x, target, W), image.requires_grad_())

@@ -13,9 +13,17 @@ from impasto.objective.blocks import Stage, stages
 
 
 def memory_model(
-    encoder: Encoder, content_taps: Iterable[str], dtype: torch.dtype, device: torch.device, regions: int
+    encoder: Encoder,
+    content_taps: Iterable[str],
+    dtype: torch.dtype,
+    device: torch.device,
+    regions: int,
+    factors: Iterable[int],
 ) -> MemoryModel:
-    """What an encoder with values of `dtype` takes. content_taps: where the photograph is kept; regions: the number of masked ones."""
+    """What an encoder with values of `dtype` takes.
+
+    content_taps: where the photograph is kept; regions: the number of masked ones; factors: of the levels.
+    """
     return MemoryModel(
         tuple(_cost(stage, encoder) for stage in stages(encoder)),
         widest=cost_of(encoder).widest,
@@ -23,6 +31,7 @@ def memory_model(
         itemsize=dtype.itemsize,
         stood_in=stands_in(dtype, device),
         regions=regions,
+        levels=sum(1 / factor**2 for factor in factors),
         resting=RESTING if device.type == "cpu" else 0,
     )
 

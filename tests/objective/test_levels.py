@@ -1,0 +1,64 @@
+"""An image at several sizes: the means of squares, and the losses of all sizes added up, against numpy and finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tensors import random, tensor
+
+from impasto import terms
+from impasto.encoders import Lite
+from impasto.losses import StyleLoss, Term, VariationLoss
+from impasto.objective.blocks import unchanged
+from impasto.objective.levels import Level, LevelsInBlocks, averaged, losses, reduced
+from impasto.terms import METHODS
+from impasto.weights import load
+
+TAPS = ("relu1_1", "relu3_1")
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_an_image_is_averaged_over_squares(factor: int) -> None:
+    image = random((3, 13, 18), 0)
+    height, width = reduced((13, 18), factor)
+    whole = image[:, : height * factor, : width * factor]
+    expected = whole.reshape(3, height, factor, width, factor).mean((2, 4))
+    np.testing.assert_allclose(averaged(tensor(image), factor)[0].numpy(), expected, rtol=1e-12)
+
+
+def test_levels_that_are_too_small_leave_their_weight_to_the_others() -> None:
+    method = METHODS["impasto"]
+    assert terms.levels(method, (384, 512), 16) == dict(method.levels)
+    assert terms.levels(method, (96, 128), 16) == pytest.approx({1: 0.625, 2: 0.375})
+    assert terms.levels(method, (20, 300), 16) == {1: 1.0}
+    assert terms.levels(METHODS["gatys"], (384, 512), 16) == {1: 1.0}
+
+
+def test_the_gradient_of_all_levels_is_that_of_finite_differences() -> None:
+    """In blocks and of a masked image too. The directions are smooth: across the kink of a ReLU a difference would be no slope."""
+    encoder = Lite({name: value.double() for name, value in load("lite").tensors.items()}, TAPS)
+    for name, value in encoder.filters.items():
+        encoder.filters[name] = torch.nn.Parameter(value.double(), requires_grad=False)
+    encoder.dtype = torch.float64
+    image, photo = (torch.rand(1, 3, 70, 52, generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1))
+    painted = torch.linspace(0, 1, 52, dtype=torch.float64).expand(1, 1, 70, 52)
+
+    def composite(image: torch.Tensor, rows: slice = slice(None), columns: slice = slice(None)) -> torch.Tensor:
+        return torch.lerp(photo[..., rows, columns], image, painted[..., rows, columns])
+
+    levels = [
+        Level(factor, [Term("style", 2 / factor, StyleLoss(tap, A=torch.eye(encoder.channels(tap)).double())) for tap in TAPS])
+        for factor in (1, 2, 4)
+    ]
+    levels[0] = Level(1, [*levels[0].terms, Term("variation", 3.0, VariationLoss())])
+    for seen in (unchanged, composite):
+
+        def total(image: torch.Tensor) -> float:
+            return float(sum(losses(levels, encoder, seen(image)).values()))  # noqa: B023  # used in this turn only
+
+        found, gradient = LevelsInBlocks(encoder, levels, 32, seen)(image)
+        assert sum(found.values()) == pytest.approx(total(image), rel=1e-12)
+        away = torch.rand(1, 3, 70, 52, generator=torch.Generator().manual_seed(2)).double() - 0.5
+        slope = (total(image + 1e-7 * away) - total(image - 1e-7 * away)) / 2e-7
+        assert float((gradient * away).sum()) == pytest.approx(slope, rel=1e-4)
