@@ -48,7 +48,7 @@ class Method:
     loss that keeps these colors, relative to the content loss. one_scale: optimize at the final size only. levels: by how much the
     image is averaged down for style losses, and the share of each. squeeze: give the painting the photograph's proportions. metric:
     what L-BFGS starts from at a size; None for the identity. Weights, layers and the start are options, with defaults for each method
-    (`options.DEFAULTS`).
+    (`catalog.DEFAULTS`).
     """
 
     content_measure: Callable[[Tensor, int, Tensor], Tensor]

@@ -103,15 +103,9 @@ def test_public_names_are_sorted_and_load() -> None:
         _ = impasto.nonsense
 
 
-HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors")  # no usage error waits for these
-HEAVY_FOR_HELP = (
-    *HEAVY,
-    "pydantic",
-    "impasto.options",
-    "impasto.jobs.job",
-    "impasto.jobs.events",
-    "rich.progress",
-)  # and no help for these
+# What no usage error waits for, and what help does not wait for either.
+HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors")
+HEAVY_FOR_HELP = (*HEAVY, "pydantic", "impasto.options", "impasto.jobs.job", "impasto.jobs.events", "rich.progress")
 
 
 @pytest.mark.parametrize(

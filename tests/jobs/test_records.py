@@ -17,7 +17,7 @@ from jobs.small import OUT, finish, job
 from PIL import Image
 
 import impasto
-from impasto import pictures
+from impasto import catalog, pictures
 from impasto.catalog import defaults
 from impasto.errors import OptionError, PictureError, UsageError
 from impasto.inputs import Inputs, Layer, built_in
@@ -112,7 +112,7 @@ def test_a_changed_quality_method_or_encoder_brings_its_defaults_where_nothing_e
 def test_what_was_stored_outlives_other_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     previous = previous_of(impasto.Options(encoder="lite").model_dump(mode="json"))
     before = previous.options({}).style_weight
-    monkeypatch.setattr("impasto.options.DEFAULTS", (*impasto.options.DEFAULTS, ({}, {"style_weight": 5.0})))
+    monkeypatch.setattr(catalog, "DEFAULTS", (*catalog.DEFAULTS, ({}, {"style_weight": 5.0})))
     assert impasto.Options().style_weight == 5
     assert previous.options({"size": 64}).style_weight == before
 
