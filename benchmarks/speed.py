@@ -35,10 +35,10 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 import impasto
 from impasto import Stylizer, pictures
+from impasto.catalog import defaults
 from impasto.compute import allocator
 from impasto.compute.memory import Plan
 from impasto.ladder import schedule as share_out
-from impasto.options import defaults
 from impasto.run import Run
 from impasto.weights.formats import OURS
 from impasto.weights.networks import convolution_shapes

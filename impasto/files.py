@@ -6,8 +6,6 @@ import contextlib
 import difflib
 import hashlib
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -145,7 +143,7 @@ def write(path: PathLike, data: bytes | Iterable[Bytes], suffixes: Collection[st
 
 def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], overwrite: bool) -> None:
     final = target.resolve()
-    temporary = final.with_name(f"{_temporary_prefix(final)}{secrets.token_hex(8)}.tmp")
+    temporary = final.with_name(f"{_temporary_prefix(final)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             for part in data:
@@ -154,7 +152,7 @@ def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], ove
             os.fsync(file.fileno())
         check(target, suffixes, overwrite=overwrite)
         if final.exists():
-            shutil.copymode(final, temporary)
+            temporary.chmod(stat.S_IMODE(final.stat().st_mode))
         _publish(temporary, final, overwrite)
     finally:  # after Ctrl-C too
         with contextlib.suppress(OSError):

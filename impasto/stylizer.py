@@ -9,10 +9,11 @@ from typing import Any
 from PIL import Image
 
 from impasto import encoders, inputs, regions, weights
+from impasto.catalog import AUTO_ENCODER
 from impasto.compute import device as devices
 from impasto.errors import OptionError
 from impasto.inputs import Inputs, Layer, StyleFile, StyleSource
-from impasto.options import AUTO_ENCODER, Options
+from impasto.options import Options
 from impasto.pictures import Picture, Source
 from impasto.problem import Problem
 from impasto.run import Run

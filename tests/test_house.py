@@ -18,7 +18,7 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"errors", "files", "ladder"},
+    {"catalog", "errors", "files", "ladder"},
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "colors", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "styles"},
@@ -103,14 +103,33 @@ def test_public_names_are_sorted_and_load() -> None:
         _ = impasto.nonsense
 
 
-def test_help_never_imports_torch() -> None:
-    code = (
-        "import sys, impasto.cli; "
-        "assert impasto.cli.main(['--help']) == 0; assert impasto.cli.main(['weights', '--help']) == 0; "
-        "assert impasto.cli.main(['a.jpg']) == 2; "
-        "sys.exit(sum(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'h5py', 'scipy')))"
-    )
-    assert subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, check=False).returncode == 0
+HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors")  # no usage error waits for these
+HEAVY_FOR_HELP = (
+    *HEAVY,
+    "pydantic",
+    "impasto.options",
+    "impasto.jobs.job",
+    "impasto.jobs.events",
+    "rich.progress",
+)  # and no help for these
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "absent"),
+    [
+        *(
+            (words, 0, HEAVY_FOR_HELP)
+            for words in ("", "--help-all", "--version", "again -h", "compare -h", "style make -h", "weights -h")
+        ),
+        ("a.jpg b.jpg --sise 3", 2, HEAVY_FOR_HELP),
+        ("a.jpg", 2, HEAVY),
+        ("a.jpg b.jpg --size 3", 2, HEAVY),
+    ],
+)
+def test_help_and_usage_errors_import_little(words: str, code: int, absent: tuple[str, ...]) -> None:
+    program = f"import sys; from impasto.cli import main; print(main({words.split()!r}), {{*{absent!r}}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, check=False, text=True)
+    assert done.stdout.splitlines()[-1:] == [f"{code} set()"], done.stderr
 
 
 def test_nothing_but_the_command_line_prints_or_exits() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import ValidationError
 
 import impasto
+from impasto.catalog import DEFAULTS, OPTIONS, defaults, help_of
 from impasto.errors import ImpastoError, OptionError
-from impasto.options import DEFAULTS, Options, defaults, group_of
+from impasto.options import Options
 
 FIELDS = Options.model_fields
 PLACES = [(method, encoder) for method in ("impasto", "gatys") for encoder in ("auto", "lite", "vgg16", "vgg19")]
@@ -37,8 +38,16 @@ def test_the_table_names_options_and_its_first_row_holds_always_and_completely()
         assert set(values) <= set(DEFAULTS[0][1]) <= set(FIELDS)
         assert set(place) <= {"method", "encoder", "quality"}
         assert all(choice in get_args(FIELDS[name].annotation) for name, choice in place.items())
-    assert all(group_of(name)[0] in ("Image", "Look", "Method", "Machine") for name in FIELDS)
-    assert all(field.description and field.description.count("[default:") <= 1 for field in FIELDS.values())
+    assert all(option.group in ("Image", "Look", "Method", "Machine") for option in OPTIONS.values())
+    assert all(option.about and help_of(name).count("[default:") <= 1 for name, option in OPTIONS.items())
+
+
+def test_the_catalog_lists_the_options_with_their_types() -> None:
+    types = get_type_hints(Options)
+    assert list(OPTIONS) == list(FIELDS)
+    for name, option in OPTIONS.items():
+        assert types[name] in (option.kind, option.kind | None), name
+        assert FIELDS[name].description == help_of(name)
 
 
 @pytest.mark.parametrize(("method", "encoder"), PLACES)

@@ -8,7 +8,8 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from impasto.options import defaults, invalid
+from impasto.catalog import defaults
+from impasto.options import invalid
 
 Values = dict[str, Any]
 Five = tuple[int, int, int, int, int]

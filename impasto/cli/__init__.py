@@ -5,23 +5,21 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import cyclopts
-from pydantic import ValidationError
 
 from impasto.cli.commands import app
 from impasto.cli.console import fail, silence, worded
 from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
 from impasto.jobs.signals import INTERRUPTED
-from impasto.options import Options, invalid
 
 __all__ = ["main"]
 
 USAGE = 2
 HELP_ALL = "--help-all"
+HELP = {"-h", "--help", HELP_ALL}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     as_json = bool({"--json", "--json=true"} & set(words))  # the words themselves: they may be what is wrong
-    show_all = HELP_ALL in words
-    asked = [_spelled(words, place) for place in range(len(words))] or ["--help"]
     try:
-        with _short_docstrings(bool({"--help", "-h"} & set(asked))):
-            code = app(show_all)(asked, exit_on_error=False, print_error=False, result_action="return_value")
+        if not words or HELP & set(words[: words.index("--")] if "--" in words else words):
+            return _print_help(words)
+        spelled = [_spelled(words, place) for place in range(len(words))]
+        code = app()(spelled, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return fail(usage_message(error), USAGE, as_json=as_json)
@@ -58,30 +56,14 @@ def _run(words: list[str]) -> int:
 def _spelled(words: list[str], place: int) -> str:
     """A word as cyclopts takes it. It takes a lone "-" for a flag, so the photograph and the output are passed under another name."""
     word, before = words[place], words[place - 1] if place else ""
-    if word == "-" and (not place or before in ("-o", "--output")):
-        return STDIO
-    return "--help" if word == HELP_ALL else word
+    return STDIO if word == "-" and (not place or before in ("-o", "--output")) else word
 
 
-@contextmanager
-def _short_docstrings(wanted: bool) -> Iterator[None]:
-    """Keep cyclopts, while it prints help, from parsing the source of our forms and of pydantic's classes for their docstrings.
-
-    It takes an eighth of the time of `--help`, and our forms have their help in their fields.
-    """
-    if not wanted:
-        yield
-        return
-    import docstring_parser
-
-    before = docstring_parser.parse_from_object
-    docstring_parser.parse_from_object = lambda obj, style=docstring_parser.DocstringStyle.AUTO: docstring_parser.parse(
-        obj.__doc__ or "", style
-    )
-    try:
-        yield
-    finally:
-        docstring_parser.parse_from_object = before
+def _print_help(words: list[str]) -> int:
+    """Print the help of the command that the words begin with."""
+    app(short=HELP_ALL not in words).help_print([word for word in words if not word.startswith("-")])
+    sys.stdout.flush()
+    return 0
 
 
 def usage_message(error: cyclopts.CycloptsError) -> str:
@@ -89,8 +71,6 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, ImpastoError):
         return worded(cause)
-    if isinstance(cause, ValidationError):
-        return worded(invalid(cause, Options))
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = error.unused_tokens or []
         return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}"

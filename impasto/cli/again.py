@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from impasto import files
+from impasto import files, jobs
+from impasto.catalog import PLACE, defaults
 from impasto.cli.console import note, refuse_address, seconds, tell
-from impasto.cli.forms import PaintFlags, paint_flags
+from impasto.cli.forms import PaintFlags
 from impasto.cli.paint import carry_out
 from impasto.errors import StateFileError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import Inputs
-from impasto.jobs import Job, lock
-from impasto.options import PLACE, defaults
+from impasto.jobs import lock
 
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
@@ -118,7 +118,7 @@ def _hash(digest: str) -> str:
 # ------------------------------------------------------------------------------------------------------------------ again
 
 
-def again(file: Path, /, *inputs: Path, flags: PaintFlags | None = None) -> int:
+def again(file: Path, /, *inputs: Path, flags: PaintFlags) -> int:
     """Make an image again from the settings in its file: the same one, or with other options or inputs.
 
     Parameters
@@ -128,7 +128,6 @@ def again(file: Path, /, *inputs: Path, flags: PaintFlags | None = None) -> int:
     inputs: Path
         The photograph and the paintings, if they are not in FILE's folder or the current one under their names.
     """
-    flags = flags or paint_flags(False)()
     refuse_address(file)
     from impasto.jobs import records
 
@@ -136,13 +135,13 @@ def again(file: Path, /, *inputs: Path, flags: PaintFlags | None = None) -> int:
     if previous.unknown:
         names = ", ".join(map(_shown, previous.unknown[:5]))
         note(f"{printable(file)} has settings that this version of impasto does not know: {names}", quiet=flags.quiet)
-    changes, others = flags.given(), flags.inputs()
+    changes, others = flags.changes(), flags.inputs()
     previous = replace(previous, changed=bool(others or changes.keys() - records.HARDLY_CHANGES))
     options = previous.options(changes)
     cleared = {role: None for option, role in (("encoder", "weights"), ("init", "start")) if option in changes}
     found = records.inputs_again(previous, inputs, cleared | others)
     output = flags.to(file.with_name(f"{file.stem}-again{file.suffix}"), keep_exif=previous.record.keep_exif)
-    return carry_out(Job(found, options, output), flags, previous)
+    return carry_out(jobs.Job(found, options, output), flags, previous)
 
 
 # ----------------------------------------------------------------------------------------------------------------- resume
@@ -171,15 +170,15 @@ def resume(file: Path, /, *, overwrite: bool = False, quiet: bool = False, json_
     from impasto.jobs import states
 
     card = states.read(state)
-    job = _moved(Job.from_json(card.job), target, card, overwrite=overwrite)
+    job = _moved(jobs.Job.from_json(card.job), target, card, overwrite=overwrite)
     if card.whole and files.digest(target) == card.whole:
         return _finished(job, target, quiet=quiet)
     note(f"resuming at {card.done:.0%}", quiet=quiet)
-    flags = paint_flags(False)(overwrite=overwrite, quiet=quiet, json_line=json_line)
+    flags = PaintFlags(overwrite=overwrite, quiet=quiet, json_line=json_line)
     return carry_out(job, flags, resume=True)
 
 
-def _moved(job: Job, target: Path, card: Card, *, overwrite: bool) -> Job:
+def _moved(job: jobs.Job, target: Path, card: Card, *, overwrite: bool) -> jobs.Job:
     """The job with its output at `target`, and its inputs where they are now: only with the same bytes. Raises StateFileError."""
     from impasto.jobs import records
 
@@ -190,7 +189,7 @@ def _moved(job: Job, target: Path, card: Card, *, overwrite: bool) -> Job:
         if wanted and files.digest(place) != wanted.sha256:
             sources[role] = _same_bytes(previous, role, place)
     output = job.output.model_copy(update={"overwrite": overwrite, "path": target})
-    return Job(Inputs.of(sources), job.options, output)
+    return jobs.Job(Inputs.of(sources), job.options, output)
 
 
 def _same_bytes(previous: Previous, role: str, place: Path) -> Path | str:
@@ -208,7 +207,7 @@ def _same_bytes(previous: Previous, role: str, place: Path) -> Path | str:
     return found
 
 
-def _finished(job: Job, target: Path, *, quiet: bool) -> int:
+def _finished(job: jobs.Job, target: Path, *, quiet: bool) -> int:
     """Clean up after a run that was killed when its image was written, but its film was not made or its state not removed."""
     from impasto.jobs import film
 

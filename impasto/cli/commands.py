@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from impasto import __version__
+from impasto.catalog import OPTIONS
 from impasto.cli import again, paint
-from impasto.cli.compare import compare
-from impasto.cli.forms import Flattened, paint_flags
+from impasto.cli.compare import CompareFlags, compare
+from impasto.cli.forms import PaintFlags, with_flags
 from impasto.cli.styles import style_app, styles
 from impasto.cli.weights import weights_app
 
@@ -47,23 +48,28 @@ Examples:
 
 
 @functools.cache
-def app(show_all: bool = False) -> App:
-    """The command line. show_all: list every option in the help, not only the common ones."""
+def app(short: bool = False) -> App:
+    """The command line. short: with the common flags only, which is what a short help lists."""
+    more = MORE if short else ""
+    paints = functools.partial(with_flags, form=PaintFlags, options=OPTIONS, short=short)
     made = App(
         name="impasto",
         version=__version__,
         usage="Usage: impasto PHOTO STYLE... [OPTIONS]\n       impasto COMMAND ...",
-        help_epilogue=EXAMPLES if show_all else MORE + EXAMPLES,
+        help_epilogue=more + EXAMPLES,
         help_format="plaintext",
         suppress_keyboard_interrupt=False,  # `main` reports what became of the image
     )
-    more = "" if show_all else MORE
-    made.default(_with_flags(paint.paint, show_all))
-    made.command(_with_flags(paint.demo, show_all), help_epilogue=more)
-    made.command(compare, usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]", help_epilogue=COMPARE_EXAMPLES)
+    made.default(paints(paint.paint))
+    made.command(paints(paint.demo), help_epilogue=more)
+    made.command(
+        with_flags(compare, CompareFlags),
+        usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]",
+        help_epilogue=COMPARE_EXAMPLES,
+    )
     made.command(_switches(again.info), usage="Usage: impasto info FILE [--json]", help_epilogue="")
     made.command(
-        _with_flags(again.again, show_all),
+        paints(again.again),
         usage="Usage: impasto again FILE [PHOTO [STYLE...]] [OPTIONS]",
         help_epilogue=more + AGAIN_EXAMPLES,
     )
@@ -72,17 +78,6 @@ def app(show_all: bool = False) -> App:
     made.command(style_app)
     made.command(weights_app)
     return made
-
-
-def _with_flags(command: Callable[..., int], show_all: bool) -> Callable[..., int]:
-    """A command that takes all flags of painting, as its parameter `flags`."""
-
-    @functools.wraps(command)
-    def run(*words: Any, flags: Any = None) -> int:
-        return command(*words, flags=flags)
-
-    run.__annotations__ = command.__annotations__ | {"flags": Annotated[paint_flags(show_all) | None, Flattened]}
-    return run
 
 
 def _switches(command: Callable[..., Any]) -> Callable[..., Any]:

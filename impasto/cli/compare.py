@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Group, Parameter
-from pydantic import Field
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
+from cyclopts import Group
 
 from impasto import files
 from impasto.cli.console import bar, fail, note, refuse_address
-from impasto.cli.forms import OUTPUT, CommonFlags, flag
+from impasto.cli.forms import OUTPUT, CommonFlags, flag, whole_number
 from impasto.errors import OptionError, PictureError
 from impasto.inputs import style_file
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from impasto.report.comparison import Comparison, JudgeNetwork, MeasuredResult, PreparedImages
 
 SUFFIXES = (".html", ".htm")
@@ -38,24 +37,30 @@ COLUMNS = {
 COMPARISON = Group("Comparison", sort_key=1)
 
 
+@dataclass(frozen=True, kw_only=True)
 class CompareFlags(CommonFlags):
     """How results are measured and where the page goes."""
 
-    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
-        default=None, description="Page to write, .html. [default: PHOTO-STYLE.html in the photograph's folder]"
-    )
-    judge: Annotated[Literal["lite", "vgg16", "vgg19"], flag(COMPARISON)] = Field(
-        default="lite",
-        description="Network that measures content and style. For a fair comparison choose one that no result was made with. "
-        "[default: lite]",
-    )
-    size: Annotated[int | None, flag(COMPARISON)] = Field(
-        default=None,
-        ge=16,
-        le=65_535,
-        description="Longer side of the photograph, in pixels, when measuring. [default: that of the smallest result, "
-        "at most 1024]",
-    )
+    output: Annotated[
+        Path | None,
+        flag(OUTPUT, "Page to write, .html. [default: PHOTO-STYLE.html in the photograph's folder]", "--output", "-o"),
+    ] = None
+    judge: Annotated[
+        Literal["lite", "vgg16", "vgg19"],
+        flag(
+            COMPARISON,
+            "Network that measures content and style. For a fair comparison choose one that no result was made with. "
+            "[default: lite]",
+        ),
+    ] = "lite"
+    size: Annotated[
+        int | None,
+        flag(
+            COMPARISON,
+            "Longer side of the photograph, in pixels, when measuring. [default: that of the smallest result, at most 1024]",
+            converter=whole_number("size", least=16, most=65_535),
+        ),
+    ] = None
 
 
 def compare(
@@ -63,7 +68,7 @@ def compare(
     style: Path,
     /,
     *results: str,
-    flags: Annotated[CompareFlags | None, Parameter(name="*")] = None,
+    flags: CompareFlags,
 ) -> int:
     """Compare results side by side: measure them and write one HTML page that works offline.
 
@@ -76,7 +81,6 @@ def compare(
     results: str
         Images made by impasto or any other program: FILE, or NAME=FILE to call it NAME.
     """
-    flags = flags or CompareFlags()
     sources = named(results)
     for file in (photo, style, *sources.values()):
         refuse_address(file)
@@ -143,6 +147,8 @@ def _print(comparison: Comparison, target: Path, flags: CompareFlags) -> int:
     refused = comparison.images.refused
     code = 1 if refused else 0
     if not flags.quiet:
+        from rich.console import Console
+
         console = Console()
         if not console.is_terminal:
             console.width = PIPE_WIDTH
@@ -158,6 +164,9 @@ def _print(comparison: Comparison, target: Path, flags: CompareFlags) -> int:
 
 
 def _table(comparison: Comparison) -> Table:
+    from rich.table import Column, Table
+    from rich.text import Text
+
     columns = (Column(title, no_wrap=True) for title in COLUMNS.values())
     table = Table(Column(overflow="fold"), *columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)  # fits in 80 characters
     for result in comparison.numbers()["results"]:

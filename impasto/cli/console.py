@@ -13,10 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Column
-
 from impasto.errors import ImpastoError, PictureError
 
 if TYPE_CHECKING:
@@ -137,6 +133,10 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
     description: literal text. total: the amount of work, None while it is unknown.
     Yields update(completed, description=None, total=None); None keeps what is shown.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.table import Column
+
     console = Console(file=steady())
     text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop"))
     columns = (BarColumn(bar_width=10), TaskProgressColumn(), text)
@@ -155,6 +155,8 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
 
     Yields show(event); None removes the bar before the last lines are printed.
     """
+    from rich.console import Console
+
     clock, said = Clock(), time.monotonic()
     if quiet or not Console(file=steady()).is_terminal:
 

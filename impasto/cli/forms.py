@@ -1,101 +1,149 @@
-"""The flags of the command line: made from the options, the inputs and the output of a job."""
+"""The flags of the command line: made from the catalog of options, the inputs and the output of a job.
+
+A form is a dataclass with a field for each flag. Forms need no pydantic, so that help does not wait for it.
+"""
 
 from __future__ import annotations
 
 import difflib
-from functools import cache
+import functools
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 
-from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model
+from cyclopts import Group, Parameter, Token
 
 from impasto import files
+from impasto.catalog import OPTIONS, help_of
 from impasto.errors import OptionError, UnknownNameError
 from impasto.inputs import Layer
-from impasto.jobs.job import Output
-from impasto.options import Options, group_of
+
+if TYPE_CHECKING:
+    from impasto.jobs import Output
+    from impasto.options import Options
 
 OUTPUT = Group("Output", sort_key=0)
 GROUPS = {name: Group(name, sort_key=key) for key, name in enumerate(("Image", "Look", "Method", "Machine"), 1)}
-Flattened = Parameter(name="*")
+Convert = Callable[[Any, Sequence[Token]], Any]
+RARE = ("preview", "no_metadata", "keep_exif", "content_mask", "style_mask", "weights")  # flags that only --help-all lists
 NAMES = {"style_taps": ("--taps", "--style-taps")}  # flags with other names than their options
 STARTS = ("content", "noise")
 STDIO = "\0"  # what a lone "-" becomes, since cyclopts takes it for a flag: standard input or output, and the name of no file
 
 
-def flag(group: Group, *names: str, many: bool = False, show: bool = True) -> Parameter:
-    """A flag called like its field, or by `names`. many: it takes every word up to the next flag. show: list it in the help."""
-    return Parameter(name=names or None, group=group, show_default=False, negative=(), consume_multiple=many, show=show)
+def flag(group: Group, text: str, *names: str, **more: Any) -> Parameter:
+    """A flag with its help, called like its field, or by `names`. more: as in cyclopts."""
+    return Parameter(name=names or None, group=group, help=text, show_default=False, negative=(), **more)
 
 
-class CommonFlags(BaseModel):
-    """Where the output goes and what is printed."""
+def option_value(name: str) -> Convert:
+    """A converter of the words of an option: `Options` alone says what is valid."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    def convert(kind: Any, tokens: Sequence[Token]) -> Any:
+        from impasto.options import Options  # here: pydantic takes a tenth of a second to load
 
-    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = None
-    overwrite: Annotated[bool, flag(OUTPUT)] = Field(default=False, description="Replace the output if it exists.")
-    quiet: Annotated[bool, flag(OUTPUT, "--quiet", "-q")] = Field(default=False, description="Print errors only.")
-    json_line: Annotated[bool, flag(OUTPUT, "--json")] = Field(
-        default=False, description="Print one line of JSON at the end, for programs."
-    )
+        words = [token.value for token in tokens]
+        return getattr(Options(**{name: words if get_origin(kind) is tuple else words[0]}), name)
+
+    return convert
 
 
+def whole_number(name: str, least: int, most: int | None = None) -> Convert:
+    """A converter of the word of the flag `name`. Cyclopts itself would take 16.5 for 16."""
+
+    def convert(_: Any, tokens: Sequence[Token]) -> int:
+        word = tokens[0].value
+        if not re.fullmatch(r"[+-]?\d+", word):
+            raise OptionError(f"must be a whole number, not {word!r}", option=name)
+        if int(word) < least:
+            raise OptionError(f"must be at least {least}, not {word!r}", option=name)
+        if most is not None and int(word) > most:
+            raise OptionError(f"must be at most {most}, not {word!r}", option=name)
+        return int(word)
+
+    return convert
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonFlags:
+    """Where the output goes, what is printed, and the options that were given."""
+
+    given: Mapping[str, Any] = field(default_factory=dict)
+    output: Annotated[Path | None, flag(OUTPUT, "File to write.", "--output", "-o")] = None
+    overwrite: Annotated[bool, flag(OUTPUT, "Replace the output if it exists.")] = False
+    quiet: Annotated[bool, flag(OUTPUT, "Print errors only.", "--quiet", "-q")] = False
+    json_line: Annotated[bool, flag(OUTPUT, "Print one line of JSON at the end, for programs.", "--json")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaintFlags(CommonFlags):
-    """The flags of the commands that paint: the output and the inputs. `paint_flags` adds the options."""
+    """The flags of the commands that paint: the output and the inputs."""
 
-    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
-        default=None,
-        description="File to write: .png, .jpg, .webp or .tif; - for standard output. [default: PHOTO-STYLE.png in the photograph's "
-        "folder; demo: impasto-demo.png; again: FILE-again]",
-    )
-    frames: Annotated[Path | None, flag(OUTPUT)] = Field(
-        default=None, description="Keep the making-of: a folder, a .gif, or an .mp4 (extra: video)."
-    )
-    preview: Annotated[int | None, flag(OUTPUT, show=False)] = Field(
-        default=None, description="Also save the image every so many steps, as ...-step00050.png."
-    )
-    no_metadata: Annotated[bool, flag(OUTPUT, show=False)] = Field(
-        default=False,
-        description="Don't embed settings in the output. `impasto info` and `impasto again` will not work on it.",
-    )
-    keep_exif: Annotated[bool, flag(OUTPUT, show=False)] = Field(
-        default=False, description="Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output."
-    )
-    dry_run: Annotated[bool, flag(OUTPUT)] = Field(
-        default=False,
-        description="Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed.",
-    )
-    mask: Annotated[tuple[str, ...], flag(GROUPS["Look"])] = Field(
-        default=(),
-        description="MASK=STYLE, repeatable: where the image MASK is white, the result gets STYLE; gray applies it partly. MASK=keep "
-        "leaves the photograph unchanged there.",
-    )
-    content_mask: Annotated[Path | None, flag(GROUPS["Look"], show=False)] = Field(
-        default=None, description="Regions of the photograph, an image of flat colors; goes with --style-mask."
-    )
-    style_mask: Annotated[Path | None, flag(GROUPS["Look"], show=False)] = Field(
-        default=None, description="Regions of the painting; each paints the region of --content-mask that has its color."
-    )
-    weights: Annotated[Path | None, flag(GROUPS["Method"], show=False)] = Field(
-        default=None, description="A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors."
-    )
+    output: Annotated[
+        Path | None,
+        flag(
+            OUTPUT,
+            "File to write: .png, .jpg, .webp or .tif; - for standard output. [default: PHOTO-STYLE.png in the photograph's "
+            "folder; demo: impasto-demo.png; again: FILE-again]",
+            "--output",
+            "-o",
+        ),
+    ] = None
+    frames: Annotated[Path | None, flag(OUTPUT, "Keep the making-of: a folder, a .gif, or an .mp4 (extra: video).")] = None
+    preview: Annotated[
+        int | None,
+        flag(
+            OUTPUT,
+            "Also save the image every so many steps, as ...-step00050.png.",
+            converter=whole_number("preview", least=1),
+        ),
+    ] = None
+    no_metadata: Annotated[
+        bool, flag(OUTPUT, "Don't embed settings in the output. `impasto info` and `impasto again` will not work on it.")
+    ] = False
+    keep_exif: Annotated[
+        bool, flag(OUTPUT, "Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output.")
+    ] = False
+    dry_run: Annotated[
+        bool,
+        flag(OUTPUT, "Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed."),
+    ] = False
+    mask: Annotated[
+        tuple[str, ...],
+        flag(
+            GROUPS["Look"],
+            "MASK=STYLE, repeatable: where the image MASK is white, the result gets STYLE; gray applies it partly. MASK=keep "
+            "leaves the photograph unchanged there.",
+        ),
+    ] = ()
+    content_mask: Annotated[
+        Path | None, flag(GROUPS["Look"], "Regions of the photograph, an image of flat colors; goes with --style-mask.")
+    ] = None
+    style_mask: Annotated[
+        Path | None,
+        flag(GROUPS["Look"], "Regions of the painting; each paints the region of --content-mask that has its color."),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        flag(GROUPS["Method"], "A weights file for the encoder: Keras .h5, PyTorch .pth, MatConvNet .mat or safetensors."),
+    ] = None
 
     def options(self) -> Options:
         """The options that were given. Raises OptionError."""
-        return Options(**self.given())
+        from impasto.options import Options
 
-    def given(self) -> dict[str, Any]:
-        """The options that were given, by name."""
-        found = {name: getattr(self, name) for name in self.model_fields_set & Options.model_fields.keys()}
-        if found.get("init", "content") not in STARTS:
-            del found["init"]
-        return found
+        return Options(**self.changes())
+
+    def changes(self) -> dict[str, Any]:
+        """The options that were given, by name, without a start image."""
+        return {name: value for name, value in self.given.items() if name != "init" or value in STARTS}
 
     def inputs(self) -> dict[str, Any]:
         """The inputs that were given as flags, by their role; "masks" holds layers. Raises OptionError."""
-        init = getattr(self, "init", None)
+        init = self.given.get("init")
         start = None if init in STARTS else init
         if start and not files.is_file(start) and difflib.get_close_matches(start, STARTS, n=1):
             raise UnknownNameError("start (--init)", start, STARTS)
@@ -108,6 +156,8 @@ class PaintFlags(CommonFlags):
 
     def to(self, default: Path, *, keep_exif: bool = False) -> Output:
         """Where the image goes. default: the file if none was named. Raises OptionError."""
+        from impasto.jobs import Output
+
         path = self.output or default
         stdout = path == Path(STDIO)
         if stdout and self.json_line:
@@ -122,24 +172,35 @@ class PaintFlags(CommonFlags):
         )
 
 
-@cache
-def paint_flags(show_all: bool) -> type[PaintFlags]:
-    """The form of the commands that paint. show_all: list every flag in the help, not only the common ones."""
-    fields = option_flags(*Options.model_fields, show_all=show_all)
-    for name, field in PaintFlags.model_fields.items() if show_all else ():
-        parameter = Parameter.combine(*(one for one in field.metadata if isinstance(one, Parameter)), Parameter(show=True))
-        fields[name] = (Annotated[field.annotation, parameter], Field(default=field.default, description=field.description))
-    made: type[PaintFlags] = create_model("PaintFlags", __base__=PaintFlags, **fields)
-    return made
+def with_flags(
+    command: Callable[..., int], form: type[CommonFlags], options: Collection[str] = (), *, short: bool = False
+) -> Callable[..., int]:
+    """A command with a flag for each field of a form and for each of some options. It gets the form as its argument `flags`.
+
+    short: without the flags that a short help does not list.
+    """
+    kinds = get_type_hints(form, include_extras=True)
+    flags = {name: kind for name, kind in kinds.items() if name != "given" and not (short and name in RARE)}
+    flags |= {name: option_flag(name) for name in options if OPTIONS[name].common or not short}
+
+    @functools.wraps(command)
+    def run(*words: Any, **typed: Any) -> int:
+        given = {name: typed.pop(name) for name in options if name in typed}
+        return command(*words, flags=form(given=given, **typed))
+
+    parameters = [one for one in inspect.signature(command).parameters.values() if one.name != "flags"]
+    for name, kind in flags.items():
+        default = getattr(form, name, None)
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # cyclopts reads it
+    return run
 
 
-def option_flags(*names: str, show_all: bool = True) -> dict[str, Any]:
-    """Fields of some options, which pass on what was typed: `Options` alone says what is valid."""
-    fields: dict[str, Any] = {}
-    as_typed: Any = SkipValidation
-    for name in names:
-        field, (group, common) = Options.model_fields[name], group_of(name)
-        kind: Any = str if name == "init" else field.annotation  # an image file too
-        parameter = flag(GROUPS[group], *NAMES.get(name, ()), many=name == "blend", show=common or show_all)
-        fields[name] = (Annotated[as_typed[kind], parameter], Field(default=None, description=field.description))
-    return fields
+def option_flag(name: str) -> Any:
+    """The type of an option's flag: None where it was not given."""
+    option = OPTIONS[name]
+    kind, convert = (str, None) if name == "init" else (option.kind, option_value(name))  # --init takes an image file too
+    names = NAMES.get(name, ())
+    return Annotated[
+        kind | None, flag(GROUPS[option.group], help_of(name), *names, converter=convert, consume_multiple=name == "blend")
+    ]

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 from impasto import jobs
 from impasto.cli import console
 from impasto.cli.console import fail, note, refuse_address, seconds, tell, worded
-from impasto.cli.forms import STDIO, PaintFlags, paint_flags
+from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
 from impasto.inputs import STYLES, Inputs
-from impasto.jobs import Failed, Job, Note, Progress, Saved, signals
-from impasto.options import Options
+from impasto.jobs import signals
 
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
+    from impasto.options import Options
 
 ASSETS = STYLES.parent
 DEMO_SIZE = 384  # pixels: a first image soon, also on a slow machine
 
 
-def paint(photo: Path, /, *styles: Path, flags: PaintFlags | None = None) -> int:
+def paint(photo: Path, /, *styles: Path, flags: PaintFlags) -> int:
     """Repaint PHOTO in the style of the painting STYLE, or of several, blended.
 
     Parameters
@@ -36,7 +36,6 @@ def paint(photo: Path, /, *styles: Path, flags: PaintFlags | None = None) -> int
         The painting: an image, a .style file, or a name that `impasto styles` lists. Several are blended (--blend). With --mask there
         may be none.
     """
-    flags = flags or paint_flags(False)()
     for file in (photo, *styles):
         refuse_address(file)
     options, found = flags.options(), flags.inputs()
@@ -45,7 +44,7 @@ def paint(photo: Path, /, *styles: Path, flags: PaintFlags | None = None) -> int
     stdin = photo == Path(STDIO)
     inputs = Inputs.of({"photo": _standard_input() if stdin else photo, "styles": styles} | found)
     name = "-".join(["stdin" if stdin else photo.stem, *([style.stem for style in styles] or ["painted"])])
-    return carry_out(Job(inputs, options, flags.to((Path() if stdin else photo.parent) / f"{name}.png")), flags)
+    return carry_out(jobs.Job(inputs, options, flags.to((Path() if stdin else photo.parent) / f"{name}.png")), flags)
 
 
 def _standard_input() -> bytes:
@@ -58,9 +57,8 @@ def _standard_input() -> bytes:
     return data
 
 
-def demo(*, flags: PaintFlags | None = None) -> int:
+def demo(*, flags: PaintFlags) -> int:
     """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline."""
-    flags = flags or paint_flags(False)()
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
     style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
@@ -70,7 +68,7 @@ def demo(*, flags: PaintFlags | None = None) -> int:
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
     inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
-    return carry_out(Job(inputs, options, output), flags)
+    return carry_out(jobs.Job(inputs, options, output), flags)
 
 
 def _is_demo(file: Path) -> bool:
@@ -88,7 +86,7 @@ def _is_demo(file: Path) -> bool:
 
 def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:
     """A style for the demo, and its description: a built-in style, or a painting if the options need one."""
-    asked, usual = options.changed(encoder="lite"), Options(encoder="lite")
+    asked, usual = options.changed(encoder="lite"), type(options)(encoder="lite")
     same = ("method", "pooling", "padding", "keep_colors")  # what a stored style is fixed for
     stored = options.encoder in ("auto", "lite") and all(getattr(asked, name) == getattr(usual, name) for name in same)
     if stored and not painting and set(asked.style_taps) <= set(usual.style_taps):
@@ -99,7 +97,7 @@ def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:
 # ---------------------------------------------------------------------------------------------------------------- a job
 
 
-def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, resume: bool = False) -> int:
+def carry_out(job: jobs.Job, flags: PaintFlags, previous: Previous | None = None, *, resume: bool = False) -> int:
     """Run a job and print its events. Returns the exit code."""
     if flags.dry_run:
         return _print_plan(job, flags)
@@ -107,11 +105,11 @@ def carry_out(job: Job, flags: PaintFlags, previous: Previous | None = None, *, 
 
     def handle(event: jobs.Event) -> None:
         nonlocal code
-        if isinstance(event, Note):
+        if isinstance(event, jobs.Note):
             note(event.text, quiet=flags.quiet)
-        elif isinstance(event, Progress):
+        elif isinstance(event, jobs.Progress):
             show(event)
-        elif isinstance(event, (Saved, Failed)):
+        elif isinstance(event, (jobs.Saved, jobs.Failed)):
             show(None)
             code = _report(event, flags)
 
@@ -135,10 +133,10 @@ def follow(events: Iterator[jobs.Event], handle: Callable[[jobs.Event], None]) -
             pending = stopped
 
 
-def _report(event: Saved | Failed, flags: PaintFlags) -> int:
+def _report(event: jobs.Saved | jobs.Failed, flags: PaintFlags) -> int:
     """Print the end of a job. Returns the exit code."""
     problem = _spelled(event)
-    if isinstance(event, Failed):
+    if isinstance(event, jobs.Failed):
         return fail(problem, event.exit_code, as_json=flags.json_line)
     if event.path is None:
         sys.stdout.buffer.write(event.data)
@@ -155,12 +153,12 @@ def _report(event: Saved | Failed, flags: PaintFlags) -> int:
     return event.exit_code
 
 
-def _spelled(event: Saved | Failed) -> str:
+def _spelled(event: jobs.Saved | jobs.Failed) -> str:
     """The problem of an event, with options spelled as flags."""
     return event.problem.replace(str(event.error), worded(event.error), 1) if event.error else event.problem
 
 
-def _summary(event: Saved) -> dict[str, Any]:
+def _summary(event: jobs.Saved) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "output": str(event.path),
         "width": event.width,
@@ -175,7 +173,7 @@ def _summary(event: Saved) -> dict[str, Any]:
     return summary | {"exit_code": event.exit_code}
 
 
-def _print_plan(job: Job, flags: PaintFlags) -> int:
+def _print_plan(job: jobs.Job, flags: PaintFlags) -> int:
     """Print what painting would make and take. Returns the exit code."""
     from impasto.jobs.forecast import forecast
     from impasto.stylizer import Stylizer

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Group
-from pydantic import Field, create_model
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from impasto import files
 from impasto.cli.console import note, refuse_address, tell
-from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, Flattened, flag, option_flags
+from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, flag, with_flags
 from impasto.errors import OptionError, PictureError, StyleFileError
 from impasto.inputs import STYLE_SUFFIX, built_in, style_file, style_names
-from impasto.options import Options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from impasto.styles import Card
 
 MAKE_EXAMPLES = """\
@@ -36,31 +35,27 @@ FOR = ("encoder", "pooling", "padding")  # the options a style is made for
 style_app = App(name="style", help="Make and inspect style files: a painting's style without the painting.", help_epilogue="")
 
 
-class _MakeFlags(CommonFlags):
+@dataclass(frozen=True, kw_only=True)
+class MakeFlags(CommonFlags):
     """What is written on a style file, and what it is made for."""
 
-    output: Annotated[Path | None, flag(OUTPUT, "--output", "-o")] = Field(
-        default=None, description="File to write, .style. [default: PAINTING.style in the painting's folder]"
-    )
-    title: Annotated[str, flag(CARD)] = Field(default="", max_length=300, description="Title of the painting.")
-    source: Annotated[str, flag(CARD)] = Field(
-        default="", max_length=300, description="Who painted it, when, where it is from."
-    )
-    licence: Annotated[str, flag(CARD, "--license", "--licence")] = Field(
-        default="", max_length=300, description="What others may do with it."
-    )
-    no_painting: Annotated[bool, flag(CARD)] = Field(
-        default=False,
-        description="Keep no image of the painting in the file. Such a file cannot be used with another encoder or a later lite.",
-    )
-    weights: Annotated[Path | None, flag(GROUPS["Method"])] = Field(default=None, description="A weights file for the encoder.")
+    output: Annotated[
+        Path | None,
+        flag(OUTPUT, "File to write, .style. [default: PAINTING.style in the painting's folder]", "--output", "-o"),
+    ] = None
+    title: Annotated[str, flag(CARD, "Title of the painting.")] = ""
+    source: Annotated[str, flag(CARD, "Who painted it, when, where it is from.")] = ""
+    licence: Annotated[str, flag(CARD, "What others may do with it.", "--license", "--licence")] = ""
+    no_painting: Annotated[
+        bool,
+        flag(
+            CARD, "Keep no image of the painting in the file. Such a file cannot be used with another encoder or a later lite."
+        ),
+    ] = False
+    weights: Annotated[Path | None, flag(GROUPS["Method"], "A weights file for the encoder.")] = None
 
 
-MakeFlags: Any = create_model("MakeFlags", __base__=_MakeFlags, **option_flags(*FOR))
-
-
-@style_app.command(usage="Usage: impasto style make PAINTING [OPTIONS]", help_epilogue=MAKE_EXAMPLES)
-def make(painting: Path, /, *, flags: Annotated[MakeFlags | None, Flattened] = None) -> int:
+def make(painting: Path, /, *, flags: MakeFlags) -> int:
     """Analyze a painting once and keep its style in a file: `impasto PHOTO FILE.style` then needs no painting.
 
     Parameters
@@ -68,33 +63,38 @@ def make(painting: Path, /, *, flags: Annotated[MakeFlags | None, Flattened] = N
     painting: Path
         The painting, an image file.
     """
-    asked: Any = flags or MakeFlags()
     refuse_address(painting)
     if not painting.name:
         raise PictureError(f"{files.printable(painting)} is a directory, not an image")
-    target = asked.output or painting.with_name(f"{painting.stem}{STYLE_SUFFIX}")
-    files.check(target, (STYLE_SUFFIX,), overwrite=asked.overwrite)  # before torch is loaded
+    target = flags.output or painting.with_name(f"{painting.stem}{STYLE_SUFFIX}")
+    files.check(target, (STYLE_SUFFIX,), overwrite=flags.overwrite)  # before torch is loaded
     from impasto import styles
+    from impasto.options import Options
     from impasto.stylizer import Stylizer
 
-    stylizer = Stylizer(
-        Options(**{name: getattr(asked, name) for name in asked.model_fields_set & set(FOR)}), weights=asked.weights
-    )
+    stylizer = Stylizer(Options(**flags.given), weights=flags.weights)
     style = stylizer.style(painting)
     if not isinstance(style, styles.Painted):
         raise OptionError(f"{files.printable(painting)} is a style already; name an image")
     for text in (*stylizer.notes, *style.notes):
-        note(text, quiet=asked.quiet)
-    images = () if asked.no_painting else ("thumbnail", "painting")
-    words = {name: getattr(asked, name) for name in ("title", "source", "licence")}
-    card = styles.save(style, target, **words, images=images, overwrite=asked.overwrite)
+        note(text, quiet=flags.quiet)
+    images = () if flags.no_painting else ("thumbnail", "painting")
+    words = {name: getattr(flags, name) for name in ("title", "source", "licence")}
+    card = styles.save(style, target, **words, images=images, overwrite=flags.overwrite)
     least, most = card.sides
-    if not asked.quiet:
+    if not flags.quiet:
         megabytes = target.stat().st_size / 1e6
         tell(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_encoder(card)}, {megabytes:.1f} MB")
-    if asked.json_line:
+    if flags.json_line:
         tell(json.dumps({"output": str(target), "from": least, "to": most, "palette": card.palette, "exit_code": 0}))
     return 0
+
+
+style_app.command(
+    with_flags(make, MakeFlags, FOR),
+    usage="Usage: impasto style make PAINTING [OPTIONS]",
+    help_epilogue=MAKE_EXAMPLES,
+)
 
 
 @style_app.command
@@ -106,6 +106,9 @@ def show(style: Path, /) -> None:
     style: Path
         FILE.style, or a name that `impasto styles` lists.
     """
+    from rich.table import Table
+    from rich.text import Text
+
     from impasto import styles
 
     file = style_file(style)
@@ -135,6 +138,9 @@ def show(style: Path, /) -> None:
 
 def styles() -> None:
     """List the built-in styles with palette, title and source. Use one by its name: impasto PHOTO NAME."""
+    from rich.table import Table
+    from rich.text import Text
+
     from impasto.styles import read_card
 
     console = _console()
@@ -147,6 +153,8 @@ def styles() -> None:
 
 def _console() -> Console:
     """Standard output; unless it is a terminal, lines are as long as they need to be."""
+    from rich.console import Console
+
     console = Console(soft_wrap=True)
     return console if console.is_terminal else Console(soft_wrap=True, width=WIDE)
 
@@ -157,6 +165,8 @@ def _encoder(card: Card) -> str:
 
 def _drawn(card: Card, terminal: bool) -> Text:
     """The palette: on a terminal bars of its colors, each as long as its share; elsewhere their codes."""
+    from rich.text import Text
+
     if not terminal:
         return Text(" ".join(color for color, _ in card.palette))
     text, seen, drawn = Text(), 0.0, 0

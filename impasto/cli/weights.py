@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
 
 from impasto.cli.console import bar, fail
 from impasto.jobs.signals import INTERRUPTED
@@ -23,6 +21,9 @@ Convention = Literal["caffe", "torchvision"]
 @weights_app.command(name="list")
 def list_() -> None:
     """Show every encoder's weights with their size, license and location."""
+    from rich.console import Console
+    from rich.table import Table
+
     from impasto import weights
 
     table = Table("name", "download", "license", "location", box=None)

@@ -30,7 +30,7 @@ class Output(BaseModel):
     folder, a .gif or an .mp4. Raises OptionError.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path | None = None
     suffix: str = ".png"

@@ -17,10 +17,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from impasto import __version__, files, pictures
+from impasto.catalog import PLACE, defaults
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
-from impasto.options import PLACE, Options, defaults, invalid
+from impasto.options import Options, invalid
 from impasto.run import Run
 
 HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels", "max_memory"})  # options not meant to make another image

@@ -20,10 +20,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from impasto import files
+from impasto.catalog import defaults
 from impasto.errors import MemoryLimitError, PictureError
 from impasto.files import one_line, printable, reason
 from impasto.ladder import Size
-from impasto.options import defaults
 from impasto.pictures import metadata
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import BYTE, Floats, to_srgb

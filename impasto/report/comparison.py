@@ -15,13 +15,13 @@ from typing import Any
 from torch import Tensor
 
 from impasto import encoders, pictures, weights
+from impasto.catalog import defaults
 from impasto.compute import device as devices
 from impasto.compute import memory
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
 from impasto.ladder import Size
-from impasto.options import defaults
 from impasto.pictures import Picture, Source
 from impasto.report.metrics import Measures, fit_with_minimum, measure, size_of, size_text
 

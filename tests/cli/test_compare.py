@@ -155,3 +155,23 @@ def test_the_bar_shows_markup_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
         update(1, "measured [/red]")
     assert "50%" in screen.getvalue()
     assert "measured [/red]" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--size", "15"), "--size must be at least 16, not '15'"),
+        (("--size", "70000"), "--size must be at most 65535, not '70000'"),
+        (("--size", "16.5"), "--size must be a whole number, not '16.5'"),
+        (("--judge", "vgg"), 'Invalid value "vgg" for --judge. Choose from: "lite", "vgg16", "vgg19".'),
+    ],
+)
+def test_sizes_and_judges_that_are_refused(cli: Cli, words: tuple[str, str], says: str) -> None:
+    code, out, err = cli("photo.png", "style.png", "ours.png", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"impasto: {says}")
+
+
+def test_the_size_is_that_of_the_measurement(cli: Cli) -> None:
+    code, out, _ = cli("photo.png", "style.png", "ours.png", "--size", "24", "--json", "-q")
+    assert (code, json.loads(out)["size"]) == (0, [24, 20])

@@ -11,13 +11,11 @@ from command_line import ROOT, Cli, Said, start
 from rich.console import Console
 
 import impasto
+from impasto.catalog import OPTIONS
 from impasto.cli import main
 from impasto.cli.commands import app
-from impasto.cli.forms import paint_flags
-from impasto.options import Options, group_of
 
-FIELDS = Options.model_fields
-FLAGS = {name: f"--{name.replace('_', '-')}" for name in FIELDS}
+FLAGS = {name: f"--{name.replace('_', '-')}" for name in OPTIONS}
 WHOLE = ("size", "iterations", "seed", "max_pixels", "init_size")
 WEIGHTS = ("content_weight", "style_weight", "palette_weight", "tv_weight")
 NUMBERS = dict.fromkeys(WHOLE, "whole number") | dict.fromkeys(("strength", "style_scale", *WEIGHTS), "number")
@@ -26,8 +24,8 @@ NUMBERS = dict.fromkeys(WHOLE, "whole number") | dict.fromkeys(("strength", "sty
 @pytest.fixture
 def help_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """What `impasto WORDS` prints on a wide screen."""
-    for show_all in (False, True):
-        monkeypatch.setattr(app(show_all), "console", Console(width=400))  # the app keeps its first one, as wide as that was
+    for short in (False, True):
+        monkeypatch.setattr(app(short=short), "console", Console(width=400))  # the app keeps its first one, as wide as that was
 
     def run(*words: str) -> str:
         assert main(words) == 0
@@ -48,17 +46,18 @@ def listed(text: str) -> set[str]:
 @pytest.mark.parametrize("command", [(), ("demo",), ("again",)])
 def test_help_lists_about_a_dozen_options_and_help_all_every_one(help_of: Callable[..., str], command: tuple[str, ...]) -> None:
     short, full = help_of(*command, "--help"), help_of(*command, "--help-all")
-    common = {FLAGS[name] for name in FIELDS if group_of(name)[1]}
+    common = {FLAGS[name] for name, option in OPTIONS.items() if option.common}
     few = listed(short)
     assert common <= few
     assert 10 <= len(few) <= 16
     assert few & set(FLAGS.values()) == common
     assert "`impasto --help-all` lists all options." in short
     assert "--help-all" not in full
-    fields = paint_flags(True).model_fields
+    parsed = app()[command[0]] if command else app()
+    arguments = [one for one in parsed.assemble_argument_collection() if one.name.startswith("--")]
     assert {*FLAGS.values(), "--no-metadata", "--keep-exif", "--preview", "--weights", "--content-mask"} <= listed(full)
-    assert len(listed(full) - {"--style-taps"}) == len(fields)
-    assert all(field.description for field in fields.values())
+    assert len(listed(full) - {"--style-taps"}) == len(arguments)
+    assert all(one.parameter.help for one in arguments)
 
 
 @pytest.mark.parametrize("name", NUMBERS)

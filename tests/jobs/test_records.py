@@ -18,11 +18,11 @@ from PIL import Image
 
 import impasto
 from impasto import pictures
+from impasto.catalog import defaults
 from impasto.errors import OptionError, PictureError, UsageError
 from impasto.inputs import Inputs, Layer, built_in
 from impasto.jobs import records
 from impasto.jobs.records import Input, Previous, Record
-from impasto.options import defaults
 
 QUICK: dict[str, Any] = {"size": 32, "iterations": 2}
 SUFFIXES = (".png", ".jpg", ".webp", ".tif")
