@@ -24,7 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
@@ -32,12 +32,13 @@ from statistics import fmean, median
 
 import torch
 from machine import ROOT, processor
+from pairs import Pair, named_folder, pictures_in
 from PIL import Image
 
 from impasto import __version__, files
 from impasto.errors import ImpastoError
-from impasto.pictures import SUFFIXES
 from impasto.report.comparison import JudgeNetwork, load_judge, prepare
+from impasto.report.metrics import Measures
 
 sys.path.append(str(ROOT / "scripts"))
 
@@ -49,6 +50,7 @@ ROWS_A_SHEET = 6
 MEASURES = {
     "content": max,
     "style_mean": max,
+    "style_sizes": max,
     "moments": max,
     "structure": min,
     "palette": max,
@@ -57,20 +59,7 @@ MEASURES = {
     "seconds": max,
     "memory_mb": max,
 }
-UNITS = {"seconds": "seconds", "memory_mb": "peak memory, MB", "style_mean": "style"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A photograph and a painting."""
-
-    photo: Path
-    painting: Path
-
-    @property
-    def name(self) -> str:
-        """The stem of their images in every folder."""
-        return f"{self.photo.stem}--{self.painting.stem}"
+LABELS = {"memory_mb": "peak memory, MB", "style_mean": "style", "style_sizes": "style, 3 sizes"}
 
 
 @dataclass(frozen=True)
@@ -84,19 +73,10 @@ class Setting:
 
     def picture(self, pair: Pair) -> Path | None:
         """The image of a pair, if it exists."""
-        files = (self.folder / f"{pair.name}{suffix}" for suffix in SUFFIXES)
-        return next((file for file in files if file.exists()), None)
+        return pair.picture(self.folder)
 
 
 # ------------------------------------------------------------------------------------------------------------------ pairs, settings
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name."""
-    found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not found:
-        sys.exit(f"{folder} contains no images")
-    return found
 
 
 def choose_pairs(photos: Sequence[Path], paintings: Sequence[Path], *, sample: int, zipped: bool) -> list[Pair]:
@@ -123,10 +103,7 @@ def settings_of(arguments: argparse.Namespace) -> list[Setting]:
         words = tuple(shlex.split(line))
         size = int(words[words.index("--size") + 1]) if "--size" in words else arguments.size
         columns.append(Setting(name, arguments.output / name, words, size))
-    for text in arguments.pictures:
-        name, _, folder = text.partition("=")
-        columns.append(Setting(name, Path(folder), None, arguments.size))
-    return columns
+    return columns + [Setting(name, folder, None, arguments.size) for name, folder in arguments.pictures]
 
 
 # ------------------------------------------------------------------------------------------------------------------ stylizing
@@ -173,7 +150,7 @@ def measured(setting: Setting, pair: Pair, judge: JudgeNetwork) -> dict[str, flo
     if file is None:
         return None
     kept = setting.folder / f".{pair.name}.{judge.name}-{len(judge.style_taps)}.json"
-    stamp = [setting.size, file.stat().st_mtime_ns]
+    stamp = [setting.size, file.stat().st_mtime_ns, [field.name for field in fields(Measures)]]
     if setting.words is not None and kept.exists() and (found := json.loads(kept.read_text()))["stamp"] == stamp:
         return dict(found["measures"])
     images = prepare(pair.photo, pair.painting, {setting.name: file}, size=setting.size)
@@ -204,7 +181,7 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
                 worst = worst_of(values, key=values.__getitem__)
                 numbers = (fmean(values.values()), median(values.values()), values[worst])
                 shown = " | ".join(f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}" for number in numbers)
-                yield f"| {UNITS.get(measure, measure)} | {setting} | {shown} | {worst} |"
+                yield f"| {LABELS.get(measure, measure)} | {setting} | {shown} | {worst} |"
 
 
 def page(
@@ -228,8 +205,9 @@ Written by
 
 impasto {__version__}, torch {torch.__version__}, {os.cpu_count()} cores ({processor()}); judge {judge.name} (content at
 {judge.content_tap}, style at {", ".join(judge.style_taps)}). {len(pairs)} pairs. The measures are those of `impasto compare`,
-defined in [metrics.py](../impasto/report/metrics.py). Content, style, moments and palette are distances: 0 is best. Structure
-is 1 for the photograph. Grain is 0 if the result has as much fine detail as the painting, and positive if it has more. Weave is
+defined in [metrics.py](../impasto/report/metrics.py). Content, style, moments and palette are distances: 0 is best. "Style, 3
+sizes" is the mean of the style at full, half and quarter size; the smaller sizes show the judge larger forms. Structure is 1
+for the photograph. Grain is 0 if the result has as much fine detail as the painting, and positive if it has more. Weave is
 positive if more of this detail is vertical or horizontal than in photograph and painting. Images optimized through the judge
 itself have an advantage. Seconds and memory are those of the whole process.
 
@@ -256,7 +234,7 @@ def main() -> None:
     parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("PHOTOS", "PAINTINGS"))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for images, measures and contact sheets")
     parser.add_argument("--setting", action="append", metavar="NAME[=WORDS]", help=f"default: {', '.join(SETTINGS)}")
-    parser.add_argument("--pictures", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--pictures", action="append", default=[], type=named_folder, metavar="NAME=DIR")
     parser.add_argument("--sample", type=int, default=24, help="number of pairs; 0: all (default: %(default)s)")
     parser.add_argument("--zip", action="store_true", help="pair photographs and paintings in order")
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")

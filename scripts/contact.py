@@ -6,18 +6,23 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-GAP, LABEL = 8, 22  # pixels between images, and for a label
+GAP = 8  # pixels between images
 
 
 def cell(image: Image.Image, label: str, side: int) -> Image.Image:
     """A copy of the image, at most `side` pixels wide and high, centered in that width, with its label below."""
     image = image.convert("RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    framed = Image.new("RGB", (side, image.height + LABEL), "white")
-    left = (side - image.width) // 2
-    framed.paste(image, (left, 0))
-    ImageDraw.Draw(framed).text((left, image.height + 4), label, fill="black", font_size=13)
-    return framed
+    return framed(image, label, side)
+
+
+def framed(image: Image.Image, label: str, width: int, font: int = 13) -> Image.Image:
+    """The image, centered in a width of so many pixels, with its label below. font: the height of the label's text in pixels."""
+    frame = Image.new("RGB", (width, image.height + font + 9), "white")
+    left = (width - image.width) // 2
+    frame.paste(image, (left, 0))
+    ImageDraw.Draw(frame).text((left, image.height + 4), label, fill="black", font_size=font)
+    return frame
 
 
 def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

@@ -1,9 +1,10 @@
 """Stylize one photograph with several values of every control, and write a strip of results for each control.
 
-    python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...]
+    python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...] [--each FOLDER]
 
 Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colors, and masks (upper half in the
-style of OTHER; lower half unchanged). `--only names` shows every built-in style instead.
+style of OTHER; lower half unchanged). `--only names` shows every built-in style instead. `--each` also writes every strip to its own
+file, FOLDER/option-CONTROL.jpg.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("controls.jpg"))
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")
     parser.add_argument("--only", nargs="+", help="only these controls")
+    parser.add_argument("--each", type=Path, metavar="FOLDER", help="also write every strip to a file there")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +85,8 @@ def main() -> None:
                 (label, impasto.stylize(arguments.photo, styles, size=arguments.size, **more)) for label, styles, more in row
             ]
             rows.append([cell(image, label, arguments.size) for label, image in images])
+            if arguments.each:
+                contact_sheet(rows[-1:]).save(arguments.each / f"option-{control.replace('_', '-')}.jpg", quality=88)
             print(f"{control}: {time.perf_counter() - began:.0f} s", flush=True)
     contact_sheet(rows).save(arguments.output, quality=88)
     print(f"wrote {arguments.output}")

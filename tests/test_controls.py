@@ -131,17 +131,21 @@ def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path
     stylizer = impasto.Stylizer(style_scale=2, **QUICK | {"size": 128})
     style = stylizer.style(painting)
     problem = stylizer.run(photo, style).problem
-    (term, *_) = style_terms(problem.options, problem.method, problem.regions, (85, 128), 1.0, None)
+    (term, *_) = style_terms(problem.options, problem.method, problem.regions, (85, 128), 1.0, 5, None)
     assert isinstance(term.loss, StyleLoss)
     expected = stylizer.encoder(pictures.resize(tensor(painting), (205, 256)))["relu1_1"][0].flatten(1)
     torch.testing.assert_close(term.loss.A, expected @ expected.T / expected.shape[1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_painting_too_small_for_the_scale_is_enlarged_and_said_so(photo: Path, tmp_path: Path) -> None:
+def test_a_painting_smaller_than_the_image_is_never_enlarged_and_that_is_said(photo: Path, tmp_path: Path) -> None:
     small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3)))
     words = {scale: impasto.Stylizer(style_scale=scale, **QUICK).run(photo, small).problem.notes for scale in (0.5, 4)}
     assert words[0.5] == ()
-    assert "50x40 pixels and is enlarged to 256" in words[4][0]
+    assert "50x40 pixels, fewer than the 256 of its strokes" in words[4][0]
+    style = impasto.Stylizer(**QUICK).style(small)
+    for tap, A in style.targets(50).items():
+        assert torch.equal(style.targets(256)[tap], A)
+        assert not torch.equal(style.targets(40)[tap], A)
 
 
 def test_a_painting_that_gatys_would_squeeze_too_small_is_refused_by_its_name(photo: Path, painting: Path) -> None:

@@ -48,6 +48,14 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "out" / "sheet-1.jpg").exists()
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["sea--night.png"]  # unchanged
 
+    assert f"| style, 3 sizes | one | {measures['one']['sea--night']['style_sizes']:.3g} |" in page
+    (kept,) = (tmp_path / "out" / "one").glob(".*.json")
+    cached = json.loads(kept.read_text())
+    assert cached["measures"] == measures["one"]["sea--night"]
+    cached["stamp"][-1].remove("style_sizes")  # as an older version wrote it
+    del cached["measures"]["style_sizes"]
+    kept.write_text(json.dumps(cached))
+
     painted = picture.stat().st_mtime_ns
     quality.main()
     assert picture.stat().st_mtime_ns == painted

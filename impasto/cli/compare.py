@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".htm")
 PIPE_WIDTH = 200  # characters: a table in a file or a pipe need not wrap
-COLUMNS = ("content", "style_mean", "moments", "structure", "palette", "grain", "weave", "seconds")
+COLUMNS = {
+    "content": "content",
+    "style_mean": "style",
+    "style_sizes": "style,\n3 sizes",
+    "moments": "moments",
+    "structure": "structure",
+    "palette": "palette",
+    "grain": "grain",
+    "weave": "weave",
+    "seconds": "seconds",
+}  # of the table: number and title
 COMPARISON = Group("Comparison", sort_key=1)
 
 
@@ -157,8 +167,8 @@ def _table(comparison: Comparison) -> Table:
     from rich.table import Column, Table
     from rich.text import Text
 
-    columns = (Column(name.partition("_")[0], no_wrap=True) for name in COLUMNS)
-    table = Table(Column(overflow="fold"), *columns, box=None)
+    columns = (Column(title, no_wrap=True) for title in COLUMNS.values())
+    table = Table(Column(overflow="fold"), *columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)  # fits in 80 characters
     for result in comparison.numbers()["results"]:
         values = ("" if result[name] is None else f"{result[name]:.3g}" for name in COLUMNS)
         table.add_row(Text(files.printable(result["name"])), *values)  # Text: the name may contain markup

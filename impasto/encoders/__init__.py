@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from impasto.encoders.base import Encoder, Pooling
+from impasto.encoders.base import Encoder, Pooling, block_of
 from impasto.encoders.cost import Cost, cost_of, density
 from impasto.encoders.layers import Padding
 from impasto.encoders.lite import Lite
 from impasto.encoders.vgg import VGG
 from impasto.weights import Weights
 
-__all__ = ["VGG", "Cost", "Encoder", "Lite", "Padding", "Pooling", "build", "cost_of", "density"]
+__all__ = ["VGG", "Cost", "Encoder", "Lite", "Padding", "Pooling", "block_of", "build", "cost_of", "density"]
 
 
 def build(weights: Weights, taps: Iterable[str], *, pooling: Pooling, padding: Padding) -> Encoder:

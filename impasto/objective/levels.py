@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from impasto.encoders import Encoder
 from impasto.ladder import Size
-from impasto.losses import Term, weighted
+from impasto.losses import SummedLoss, Term, weighted
 from impasto.objective.blocks import Composite, InBlocks, unchanged
 from impasto.objective.evaluate import Evaluated
 
@@ -29,6 +29,11 @@ class Level:
 
     factor: int
     terms: Sequence[Term]
+
+    def encoder(self, encoder: Encoder) -> Encoder:
+        """The encoder with the taps that the terms use; with its own if they use none."""
+        taps = {term.loss.tap for term in self.terms if isinstance(term.loss, SummedLoss)} - {""}
+        return encoder.only(taps) if taps else encoder
 
 
 def reduced(size: Size, factor: int) -> Size:
@@ -46,7 +51,7 @@ def losses(levels: Sequence[Level], encoder: Encoder, seen: Tensor) -> dict[str,
     sums: dict[str, Tensor] = {}
     for level in levels:
         image = averaged(seen, level.factor)
-        for name, loss in weighted(level.terms, image, encoder(image)).items():
+        for name, loss in weighted(level.terms, image, level.encoder(encoder)(image)).items():
             sums[name] = sums[name] + loss if name in sums else loss
     return sums
 
@@ -67,8 +72,8 @@ class LevelsInBlocks:
     ) -> None:
         first, *smaller = levels
         self.composite = composite
-        self.image = InBlocks(encoder, first.terms, side, composite, after_block)
-        self.smaller = [(level.factor, InBlocks(encoder, level.terms, side)) for level in smaller]
+        self.image = InBlocks(first.encoder(encoder), first.terms, side, composite, after_block)
+        self.smaller = [(level.factor, InBlocks(level.encoder(encoder), level.terms, side)) for level in smaller]
 
     def __call__(self, image: Tensor) -> Evaluated:
         """The losses by name, and the gradient of their sum to the image, 1x3xHxW."""

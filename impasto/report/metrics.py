@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -33,6 +33,7 @@ from impasto.losses import Features, positions, relative_style_loss
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: the gray of Pillow and OpenCV, with which most SSIM values are published
+SMALLER = (2, 4)  # by how much a result is averaged down to measure the style of larger forms
 SSIM_WINDOW = 7  # pixels a side
 AXIS_SHARE = 2 / 9  # of all directions lie within 10 degrees of horizontal or vertical
 FAINT = 1e-5  # of an image's energy: with less fine detail than this its direction is not meaningful
@@ -45,13 +46,14 @@ class Measures:
 
     judge: the encoder's name. content, style (by tap), style_mean, moments, structure, palette, grain, weave: the values of
     `content_distance`, `style_distances` and their mean, `moments_distance`, `structure`, `palette_distance`, `grain` and
-    `weave`.
+    `weave`. style_sizes: the mean of style_mean and of `smaller_styles`.
     """
 
     judge: str
     content: float
     style: dict[str, float]
     style_mean: float
+    style_sizes: float
     moments: float
     structure: float
     palette: float
@@ -67,7 +69,7 @@ def measure(
 
     result, photo, painting: 1x3xHxW, 0..1, of any sizes. The photograph is resized to the result's size, ignoring its aspect.
     The painting is resized to the result's longer side, so that strokes are compared at the scale they are seen at, or to more
-    if it would be too narrow for the encoder. The result is never resampled.
+    if it would be too narrow for the encoder. The result is resampled for `style_sizes` only.
     encoder: the judge, on any device, built with content_tap and all style_taps.
     Raises PictureError (the result is too small for the encoder), UnknownNameError (the encoder lacks a tap), OptionError (no
     style taps) and UsageError (scikit-image is missing).
@@ -76,14 +78,17 @@ def measure(
     size = size_of(result)
     encoder.check_size(*size, "result")
     photo = pictures.resize(photo, size)
-    painting = pictures.resize(painting, fit_with_minimum(size_of(painting), max(size), encoder.minimum_side))
+    smaller = list(smaller_styles(result, painting, encoder, style_taps))
+    painting = _at_scale_of(result, painting, encoder)
     features, wanted = _features(encoder, result), _features(encoder, painting)
     style = style_distances(features, wanted, style_taps)
+    style_mean = fmean(style.values())
     return Measures(
         judge=encoder.name,
         content=content_distance(features[content_tap], _features(encoder, photo)[content_tap]),
         style=style,
-        style_mean=fmean(style.values()),
+        style_mean=style_mean,
+        style_sizes=fmean([style_mean, *smaller]),
         moments=moments_distance(features, wanted, style_taps),
         structure=structure(result, photo),
         palette=palette_distance(result, painting),
@@ -105,6 +110,11 @@ def size_text(size: Size) -> str:
 def fit_with_minimum(size: Size, longer: int, minimum: int) -> Size:
     """A size of the same aspect with a longer side of `longer` pixels, or more where a side would have less than `minimum`."""
     return pictures.fit(size, max(longer, math.ceil(minimum * max(size) / min(size))))
+
+
+def _at_scale_of(result: Tensor, painting: Tensor, encoder: Encoder) -> Tensor:
+    """The painting, resized as `measure` says."""
+    return pictures.resize(painting, fit_with_minimum(size_of(painting), max(size_of(result)), encoder.minimum_side))
 
 
 def _check_taps(encoder: Encoder, content_tap: str, style_taps: Sequence[str]) -> None:
@@ -147,6 +157,24 @@ def style_distances(result_features: Features, painting_features: Features, taps
 
 def _gram_distance(F: Tensor, P: Tensor) -> float:
     return float(relative_style_loss(gram(F) / positions(F), gram(P) / positions(P), 1))
+
+
+@torch.no_grad()
+def smaller_styles(result: Tensor, painting: Tensor, encoder: Encoder, taps: Sequence[str]) -> Iterator[float]:
+    """The mean of `style_distances` of the result at a half and at a quarter of its size.
+
+    An encoder sees forms up to the reach of its deepest tap; in a smaller image these are larger forms of the result. The idea
+    is that of multi-scale texture synthesis (Snelgrove 2017).
+    result, painting: 1x3xHxW, 0..1, of any sizes. The result is averaged over squares of 2x2 and 4x4 pixels; incomplete squares at
+    the lower and right edges are left out. The painting is resized to the longer side of that, as in `measure`. The two filters
+    differ a little, so the painting itself has a small distance instead of 0.
+    Yields nothing for a size that is too small for the encoder's deepest tap.
+    """
+    for factor in SMALLER:
+        if min(size_of(result)) // factor >= encoder.minimum_side:
+            small = functional.avg_pool2d(result, factor)
+            features, wanted = (_features(encoder, image) for image in (small, _at_scale_of(small, painting, encoder)))
+            yield fmean(style_distances(features, wanted, taps).values())
 
 
 def moments_distance(result_features: Features, painting_features: Features, taps: Iterable[str]) -> float:

@@ -183,6 +183,12 @@ NETWORK_MEASURES = (
 )
 OTHER_MEASURES = (
     MeasureRow(
+        "Style, 3 sizes",
+        "The mean of Style at full, half and quarter size: the smaller sizes show the network larger forms. The painting is"
+        " near 0. Sizes that are too small for the network are left out.",
+        lambda result: result.measures.style_sizes,
+    ),
+    MeasureRow(
         "Moments",
         "Distance of the mean and spread of the network’s features from the painting’s: 0 is the painting."
         " Compare only values by the same network.",

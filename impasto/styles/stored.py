@@ -118,6 +118,11 @@ class Stored(Style):
         """The mean of each channel on rung `number`, or on the nearest stored one."""
         return {tap: self._tensors[f"{self._nearest(number)}/{tap}/mean"].to(self._device) for tap in self.taps}
 
+    @property
+    def longest(self) -> float:
+        """The painting's longer side, or that of the largest rung stored."""
+        return min(max(self.card.size), self.card.sides[1])
+
     def _nearest(self, number: int) -> int:
         return min(self.card.rungs, key=lambda stored: abs(stored - number))
 

@@ -61,8 +61,11 @@ class Style:
         raise NotImplementedError
 
     def targets(self, longer: float, side: int | None = None) -> Targets:
-        """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side."""
-        place = position(longer)
+        """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side.
+
+        Beyond the `longest` side, the targets there: enlarging a painting would blur its strokes.
+        """
+        place = position(min(longer, self.longest))
         below = math.floor(place)
         above = place - below
         if not above:
@@ -90,6 +93,11 @@ class Style:
         """(height, width) of the painting in pixels; None without a painting."""
         return None
 
+    @property
+    def longest(self) -> float:
+        """The longer side of the painting in pixels, or of the largest size of it that is stored."""
+        raise NotImplementedError
+
 
 class Painted(Style):
     """The targets of a painting, computed when first asked for.
@@ -114,6 +122,11 @@ class Painted(Style):
     def size(self) -> Size:
         """(height, width) of the painting in pixels."""
         return int(self.painting.shape[-2]), int(self.painting.shape[-1])
+
+    @property
+    def longest(self) -> float:
+        """The painting's own longer side."""
+        return max(self.size)
 
     def at(self, number: int, side: int | None = None) -> Targets:
         """The targets on rung `number`, in the painting's own proportions."""
@@ -160,13 +173,13 @@ class Painted(Style):
         return pictures.fit((height, width), max(longer, needed))
 
     def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
-        """A note if the painting has to be enlarged."""
+        """A note if the painting is smaller than the image."""
         (height, width), longer = self.size, max(sides)
-        if longer <= max(height, width):
+        if longer <= self.longest:
             return ()
         return (
-            f"the painting has {width}x{height} pixels and is enlarged to {round(longer)}, which softens its strokes; "
-            "a larger image of it, or a smaller style scale, is sharper",
+            f"the painting has {width}x{height} pixels, fewer than the {round(longer)} of its strokes here: the finest strokes are "
+            "smaller in relation; a larger image of it, or a smaller style scale, avoids that",
         )
 
     def recolored(self, change: Callable[[Tensor], Tensor]) -> Painted:
@@ -187,9 +200,9 @@ class Blend(Style):
         super().__init__(first.encoder, first.taps, tuple(note for style, _ in parts for note in style.notes))
         self.parts = tuple(parts)
 
-    def at(self, number: int, side: int | None = None) -> Targets:
-        """The mean of the styles' targets on rung `number`."""
-        return mix([(style.at(number, side), weight) for style, weight in self.parts])
+    def targets(self, longer: float, side: int | None = None) -> Targets:
+        """The mean of the styles' targets at a longer side of `longer` pixels."""
+        return mix([(style.targets(longer, side), weight) for style, weight in self.parts])
 
     def means_at(self, number: int) -> Means:
         """The mean of the styles' channel means."""

@@ -56,6 +56,7 @@ def result(
         content=drawn[0],
         style=dict(zip(STYLE_TAPS, drawn[1:6], strict=True)),
         style_mean=drawn[6],
+        style_sizes=drawn[12],
         moments=drawn[7],
         structure=drawn[8],
         palette=drawn[9],

@@ -406,9 +406,9 @@ def test_the_table_is_a_table_at_any_width(show: Open, width: int) -> None:
     tree = page.locator("table").aria_snapshot()
     for role in ("table", "rowgroup", "row", 'columnheader "whole.png'):
         assert f"- {role}" in tree
-    assert tree.count("- cell ") == 2 * tree.count("rowheader ") == 14
+    assert tree.count("- cell ") == 2 * tree.count("rowheader ") == 16
     page.get_by_label("Show layer by layer").check()
-    assert page.locator("table").aria_snapshot().count("rowheader ") == 12
+    assert page.locator("table").aria_snapshot().count("rowheader ") == 13
 
 
 def test_dark_is_dark(show: Open) -> None:

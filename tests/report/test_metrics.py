@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from impasto.report import (
     measure,
     moments_distance,
     palette_distance,
+    smaller_styles,
     straight_share,
     structure,
     style_distances,
@@ -125,6 +127,7 @@ def test_an_image_compared_with_itself(judge: Encoder) -> None:
     assert found.style == dict.fromkeys(TAPS, 0.0)
     assert (found.content, found.style_mean, found.moments, found.palette, found.grain, found.weave) == (0,) * 6
     assert found.structure == pytest.approx(1, abs=1e-12)
+    assert 0 < found.style_sizes < 0.01  # the two filters that make the smaller images differ
 
 
 @pytest.mark.parametrize("degrade", [blurred, noisy, tinted])
@@ -133,7 +136,7 @@ def test_every_distance_grows_with_the_damage(judge: Encoder, degrade: Degrade) 
         measure(tensor(degrade(CAT, strength)), PHOTO, PHOTO, judge, content_tap="relu4_1", style_taps=TAPS)
         for strength in (0, 0.25, 0.5, 1)
     ]
-    for name in ("content", "style_mean", "moments", "palette"):
+    for name in ("content", "style_mean", "style_sizes", "moments", "palette"):
         assert grows([getattr(one, name) for one in found]), name
     for tap in TAPS[:-1]:  # relu5_1 has 6x6 positions here and is not monotone, see `style_distances`
         assert grows([one.style[tap] for one in found]), tap
@@ -200,6 +203,42 @@ def test_style_does_not_depend_on_repetition() -> None:
     twice = {"x": torch.cat((A, A), 3)}
     assert style_distances(twice, {"x": A}, ["x"])["x"] == pytest.approx(0, abs=1e-20)
     assert moments_distance(twice, {"x": A}, ["x"]) == pytest.approx(0, abs=1e-20)
+
+
+@pytest.mark.parametrize(("size", "factors"), [((80, 94), (1, 2, 4)), ((57, 83), (1, 2)), ((31, 96), (1,))])
+def test_style_of_several_sizes_against_numpy(judge: Encoder, size: Size, factors: tuple[int, ...]) -> None:
+    height, width = size
+    result = CAT[:height, :width]
+    lite = {name: array.numpy() for name, array in weights.load("lite").tensors.items()}
+
+    def seen(picture: reference.Array) -> dict[str, reference.Array]:
+        taps = reference.lite(lite, picture.transpose(2, 0, 1))
+        return {tap: reference.fast_gram(taps[tap]) / taps[tap][0].size for tap in TAPS}
+
+    distances = []
+    for factor in factors:
+        h, w = height // factor, width // factor
+        small = result[: h * factor, : w * factor].reshape(h, factor, w, factor, 3).mean((1, 3))
+        longer = max(h, w)
+        box = (max(16, round(longer * 70 / 96)), longer)  # of the painting, which is 96 pixels high and 70 wide
+        planes = [Image.fromarray(FACE[..., c].astype(np.float32)).resize(box, Image.Resampling.BICUBIC) for c in range(3)]
+        G, A = seen(small), seen(np.stack([np.clip(plane, 0, 1) for plane in planes], -1).astype(np.float64))
+        distances.append(np.mean([((G[tap] - A[tap]) ** 2).sum() / (A[tap] ** 2).sum() for tap in TAPS]))
+    found = measure(tensor(result), PHOTO, PAINTING, judge, content_tap="relu4_1", style_taps=TAPS)
+    assert found.style_mean == pytest.approx(distances[0], rel=1e-4)
+    assert found.style_sizes == pytest.approx(np.mean(distances), rel=1e-4)
+    assert list(smaller_styles(tensor(result), PAINTING, judge, TAPS)) == pytest.approx(distances[1:], rel=1e-4)
+
+
+def test_smaller_sizes_see_large_forms_and_no_fine_noise(judge: Encoder) -> None:
+    def styles(result: Tensor) -> list[float]:
+        full = style_distances(judge(result), judge(PHOTO), TAPS)
+        return [fmean(full.values()), *smaller_styles(result, PHOTO, judge, TAPS)]
+
+    for period in (24, 48):  # pixels: stripes at full, half and quarter size
+        stripes = 0.2 * torch.cos(2 * math.pi * torch.arange(96) / period)
+        assert grows(styles((PHOTO + stripes).clamp(0, 1)))
+    assert grows(styles(tensor(noisy(CAT, 0.5)))[::-1])
 
 
 # --------------------------------------------------------------------------------------------------------------- structure

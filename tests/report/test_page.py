@@ -233,7 +233,8 @@ def rows(compared: Comparison) -> dict[str, list[bool]]:
 
 def measured(name: str, value: float, *, structure: float, grain: float, seconds: float | None = None) -> MeasuredResult:
     base = result(name, ramp(), settings=None if seconds is None else {"seconds": seconds})
-    found = Measures("lite", value, {f"relu{n}_1": value for n in range(1, 6)}, value, value, structure, value, grain, value)
+    style = {f"relu{n}_1": value for n in range(1, 6)}
+    found = Measures("lite", value, style, value, value, value, structure, value, grain, value)
     return MeasuredResult(base.prepared, found, same_network=False)
 
 
@@ -242,7 +243,8 @@ def test_the_best_of_each_row_is_marked() -> None:
     high = measured("high", 0.9, structure=0.8, grain=0.1)
     middle = measured("middle", 0.5, structure=0.5, grain=0.2, seconds=4)
     marks = rows(comparison(low, high, middle))
-    for title in ("Content", "Style", "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1", "Moments", "Palette", "Weave"):
+    layers = [f"relu{n}_1" for n in range(1, 6)]
+    for title in ("Content", "Style", *layers, "Style, 3 sizes", "Moments", "Palette", "Weave"):
         assert marks.pop(title) == [True, False, False], title
     assert marks == {"Structure": [False, True, False], "Grain": [False, True, False], "Seconds": [False, False, True]}
 
@@ -259,8 +261,8 @@ def test_no_mark_without_a_difference() -> None:
 def test_nan_is_never_the_best() -> None:
     broken = measured("a", float("nan"), structure=float("nan"), grain=float("nan"))
     page = render(comparison(broken, measured("b", 0.2, structure=0.1, grain=0.4), measured("c", 0.3, structure=0, grain=0.5)))
-    assert page.count("not a number") == 12
-    assert page.count('<b class="mark">') == 13  # including the one in the explanation
+    assert page.count("not a number") == 13
+    assert page.count('<b class="mark">') == 14  # including the one in the explanation
 
 
 @pytest.mark.parametrize(
