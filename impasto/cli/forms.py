@@ -196,6 +196,7 @@ def with_flags(
     return run
 
 
+@functools.cache
 def option_flag(name: str) -> Any:
     """The type of an option's flag: None where it was not given."""
     option = OPTIONS[name]
