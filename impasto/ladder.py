@@ -15,6 +15,7 @@ Size = tuple[int, int]  # (height, width) in pixels
 
 COARSEST = 128  # longer side in pixels of rung 0
 RATIO = math.sqrt(2)  # between neighboring rungs
+SMALLEST = 64  # longer side in pixels of the smallest rung at which a style is taken and stored
 ON_A_RUNG = 0.01  # of the distance between rungs: 181 pixels count as rung 1, which lies at 181.02
 LEAST_STEPS = 2  # at a scale: the first step only evaluates
 STEP_OVERHEAD = 10_000  # pixels that could be computed in the time a step takes to start

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from impasto.compute import mapped
 from impasto.encoders import Encoder, block_of
-from impasto.ladder import Size, rung
+from impasto.ladder import SMALLEST, Size
 from impasto.lbfgs import Metric, pink
 from impasto.losses import (
     ContentLoss,
@@ -37,7 +37,6 @@ from impasto.styles import Style, Targets
 
 Regions = Sequence[tuple[Region, Style]]  # the regions of an image, each with its style
 ALL_BLOCKS = 5  # of an encoder
-LEAST_LEVEL = rung(-2)  # longer side in pixels of an image averaged down
 
 
 @dataclass(frozen=True)
@@ -92,13 +91,14 @@ METHODS = {
 }
 
 
-def levels(method: Method, size: Size, least: int) -> dict[int, float]:
+def levels(options: Options, method: Method, size: Size, least: int) -> dict[int, float]:
     """The levels of an image of (height, width): {factor: share}. least: the smallest side in pixels that the encoder takes.
 
-    A level at which the image would be smaller than that, or than the smallest size that style files are stored for, is left out, and
-    the others share its weight.
+    A level at which the image would be smaller than that, or the painting smaller than the smallest size that is stored, is left out,
+    and the others share its weight.
     """
-    fitting = {k: share for k, share in method.levels if k == 1 or (min(size) // k >= least and max(size) // k >= LEAST_LEVEL)}
+    longer = max(size) * min(1.0, options.style_scale)
+    fitting = {k: share for k, share in method.levels if k == 1 or (min(size) // k >= least and longer / k >= SMALLEST)}
     return {factor: share / sum(fitting.values()) for factor, share in fitting.items()}
 
 
@@ -168,7 +168,7 @@ def in_levels(
     a fifth of the time.
     """
     least = max((style.encoder.minimum_side for _, style in regions), default=1)
-    shares = levels(method, size, least)
+    shares = levels(options, method, size, least)
     found = []
     for factor, share in shares.items():
         blocks = method.blocks if factor == 1 and len(shares) == len(method.levels) else ALL_BLOCKS

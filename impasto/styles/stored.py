@@ -36,7 +36,7 @@ from impasto import __version__, cards, files, pictures
 from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
-from impasto.ladder import position, rung
+from impasto.ladder import SMALLEST, position, rung
 from impasto.palette import DIRECTIONS, QUANTILES
 from impasto.styles import packing
 from impasto.styles.style import Means, Painted, Style, Targets
@@ -121,7 +121,7 @@ class Stored(Style):
     @property
     def longest(self) -> float:
         """The painting's longer side, or that of the largest rung stored."""
-        return min(max(self.card.size), self.card.sides[1])
+        return max(SMALLEST, min(max(self.card.size), self.card.sides[1]))
 
     def _nearest(self, number: int) -> int:
         return min(self.card.rungs, key=lambda stored: abs(stored - number))

@@ -12,7 +12,7 @@ from torch import Tensor
 from impasto import pictures
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
-from impasto.ladder import Size, position, rung
+from impasto.ladder import SMALLEST, Size, position, rung
 from impasto.losses import ChannelSum, GramSum
 from impasto.objective import blocks
 from impasto.palette import quantiles
@@ -125,8 +125,8 @@ class Painted(Style):
 
     @property
     def longest(self) -> float:
-        """The painting's own longer side."""
-        return max(self.size)
+        """The painting's own longer side, or that of the smallest rung."""
+        return max(*self.size, SMALLEST)
 
     def at(self, number: int, side: int | None = None) -> Targets:
         """The targets on rung `number`, in the painting's own proportions."""

@@ -17,10 +17,10 @@ def test_a_forecast_is_the_pace_of_its_parts_times_their_number(photo: Path, pai
     """Of a clock that ticks once whenever it is asked every trial takes 1: what is left is the counting."""
     ticks = itertools.count()
     run = impasto.Stylizer(size=200, iterations=40, precision="fp32").run(photo, painting)
-    size = run.problem.size
-    pace, moving = 1 / (size[0] * size[1] + STEP_OVERHEAD), 1 / (size[0] * size[1])
+    size, levels = run.problem.size, 1 + 1 / 4 + 1 / 16
+    pace, moving = 1 / (levels * size[0] * size[1] + STEP_OVERHEAD), 1 / (size[0] * size[1])
     expected = sum(
-        (scale.steps + SETUP) * pace * (scale.size[0] * scale.size[1] + STEP_OVERHEAD)
+        (scale.steps + SETUP) * pace * (levels * scale.size[0] * scale.size[1] + STEP_OVERHEAD)
         + scale.steps * moving * scale.size[0] * scale.size[1]
         for scale in run.scales
     )

@@ -24,7 +24,7 @@ from impasto.compute import memory
 from impasto.errors import DivergenceError, OutputError, SaveError, StateFileError
 from impasto.inputs import Inputs, Layer
 from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, records, states
-from impasto.objective import blocks
+from impasto.objective import levels
 from impasto.stylizer import Stylizer
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -397,20 +397,20 @@ def test_it_is_planned_as_the_first_time(monkeypatch: pytest.MonkeyPatch) -> Non
     """--max-memory is no option of the image; but the blocks it was computed in are in its last bits."""
     sides: list[int] = []
 
-    class Seen(blocks.InBlocks):
+    class Seen(levels.InBlocks):
         def __init__(self, *words: Any) -> None:
             sides.append(words[2])
             super().__init__(*words)
 
-    monkeypatch.setattr(blocks, "InBlocks", Seen)
+    monkeypatch.setattr(levels, "InBlocks", Seen)
     large: dict[str, Any] = {"size": 256, "iterations": 2, "init_size": 256}
     finish(job(max_memory="700MB", **large))
-    assert sides == [64]
+    assert sides == [64] * 3  # the image, and averaged down by 2 and by 4
     previous = records.read(OUT)
     assert "max_memory" not in previous.settings
     assert previous.record.memory == 700_000_000
     notes, saved = again(previous, "again.png")
-    assert (sides, notes[1:], saved.compared) == ([64] * 2, [], "the same image, pixel by pixel")  # the first: a small painting
+    assert (sides, notes[1:], saved.compared) == ([64] * 6, [], "the same image, pixel by pixel")  # the first: a small painting
     with monkeypatch.context() as patch:
         patch.setattr(memory, "limit_of", lambda device: 1)  # less than it took
         more = dataclasses.replace(previous, record=previous.record.model_copy(update={"memory": 9 * 10**9}))

@@ -309,7 +309,7 @@ def run_of(name: str, **more: Any) -> Run:
 @pytest.mark.parametrize("name", RUNS)
 def test_the_objective_of_a_run_is_the_same_in_blocks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where rounding decides whether a ReLU is active, a gradient may differ around that place; with another image it does not."""
-    monkeypatch.setattr(terms, "LEAST_LEVEL", 16)  # so that this small image is averaged down too
+    monkeypatch.setattr(terms, "SMALLEST", 16)  # so that this small image is averaged down too
     monkeypatch.setattr(levels, "BAND", 101 * 20)
     problem = run_of(name).problem
     for side, kept in ((32, None), (64, tmp_path)):

@@ -12,6 +12,7 @@ from impasto.encoders import Lite
 from impasto.losses import StyleLoss, Term, VariationLoss
 from impasto.objective.blocks import unchanged
 from impasto.objective.levels import Level, LevelsInBlocks, averaged, losses, reduced
+from impasto.options import Options
 from impasto.terms import METHODS
 from impasto.weights import load
 
@@ -29,10 +30,11 @@ def test_an_image_is_averaged_over_squares(factor: int) -> None:
 
 def test_levels_that_are_too_small_leave_their_weight_to_the_others() -> None:
     method = METHODS["impasto"]
-    assert terms.levels(method, (384, 512), 16) == dict(method.levels)
-    assert terms.levels(method, (96, 128), 16) == pytest.approx({1: 0.625, 2: 0.375})
-    assert terms.levels(method, (20, 300), 16) == {1: 1.0}
-    assert terms.levels(METHODS["gatys"], (384, 512), 16) == {1: 1.0}
+    assert terms.levels(Options(), method, (384, 512), 16) == dict(method.levels)
+    assert terms.levels(Options(), method, (96, 128), 16) == pytest.approx({1: 0.625, 2: 0.375})
+    assert terms.levels(Options(style_scale=0.5), method, (96, 128), 16) == {1: 1.0}
+    assert terms.levels(Options(), method, (20, 300), 16) == {1: 1.0}
+    assert terms.levels(Options(), METHODS["gatys"], (384, 512), 16) == {1: 1.0}
 
 
 def test_the_gradient_of_all_levels_is_that_of_finite_differences() -> None:

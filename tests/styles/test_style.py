@@ -78,10 +78,10 @@ def test_targets_are_computed_once_and_forgotten_in_turn(encoder: Lite, monkeypa
 
 def test_between_two_rungs_targets_and_blends_are_linear(encoder: Lite) -> None:
     painted, other = Painted(PAINTING, encoder, TAPS), Painted(image((64, 64), 4, torch.float32), encoder, TAPS)
-    assert painted.targets(181) is painted.at(1)
-    middle = painted.targets(128 * 2**0.25)  # half a rung above 128
+    assert painted.targets(128) is painted.at(0)
+    middle = painted.targets(128 / 2**0.25)  # half a rung below 128
     blend = Blend([(painted, 0.25), (other, 0.75)])
     for tap in TAPS:
-        torch.testing.assert_close(middle[tap], (painted.at(0)[tap] + painted.at(1)[tap]) / 2)
-        torch.testing.assert_close(blend.targets(150)[tap], 0.25 * painted.targets(150)[tap] + 0.75 * other.targets(150)[tap])
+        torch.testing.assert_close(middle[tap], (painted.at(-1)[tap] + painted.at(0)[tap]) / 2)
+        torch.testing.assert_close(blend.targets(150)[tap], 0.25 * painted.targets(133)[tap] + 0.75 * other.targets(64)[tap])
         torch.testing.assert_close(blend.means_at(0)[tap], 0.25 * painted.means_at(0)[tap] + 0.75 * other.means_at(0)[tap])
