@@ -7,7 +7,7 @@
 PHOTOS and PAINTINGS are folders. Each DIR contains images named PHOTO--PAINTING.png (or .jpg, .webp, .tif). By default all pairs are
 shown of which ours and at least one peer have an image.
 
-`sheets` writes OUT/01.jpg, OUT/02.jpg, ... in random order of the pairs: photograph and painting, and below them the candidates in
+`sheets` writes OUT/01.png, OUT/02.png, ... in random order of the pairs: photograph and painting, and below them the candidates in
 random order, labelled A, B, C. The key says which is which. It is written outside OUT, so that OUT can be given to a judge.
 
 A judge writes a text file with one line for each sheet: its number, a colon, and the letters from best to worst. Words after a
@@ -179,7 +179,7 @@ def write_sheets(arguments: argparse.Namespace) -> None:
     for number, sheet in key.sheets.items():
         pair, images = pairs[sheet.pair], [_read(chosen[sheet.pair][name]) for name in sheet.names]
         drawn = draw(key.number(number), _read(pair.photo), _read(pair.painting), images, arguments.size)
-        drawn.save(output / f"{key.number(number)}.jpg", quality=92)
+        drawn.save(output / f"{key.number(number)}.png")
     print(f"wrote {len(key.sheets)} sheets to {output} and the key to {key_file}")
 
 

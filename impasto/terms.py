@@ -46,7 +46,7 @@ class Method:
     content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. recolor: how
     far the photograph's colors are moved to the painting's before its features are taken, 0..1, at strength 0.5. tint: weight of the
     loss that keeps these colors, relative to the content loss. one_scale: optimize at the final size only. levels: by how much the
-    image is averaged down for style losses, and the share of each. blocks: the encoder's blocks that the style loss of the image itself
+    image is averaged down for style losses, and the share of each. depth: the encoder's blocks that the style loss of the image itself
     uses if there are smaller levels. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from at a
     size; None for the identity. Weights, layers and the start are options, with defaults for each method (`catalog.DEFAULTS`).
     """
@@ -58,7 +58,7 @@ class Method:
     tint: float
     one_scale: bool
     levels: tuple[tuple[int, float], ...]
-    blocks: int
+    depth: int
     squeeze: bool
     metric: Callable[[Size, torch.device], Metric] | None
 
@@ -72,7 +72,7 @@ METHODS = {
         tint=1.0,
         one_scale=False,
         levels=((1, 0.5), (2, 0.3), (4, 0.2)),
-        blocks=3,
+        depth=3,
         squeeze=False,
         metric=pink,
     ),
@@ -84,7 +84,7 @@ METHODS = {
         tint=0.0,
         one_scale=True,
         levels=((1, 1.0),),
-        blocks=5,
+        depth=ALL_BLOCKS,
         squeeze=True,
         metric=None,
     ),
@@ -144,15 +144,15 @@ def style_targets(options: Options, method: Method, style: Style, size: Size, si
 
 
 def style_terms(
-    options: Options, method: Method, regions: Regions, size: Size, share: float, blocks: int, side: int | None
+    options: Options, method: Method, regions: Regions, size: Size, share: float, depth: int, side: int | None
 ) -> Iterator[Term]:
     """The style terms of a level of (height, width). Like its part of the content loss, a region counts by its share of the image.
 
-    share: of the level. blocks: taps of deeper blocks are left out, unless there are no others. side: see `style_targets`.
+    share: of the level. depth: taps of deeper blocks are left out, unless there are no others. side: see `style_targets`.
     """
     for region, style in regions:
         every, device = style_targets(options, method, style, size, side), _device(style)
-        targets = {tap: A for tap, A in every.items() if block_of(tap) <= blocks} or every
+        targets = {tap: A for tap, A in every.items() if block_of(tap) <= depth} or every
         weight = _strength_factor(options, content=False) * options.style_weight * region.share * share / len(targets)
         for tap, A in targets.items():
             T = None if region.weight is None else guidance(region.weight, style.encoder.size_at(tap, size)).to(device)
@@ -165,14 +165,14 @@ def in_levels(
     """The style terms of all levels of an image of (height, width), and with those of the image itself its other terms, `whole`.
 
     Where the smallest level is used, the image itself needs no features of deep blocks, whose forms the smaller levels see. That saves
-    a fifth of the time.
+    time.
     """
     least = max((style.encoder.minimum_side for _, style in regions), default=1)
     shares = levels(options, method, size, least)
     found = []
     for factor, share in shares.items():
-        blocks = method.blocks if factor == 1 and len(shares) == len(method.levels) else ALL_BLOCKS
-        sought = list(style_terms(options, method, regions, reduced(size, factor), share, blocks, side))
+        depth = method.depth if factor == 1 and len(shares) == len(method.levels) else ALL_BLOCKS
+        sought = list(style_terms(options, method, regions, reduced(size, factor), share, depth, side))
         found.append(Level(factor, [*whole, *sought] if factor == 1 else sought))
     return found
 

@@ -64,12 +64,12 @@ def test_the_order_is_random_and_depends_on_the_seed_only() -> None:
 def test_the_key_leads_back_to_the_images(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = sheets(folders, monkeypatch)
     assert sorted(sheet.pair for sheet in key.sheets.values()) == ["hill--night", "hill--wave", "sea--night", "sea--wave"]
-    assert sorted(file.name for file in (folders / "out").iterdir()) == ["01.jpg", "02.jpg", "03.jpg", "04.jpg"]
+    assert sorted(file.name for file in (folders / "out").iterdir()) == ["01.png", "02.png", "03.png", "04.png"]
     for number, sheet in key.sheets.items():
         assert len(sheet.names) == (3 if sheet.pair == "sea--night" else 2)
-        with Image.open(folders / "out" / f"{number:02}.jpg") as image:
+        with Image.open(folders / "out" / f"{number:02}.png") as image:
             pixels = np.asarray(image, dtype=int)
-            assert set(image.info) == {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+            assert image.info == {}
         photo, painting = sheet.pair.split("--")
         assert pixels[10, 30] == pytest.approx(COLORS[photo], abs=6)  # of 38x25 pixels, in the middle of 60
         assert pixels[13, 60 + 8 + 30] == pytest.approx(COLORS[painting], abs=6)

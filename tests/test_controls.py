@@ -138,14 +138,14 @@ def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path
 
 
 def test_a_painting_smaller_than_the_image_is_never_enlarged_and_that_is_said(photo: Path, tmp_path: Path) -> None:
-    small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (40, 50, 3)))
+    small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (64, 80, 3)))
     words = {scale: impasto.Stylizer(style_scale=scale, **QUICK).run(photo, small).problem.notes for scale in (0.5, 4)}
     assert words[0.5] == ()
-    assert "50x40 pixels, fewer than the 256 of its strokes" in words[4][0]
+    assert "80x64 pixels, fewer than the 256 of its strokes" in words[4][0]
     style = impasto.Stylizer(**QUICK).style(small)
-    for tap, A in style.targets(50).items():
+    for tap, A in style.targets(80).items():
         assert torch.equal(style.targets(256)[tap], A)
-        assert not torch.equal(style.targets(40)[tap], A)
+        assert not torch.equal(style.targets(64)[tap], A)
 
 
 def test_a_painting_that_gatys_would_squeeze_too_small_is_refused_by_its_name(photo: Path, painting: Path) -> None:

@@ -175,7 +175,7 @@ class Painted(Style):
     def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
         """A note if the painting is smaller than the image."""
         (height, width), longer = self.size, max(sides)
-        if longer <= self.longest:
+        if longer <= max(self.size):
             return ()
         return (
             f"the painting has {width}x{height} pixels, fewer than the {round(longer)} of its strokes here: the finest strokes are "
