@@ -17,7 +17,7 @@ QUANTILES = 256  # of the colors along a direction
 PALETTE_SIDE = 64  # pixels: colors are those of the image averaged over squares that leave a longer side of 64 to 127
 RECOLORED_SIDE = 256  # pixels: longer side of the image that `recolored` computes with
 STEPS = 8  # of `recolored`
-LEAST_STEP = 1e-5  # between neighboring quantiles, in 0..1, when colors are mapped
+TIED = 1e-5  # in 0..1: colors no further apart share a rank when they are mapped
 LEAST_SPREAD = 1e-3  # variance of colors in 0..1, so that a painting of one color is no division by 0
 
 
@@ -74,18 +74,23 @@ def recolored(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
     small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
     directions, found = _directions(image.dtype, image.device), small
     for _ in range(STEPS):
-        colors = directions @ found[0].flatten(1)
-        moves = _interpolated(colors, _increasing(quantiles(found, T)), Q) - colors
-        found = found + (3 / len(directions) * directions.T @ moves).view_as(
-            found
-        )  # a move of all colors by d is followed exactly
+        colors, rows = directions @ found[0].flatten(1), quantiles(found, T)
+        moves = _interpolated(colors, rows, _at_middle_ranks(Q, rows)) - colors
+        # a move of all colors by d is followed exactly
+        found = found + (3 / len(directions) * directions.T @ moves).view_as(found)
     change = functional.avg_pool2d(functional.pad(found - small, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return (image + functional.interpolate(change, size=(height, width), mode="bilinear")).clamp(0, 1)
 
 
-def _increasing(rows: Tensor) -> Tensor:
-    """Sorted rows made strictly increasing, so that a map from many equal values to different ones is defined."""
-    return rows + LEAST_STEP * torch.arange(rows.shape[1], dtype=rows.dtype, device=rows.device)
+def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
+    """What sorted rows are mapped to: Q at the rank of each value, and for equal values at the middle of their ranks.
+
+    Otherwise a white sky, which is the lightest colors of a photograph all at once, would take only the darkest of those that the
+    painting has for them. Q, rows: 7xQUANTILES. Returns the same.
+    """
+    first, last = torch.searchsorted(rows, rows - TIED), torch.searchsorted(rows, rows + TIED, right=True) - 1
+    below, above = (first + last) // 2, (first + last + 1) // 2
+    return (Q.gather(1, below) + Q.gather(1, above)) / 2
 
 
 def _sorted_colors(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,11 +129,15 @@ def _middles(count: int, like: Tensor) -> Tensor:
 
 
 def _interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-    """Row by row, ys at x, linear between the points (xs, ys) and constant beyond them; a single row of x or xs is used for all."""
+    """Row by row, ys at x, linear between the points (xs, ys) and constant beyond them; a single row of x or xs is used for all.
+
+    Of points with equal xs, the first one counts at that place.
+    """
     rows = max(len(x), len(xs))
     x, xs = x.expand(rows, -1).contiguous(), xs.expand(rows, -1).contiguous()
     after = torch.searchsorted(xs, x).clamp_max(xs.shape[1] - 1)
     before = (after - 1).clamp_min(0)
     low, high = xs.gather(1, before), xs.gather(1, after)
     share = ((x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)).clamp(0, 1)
-    return torch.lerp(ys.take_along_dim(before, 1), ys.take_along_dim(after, 1), share)
+    before, after = before.expand(len(ys), -1), after.expand(len(ys), -1)
+    return torch.lerp(ys.gather(1, before), ys.gather(1, after), share)

@@ -94,6 +94,36 @@ def test_gray_is_recolored_by_the_monotonic_map_of_numpy() -> None:
     np.testing.assert_allclose(found[0, 1].numpy(), np.clip(tones + smooth, 0, 1), atol=0.01)
 
 
+@pytest.mark.parametrize("sky", [0.0, 1.0])
+def test_equal_colors_are_recolored_as_their_middle_rank_in_numpy(sky: float) -> None:
+    """40 percent of the photograph is a sky of one color, its lightest or its darkest."""
+    tones = 0.1 + 0.8 * np.random.default_rng(0).beta(2, 5, (60, 80))
+    tones[:24] = sky
+    painting = np.random.default_rng(1).beta(4, 2, (40, 40))
+    gray = [torch.from_numpy(np.broadcast_to(image, (1, 3, *image.shape)).copy()) for image in (tones, painting)]
+    ordered = np.sort(tones.ravel())
+    ranks = (np.searchsorted(ordered, tones) + np.searchsorted(ordered, tones, side="right")) / 2 / tones.size
+    assert ranks[0, 0] == 0.2 + 0.6 * sky
+    expected = np.quantile(painting.ravel(), ranks, method="hazen")
+    regions = (None, torch.ones(1, 1, 60, 80, dtype=torch.float64))
+    for found in (palette.recolored(gray[0], palette.quantiles(gray[1]), T)[0] for T in regions):
+        luma = np.tensordot([0.299, 0.587, 0.114], found.numpy(), 1)
+        np.testing.assert_allclose(luma[:23], expected[:23], atol=0.01)
+        change = np.pad(expected - tones, 1, mode="edge")
+        smooth = sum(change[y : y + 60, x : x + 80] for y in range(3) for x in range(3)) / 9
+        np.testing.assert_allclose(luma, np.clip(tones + smooth, 0, 1), atol=0.02)
+
+
+def test_a_photograph_of_one_color_takes_the_middle_of_the_palette() -> None:
+    """The color whose place along every direction is nearest to the painting's median there, by least squares."""
+    painting = picture(64, 64, 2)
+    directions = np.asarray(palette.DIRECTIONS) / np.linalg.norm(palette.DIRECTIONS, axis=1, keepdims=True)
+    expected = np.linalg.lstsq(directions, np.median(along(painting), axis=1))[0]
+    for level in (0.0, 0.5, 1.0):
+        found = palette.recolored(torch.full((1, 3, 48, 64), level, dtype=torch.float64), palette.quantiles(painting))
+        np.testing.assert_allclose(found[0].flatten(1).numpy().T, np.broadcast_to(expected, (48 * 64, 3)), atol=0.005)
+
+
 def test_recoloring_reaches_the_palette_of_the_painting_in_the_region() -> None:
     photo, painting = picture(120, 90, 1), picture(64, 64, 2).flip(1)
     smooth = torch.nn.functional.interpolate(photo[..., ::20, ::15], size=(120, 90), mode="bicubic").clamp(0, 1)
