@@ -101,7 +101,8 @@ class Problem:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about the images and styles."""
         sides = [max(scale.size) * self.options.style_scale for scale in self.scales]
-        of_styles = (style.notes + (style.notes_at(sides) if sides else ()) for _, style in self.regions)
+        squeeze = self.method.squeeze
+        of_styles = (style.notes + (style.notes_at(sides, squeeze=squeeze) if sides else ()) for _, style in self.regions)
         return (*self.photo.notes, *self.layout.notes, *dict.fromkeys(note for notes in of_styles for note in notes))
 
     def start(self, size: Size) -> Tensor:

@@ -36,7 +36,7 @@ class Said:
     def lines(self) -> list[str]:
         """Standard error without progress, of which there is more on a slower machine, and without the note on a small painting."""
         progress = r"impasto: (\d+%, |scale )"
-        return [line for line in self.stderr.splitlines() if not re.match(progress, line) and "fewer than the" not in line]
+        return [line for line in self.stderr.splitlines() if not re.match(progress, line) and "the painting has" not in line]
 
     @property
     def line(self) -> str:

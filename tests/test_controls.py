@@ -137,15 +137,28 @@ def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path
     torch.testing.assert_close(term.loss.A, expected @ expected.T / expected.shape[1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_painting_smaller_than_the_image_is_never_enlarged_and_that_is_said(photo: Path, tmp_path: Path) -> None:
+def test_a_painting_smaller_than_the_image_is_taken_at_its_own_size_and_that_is_said(photo: Path, tmp_path: Path) -> None:
     small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (64, 80, 3)))
     words = {scale: impasto.Stylizer(style_scale=scale, **QUICK).run(photo, small).problem.notes for scale in (0.5, 4)}
     assert words[0.5] == ()
-    assert "80x64 pixels, fewer than the 256 of its strokes" in words[4][0]
+    note = (
+        "the painting has 80x64 pixels, smaller than the 256 asked for; it is not enlarged to that, so its strokes look smaller. "
+        "Use a larger image of the painting or a smaller style scale"
+    )
+    assert words[4] == (note,)
     style = impasto.Stylizer(**QUICK).style(small)
     for tap, A in style.targets(80).items():
         assert torch.equal(style.targets(256)[tap], A)
         assert not torch.equal(style.targets(64)[tap], A)
+
+
+def test_the_published_method_enlarges_a_small_painting_and_says_so(photo: Path, tmp_path: Path) -> None:
+    small = save(tmp_path / "small.png", np.random.default_rng(0).integers(0, 256, (64, 80, 3)))
+    stylizer = impasto.Stylizer(method="gatys", encoder="lite", **QUICK | {"size": 96})
+    (note,) = stylizer.run(photo, small).problem.notes
+    assert "smaller than the 96 asked for; it is enlarged, so its strokes are blurred. Use" in note
+    run = stylizer.run(photo, [small, small])
+    assert run.problem.notes == (note,)
 
 
 def test_a_painting_that_gatys_would_squeeze_too_small_is_refused_by_its_name(photo: Path, painting: Path) -> None:

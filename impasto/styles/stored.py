@@ -130,7 +130,7 @@ class Stored(Style):
         """The painting's colors."""
         return self._tensors[COLORS].to(self._device)
 
-    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+    def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """A note if nothing is stored for a side."""
         stored = set(self.card.rungs)
         missing = [side for side in sides if not {math.floor(position(side)), math.ceil(position(side))} <= stored]

@@ -38,9 +38,10 @@ class Style:
     """Targets for one encoder at any scale.
 
     encoder: where they are taken; taps: at which of its taps; notes: for the user, from loading. A subclass gives `at`, the targets
-    on a rung of the ladder of scales, `means_at` and `quantiles`. `targets` interpolates between rungs, so that a stored style,
-    which holds rungs only, equals its painting. side: of the blocks a painting is encoded in, in pixels; None: at once, unless it
-    is LARGE.
+    on a rung of the ladder of scales, `longest`, `means_at` and `quantiles`. `targets` interpolates between rungs, so that a stored
+    style, which holds rungs only, equals its painting.
+
+    In all methods, side is that of the blocks a painting is encoded in, in pixels. None encodes it at once, unless it is LARGE.
     """
 
     def __init__(self, encoder: Encoder, taps: tuple[str, ...], notes: tuple[str, ...] = ()) -> None:
@@ -63,7 +64,8 @@ class Style:
     def targets(self, longer: float, side: int | None = None) -> Targets:
         """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side.
 
-        Beyond the `longest` side, the targets there: enlarging a painting would blur its strokes.
+        Beyond the `longest` side, the targets there: enlarging a painting further would blur its strokes. Where that side lies between
+        two rungs, the painting is enlarged to the upper one, by a factor of less than `ladder.RATIO`.
         """
         place = position(min(longer, self.longest))
         below = math.floor(place)
@@ -76,8 +78,8 @@ class Style:
         """The targets of the painting squeezed to (height, width), whatever its proportions (the published method)."""
         return self.targets(max(size), side)
 
-    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
-        """Notes for the user about a use at these longer sides, in pixels."""
+    def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
+        """Notes for the user about a use at these longer sides, in pixels. squeeze: whether with `squeezed`, or with `targets`."""
         return ()
 
     def recolored(self, change: Callable[[Tensor], Tensor]) -> Style:
@@ -172,14 +174,19 @@ class Painted(Style):
         needed = math.ceil(self.encoder.minimum_side * max(height, width) / min(height, width))
         return pictures.fit((height, width), max(longer, needed))
 
-    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+    def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """A note if the painting is smaller than the image."""
         (height, width), longer = self.size, max(sides)
         if longer <= max(self.size):
             return ()
+        effect = (
+            "it is enlarged, so its strokes are blurred"
+            if squeeze
+            else "it is not enlarged to that, so its strokes look smaller"
+        )
         return (
-            f"the painting has {width}x{height} pixels, fewer than the {round(longer)} of its strokes here: the finest strokes are "
-            "smaller in relation; a larger image of it, or a smaller style scale, avoids that",
+            f"the painting has {width}x{height} pixels, smaller than the {round(longer)} asked for; {effect}. "
+            "Use a larger image of the painting or a smaller style scale",
         )
 
     def recolored(self, change: Callable[[Tensor], Tensor]) -> Painted:
@@ -217,9 +224,9 @@ class Blend(Style):
         """The mean of the styles' targets at (height, width)."""
         return mix([(style.squeezed(size, side), weight) for style, weight in self.parts])
 
-    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+    def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """The notes of all styles."""
-        return tuple(note for style, _ in self.parts for note in style.notes_at(sides))
+        return tuple(note for style, _ in self.parts for note in style.notes_at(sides, squeeze=squeeze))
 
     def recolored(self, change: Callable[[Tensor], Tensor]) -> Blend:
         """The blend of the recolored styles."""

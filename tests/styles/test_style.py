@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from tensors import image
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from impasto import pictures, weights
 from impasto.encoders import Lite
-from impasto.ladder import rung
+from impasto.ladder import RATIO, SMALLEST, Size, rung
+from impasto.losses import GramSum
 from impasto.regions import guidance
 from impasto.styles import Blend, Painted, style
 
@@ -74,6 +77,26 @@ def test_targets_are_computed_once_and_forgotten_in_turn(encoder: Lite, monkeypa
     assert painted.squeezed((32, 32)) is first[(32, 32)]
     assert painted.squeezed((40, 40)) is not first[(40, 40)]
     assert len(painted._known) == 3
+
+
+@pytest.mark.parametrize("size", [(45, 60), (64, 48), (90, 133), (181, 128), (30, 300)])
+def test_a_painting_is_enlarged_at_most_to_the_next_rung(size: Size, encoder: Lite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exactly on a rung it is not enlarged at all, and below 64 pixels to 64."""
+    asked = list[Size]()
+    painted, sums = Painted(image(size, 3, torch.float32), encoder, TAPS), Painted._sums
+
+    def seen(self: Painted, sums_of: Sequence[GramSum], to: Size, side: int) -> dict[str, Tensor]:
+        asked.append(to)
+        return sums(self, sums_of, to, side)
+
+    monkeypatch.setattr(Painted, "_sums", seen)
+    for longer in (*(max(size) * factor for factor in (0.7, 1, 1.1, 3)), 64, 4096):
+        painted.targets(longer)
+    own = max(*size, SMALLEST)
+    most = min(side for side in map(rung, range(-2, 9)) if side >= own)
+    assert max(map(max, asked)) == most < own * RATIO
+    if own == most > SMALLEST:
+        assert all(height <= size[0] and width <= size[1] for height, width in asked)
 
 
 def test_between_two_rungs_targets_and_blends_are_linear(encoder: Lite) -> None:
