@@ -133,9 +133,9 @@ def _style_distance(image: Image.Image, painting: Path) -> float:
 def test_more_style_weight_is_more_painted(photo: Path, painting: Path) -> None:
     distances = [
         _style_distance(impasto.stylize(photo, painting, size=64, iterations=30, style_weight=weight), painting)
-        for weight in (2, 50, 1000)
+        for weight in (0.3, 2, 10)  # larger ones come as near as 64 pixels can
     ]
-    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 0.85 * distances[1] < 0.85**2 * distances[0]
 
 
 @pytest.mark.parametrize(("init", "near"), [("content", "photo"), ("image", "painting"), ("noise", "grey")])

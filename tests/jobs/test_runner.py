@@ -403,7 +403,7 @@ def test_it_is_planned_as_the_first_time(monkeypatch: pytest.MonkeyPatch) -> Non
             super().__init__(*words)
 
     monkeypatch.setattr(levels, "InBlocks", Seen)
-    large: dict[str, Any] = {"size": 256, "iterations": 2, "init_size": 256}
+    large: dict[str, Any] = {"size": 256, "iterations": 2, "init_size": 256, "precision": "fp32"}
     finish(job(max_memory="700MB", **large))
     assert sides == [64] * 3  # the image, and averaged down by 2 and by 4
     previous = records.read(OUT)
