@@ -155,7 +155,7 @@ def _read(file: Path) -> Image.Image:
 
 
 def write_sheets(arguments: argparse.Namespace) -> None:
-    """Write the key and the sheets."""
+    """Write the sheets and the key. All images are read first, so that one that cannot be read leaves no files."""
     output, key_file = arguments.output, arguments.key
     named = [arguments.ours, *arguments.peer]
     folders, (ours, _) = dict(named), arguments.ours
@@ -174,12 +174,15 @@ def write_sheets(arguments: argparse.Namespace) -> None:
     if not chosen:
         sys.exit(f"{ours} and the peers have no pair in common")
     key = Key(ours, shuffled(chosen, arguments.seed))
-    files.write(key_file, key.to_json().encode())
-    output.mkdir(parents=True, exist_ok=True)
+    files.check(key_file)
+    drawn = {}
     for number, sheet in key.sheets.items():
         pair, images = pairs[sheet.pair], [_read(chosen[sheet.pair][name]) for name in sheet.names]
-        drawn = draw(key.number(number), _read(pair.photo), _read(pair.painting), images, arguments.size)
-        drawn.save(output / f"{key.number(number)}.png")
+        drawn[key.number(number)] = draw(key.number(number), _read(pair.photo), _read(pair.painting), images, arguments.size)
+    output.mkdir(parents=True, exist_ok=True)
+    for name, image in drawn.items():
+        image.save(output / f"{name}.png")
+    files.write(key_file, key.to_json().encode())
     print(f"wrote {len(key.sheets)} sheets to {output} and the key to {key_file}")
 
 

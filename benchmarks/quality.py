@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatch
 from itertools import product
@@ -59,6 +59,7 @@ MEASURES = {
     "seconds": max,
     "memory_mb": max,
 }
+Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # {setting: {pair: {measure: value}}}
 LABELS = {"memory_mb": "peak memory, MB", "style_mean": "style", "style_sizes": "style, 3 sizes"}
 
 
@@ -70,10 +71,6 @@ class Setting:
     folder: Path
     words: tuple[str, ...] | None
     size: int
-
-    def picture(self, pair: Pair) -> Path | None:
-        """The image of a pair, if it exists."""
-        return pair.picture(self.folder)
 
 
 # ------------------------------------------------------------------------------------------------------------------ pairs, settings
@@ -146,7 +143,7 @@ def check_words(setting: Setting) -> None:
 
 def measured(setting: Setting, pair: Pair, judge: JudgeNetwork) -> dict[str, float] | None:
     """The measures of a pair's image, cached next to it; None if there is no image."""
-    file = setting.picture(pair)
+    file = pair.picture(setting.folder)
     if file is None:
         return None
     kept = setting.folder / f".{pair.name}.{judge.name}-{len(judge.style_taps)}.json"
@@ -170,8 +167,8 @@ def cost_of(file: Path) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------------------------------ writing
 
 
-def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table. rows: {setting: {pair: {measure: value}}}."""
+def table(rows: Rows) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
     yield "| measure | setting | mean | median | worst | worst pair |"
     yield "|---|---|---:|---:|---:|---|"
     for measure, worst_of in MEASURES.items():
@@ -184,10 +181,10 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
                 yield f"| {LABELS.get(measure, measure)} | {setting} | {shown} | {worst} |"
 
 
-def page(
-    arguments: argparse.Namespace, judge: JudgeNetwork, pairs: Sequence[Pair], settings: Sequence[Setting], lines: str
-) -> str:
+def page(judge: JudgeNetwork, pairs: Sequence[Pair], settings: Sequence[Setting], rows: Rows) -> str:
     """The text of docs/quality.md."""
+    lines = "\n".join(table(rows))
+    costs = any("seconds" in found for of_setting in rows.values() for found in of_setting.values())
     shown = shlex.join(["python", "benchmarks/quality.py", *sys.argv[1:]])
     made = "\n".join(
         f"- **{one.name}**: "
@@ -209,7 +206,7 @@ defined in [metrics.py](../impasto/report/metrics.py). Content, style, moments a
 sizes" is the mean of the style at full, half and quarter size; the smaller sizes show the judge larger forms. Structure is 1
 for the photograph. Grain is 0 if the result has as much fine detail as the painting, and positive if it has more. Weave is
 positive if more of this detail is vertical or horizontal than in photograph and painting. Images optimized through the judge
-itself have an advantage. Seconds and memory are those of the whole process.
+itself have an advantage.{" Seconds and memory are those of the whole process." if costs else ""}
 
 {made}
 
@@ -223,7 +220,7 @@ def write_sheets(output: Path, pairs: Sequence[Pair], settings: Sequence[Setting
         rows = []
         for pair in pairs[first : first + ROWS_A_SHEET]:
             files = [(pair.photo, pair.photo.stem), (pair.painting, pair.painting.stem)]
-            files += [(file, one.name) for one in settings if (file := one.picture(pair))]
+            files += [(file, one.name) for one in settings if (file := pair.picture(one.folder))]
             rows.append([cell(Image.open(file), label, side) for file, label in files])
         contact_sheet(rows).save(output / f"sheet-{number}.jpg", quality=88)
 
@@ -258,19 +255,18 @@ def run(arguments: argparse.Namespace) -> None:
         if setting.words is not None:
             check_words(setting)
             for pair in pairs:
-                if setting.picture(pair) is None:
+                if pair.picture(setting.folder) is None:
                     paint(setting, pair)
     judge = load_judge(arguments.judge, file=arguments.judge_file)
     rows = {
         one.name: {pair.name: found for pair in pairs if (found := measured(one, pair, judge)) is not None} for one in settings
     }
-    lines = "\n".join(table(rows))
-    print(lines)
+    print("\n".join(table(rows)))
     (arguments.output / "measures.json").write_text(json.dumps(rows, indent=1))
     shown = [pair for pair in pairs if fnmatch(pair.photo.stem, arguments.sheets)]
     write_sheets(arguments.output, shown, settings, arguments.side)
     if arguments.table:
-        arguments.table.write_text(page(arguments, judge, pairs, settings, lines), encoding="utf-8")
+        arguments.table.write_text(page(judge, pairs, settings, rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from machine import PAINTING, PHOTO, ROOT, processor, timed
@@ -35,7 +35,7 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 import impasto
 from impasto import Stylizer, pictures
-from impasto.catalog import defaults
+from impasto.catalog import Quality, defaults
 from impasto.compute import allocator
 from impasto.compute.memory import Plan
 from impasto.ladder import schedule as share_out
@@ -250,7 +250,7 @@ def command(weights: Path, size: int) -> str:
 def optimizers(weights: Path, size: int) -> str:
     """The loss and seconds of different optimizers on the default objective."""
     rows = []
-    for iterations in (75, 260):
+    for iterations in (defaults("impasto", quality=quality)["iterations"] for quality in get_args(Quality)):
         for name, change in WAYS.items():
             run = Stylizer(size=size, iterations=iterations).run(PHOTO, PAINTING)
             way = run.problem.objective(run.problem.size, Plan())

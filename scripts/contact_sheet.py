@@ -34,21 +34,35 @@ def row(pair: str, settings: dict[str, dict[str, str]], side: int, results: Path
     return cells + [cell(Image.open(file), f"reference: {file.stem}", side) for file in reference]
 
 
+def assigned(text: str) -> tuple[str, str]:
+    """The argument "OPTION=VALUE" as (option, value)."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"must be OPTION=VALUE, not {text!r}")
+    return name, value
+
+
 def main() -> None:
     """Read the arguments, stylize, write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="+", metavar="PHOTO:PAINTING[:REFERENCE]")
     parser.add_argument("-o", "--output", type=Path, default=Path("sheet.jpg"))
-    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of impasto.stylize")
-    parser.add_argument("--vary", metavar="OPTION=VALUES", help="values of an option, separated by commas: a result with each")
+    parser.add_argument(
+        "--set", action="append", default=[], type=assigned, metavar="OPTION=VALUE", help="an option of impasto.stylize"
+    )
+    parser.add_argument(
+        "--vary", type=assigned, metavar="OPTION=VALUES", help="values of an option, separated by commas: a result with each"
+    )
     parser.add_argument("--side", type=int, default=384, help="image size on the sheet in pixels (default: %(default)s)")
     parser.add_argument("--results", type=Path, metavar="DIR", help="also save every result at full size in this folder")
     arguments = parser.parse_args()
-    options = dict(item.split("=", 1) for item in arguments.set)
+    options = dict(arguments.set)
     settings = {"impasto": options}
     if arguments.vary:
-        name, _, values = arguments.vary.partition("=")
-        settings = {f"{name} {value}": options | {name: value} for value in values.split(",")}
+        name, values = arguments.vary
+        settings = {f"{name}-{value}": options | {name: value} for value in values.split(",")}
+        if not all(values.split(",")):
+            parser.error(f"--vary needs values separated by commas, not {values!r}")
     missing = [file for pair in arguments.pairs for file in pair.split(":") if not Path(file).is_file()]
     if missing:
         parser.error(f"no such file: {missing[0]}")

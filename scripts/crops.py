@@ -2,28 +2,51 @@
 
     python scripts/crops.py BEFORE AFTER -o docs/images/defects.jpg PHOTO--PAINTING:LEFT,TOP,WIDTH,HEIGHT ...
 
-BEFORE and AFTER are folders of results with the same names, such as those of benchmarks/quality.py. Numbers are in pixels.
+BEFORE and AFTER are folders of results with the same names, such as those of benchmarks/quality.py: PHOTO--PAINTING.png (or .jpg,
+.webp, .tif). Numbers are in pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from contact import cell, contact_sheet
 from PIL import Image
 
+from impasto.pictures import SUFFIXES
 
-def row(part: str, folders: tuple[Path, Path]) -> list[Image.Image]:
-    """The same part of a result in both folders."""
-    name, _, box = part.partition(":")
-    left, top, width, height = (int(number) for number in box.split(","))
-    cells = []
-    for folder, when in zip(folders, ("before", "after"), strict=True):
-        with Image.open(folder / f"{name}.png") as image:
-            crop = image.crop((left, top, left + width, top + height))
-        cells.append(cell(crop, f"{when}: {name}", max(crop.size)))
-    return cells
+PART = re.compile(r"(.+):(\d+),(\d+),(\d+),(\d+)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of the results that are called `name` in both folders. box: left, top, right, bottom in pixels."""
+
+    name: str
+    box: tuple[int, int, int, int]
+
+    def picture(self, folder: Path) -> Path | None:
+        """The image in a folder, if it exists."""
+        files = (folder / f"{self.name}{suffix}" for suffix in SUFFIXES)
+        return next((file for file in files if file.exists()), None)
+
+    def cut(self, file: Path, when: str) -> Image.Image:
+        """The part of an image, with its label."""
+        with Image.open(file) as image:
+            crop = image.crop(self.box)
+        return cell(crop, f"{when}: {self.name}", max(crop.size))
+
+
+def read_part(text: str) -> Part:
+    """The argument "PHOTO--PAINTING:LEFT,TOP,WIDTH,HEIGHT"."""
+    found = PART.fullmatch(text)
+    left, top, width, height = map(int, found.groups()[1:]) if found else (0, 0, 0, 0)
+    if not (found and width and height):
+        raise argparse.ArgumentTypeError(f"must be PHOTO--PAINTING:LEFT,TOP,WIDTH,HEIGHT, not {text!r}")
+    return Part(found[1], (left, top, left + width, top + height))
 
 
 def main() -> None:
@@ -31,12 +54,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
-    parser.add_argument("parts", nargs="+", metavar="PHOTO--PAINTING:LEFT,TOP,WIDTH,HEIGHT")
+    parser.add_argument("parts", nargs="+", type=read_part, metavar="PHOTO--PAINTING:LEFT,TOP,WIDTH,HEIGHT")
     parser.add_argument("-o", "--output", type=Path, default=Path("crops.jpg"))
     arguments = parser.parse_args()
-    contact_sheet([row(part, (arguments.before, arguments.after)) for part in arguments.parts]).save(
-        arguments.output, quality=90
-    )
+    rows = []
+    for part in arguments.parts:
+        files = {"before": part.picture(arguments.before), "after": part.picture(arguments.after)}
+        missing = [when for when, file in files.items() if file is None]
+        if missing:
+            parser.error(f"there is no image {part.name} in {getattr(arguments, missing[0])}")
+        rows.append([part.cut(file, when) for when, file in files.items() if file])
+    contact_sheet(rows).save(arguments.output, quality=90)
     print(f"wrote {arguments.output}")
 
 

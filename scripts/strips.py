@@ -3,8 +3,8 @@
     python scripts/strips.py PHOTO PAINTING OTHER [-o docs/images/controls.jpg] [--size 256] [--only CONTROL ...] [--each FOLDER]
 
 Strips: strength, style scale, a blend of PAINTING and OTHER, quality, palette weight, kept colors, and masks (upper half in the
-style of OTHER; lower half unchanged). `--only names` shows every built-in style instead. `--each` also writes every strip to its own
-file, FOLDER/option-CONTROL.jpg.
+style of OTHER; lower half unchanged). `--only names` shows every built-in style instead. `--each` also writes the strip of every
+control to its own file, FOLDER/option-CONTROL.jpg.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import impasto
 from impasto.inputs import style_names
 
 Strip = list[tuple[str, list[Any], dict[str, Any]]]  # (label, styles, options) of each image
+NAMES = "names"  # instead of a control: the built-in styles
 NAMES_A_ROW = 4
 
 
@@ -70,14 +71,21 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("controls.jpg"))
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", help="only these controls")
+    known = [*strips(*[Path()] * 4), NAMES]
+    parser.add_argument("--only", nargs="+", choices=known, metavar="CONTROL", help=f"only these: {', '.join(known)}")
     parser.add_argument("--each", type=Path, metavar="FOLDER", help="also write every strip to a file there")
     arguments = parser.parse_args()
+    if NAMES in (arguments.only or ()) and len(arguments.only) > 1:
+        parser.error(f"--only {NAMES} cannot be combined with controls")
+    if arguments.only == [NAMES] and arguments.each:
+        parser.error(f"--each writes a file for every control, and {NAMES} is none")
+    if arguments.each:
+        arguments.each.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         every = strips(arguments.painting, arguments.other, *masks(arguments.photo, Path(folder)))
         chosen = {name: row for name, row in every.items() if not arguments.only or name in arguments.only}
-        if arguments.only == ["names"]:
+        if arguments.only == [NAMES]:
             chosen = names()
         for control, row in chosen.items():
             began = time.perf_counter()

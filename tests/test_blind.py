@@ -93,6 +93,14 @@ def test_some_pairs_only(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert sorted(sheet.pair for sheet in every.sheets.values()) == ["hill--night", "sea--night"]
 
 
+def test_an_image_that_cannot_be_read_leaves_neither_sheets_nor_a_key(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {file.name for file in folders.iterdir()}
+    (folders / "photos" / "sea.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit, match=r"sea\.png"):
+        sheets(folders, monkeypatch)
+    assert {file.name for file in folders.iterdir()} == before
+
+
 def test_the_key_stays_apart_and_nothing_is_overwritten(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="must not be in the folder of the sheets"):
         sheets(folders, monkeypatch, key="out/key.json")

@@ -56,10 +56,20 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     del cached["measures"]["style_sizes"]
     kept.write_text(json.dumps(cached))
 
+    assert "Seconds and memory are those of the whole process." in page
+
     painted = picture.stat().st_mtime_ns
     quality.main()
     assert picture.stat().st_mtime_ns == painted
     assert json.loads((tmp_path / "out" / "measures.json").read_text()) == measures
+
+    picture.with_suffix(".cost.json").unlink()  # as where all images come from elsewhere
+    kept.unlink()
+    quality.main()
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| content | one |" in page
+    assert "| seconds | one |" not in page
+    assert "Seconds and memory" not in page
     monkeypatch.setattr(sys, "argv", [word.replace("--iterations 1", "--iterations 2") for word in words])
     with pytest.raises(SystemExit, match="contains images made with"):
         quality.main()
