@@ -67,7 +67,7 @@ def detail(P: Tensor, reach: int = REACH, floor: float = DETAIL_FLOOR) -> Tensor
     P: 1xNxHxW, the photograph's features. Returns 1x1xHxW float32 of mean nearly 1, at least `floor`: sqrt(e) / (e + DETAIL_KNEE)
     relative to its mean, where e is the energy of P around its local mean, averaged over `reach` positions, relative to its mean. Skies
     and walls have little energy, so that they can take the painting's swirls while the houses below stand. Faces in shadow have little
-    too, and the knee gives them the largest weight: what has much contrast stands by itself. Our own.
+    too, and the knee gives them the largest weight. High-contrast areas stay recognizable with less weight. Our own.
     """
     energy = kernels.local_mean(kernels.local_energy(P, reach), reach)
     relative = energy / energy.mean().clamp_min(torch.finfo(energy.dtype).tiny)

@@ -1,6 +1,6 @@
 """What is to be painted: from images, styles and options to a start, an objective at every size, and the finished image.
 
-Nothing here has state or decides about memory: `run` does.
+Nothing here decides about memory: `run` does.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from impasto.losses import Term, VariationLoss
 from impasto.objective import blocks
 from impasto.objective.cost import memory_model
 from impasto.objective.evaluate import Evaluate, at_once
-from impasto.objective.levels import LevelsInBlocks
-from impasto.objective.levels import losses as summed
+from impasto.objective.levels import LevelsInBlocks, losses_of
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
 from impasto.pictures import Picture
@@ -68,6 +67,7 @@ class Problem:
         self.regions = [(region, style if region.part is None else style.part(region.part)) for region, style in parts]
         self.scales = self._scales(longer) if options.strength else []
         self._start = None if start is None else start.pixels.to(self.device)
+        self._prepared = dict[Size, tuple[Tensor, Tensor]]()  # of the start, until the objective of its size is made
 
     def _check_size(self) -> None:
         (height, width), limit = self.size, self.options.max_pixels
@@ -110,7 +110,8 @@ class Problem:
         if self._start is not None:
             return pictures.resize(self._start, size)
         if self.options.init == "content":
-            return self._target(size)
+            self._prepared = {size: self._photo_and_target(size)}  # which the objective at this size needs next
+            return self._prepared[size][1]
         generator = torch.Generator().manual_seed(self.options.seed)  # on the CPU: the same noise for every device
         return (0.5 + NOISE_DEVIATION * torch.randn(1, 3, *size, generator=generator)).to(self.device)
 
@@ -123,7 +124,7 @@ class Problem:
 
         extra: further terms. folder: keep the photograph's features in files there when computing in blocks.
         """
-        target = self._target(size)
+        pixels, target = self._prepared.pop(size) if size in self._prepared else self._photo_and_target(size)
         photo = terms.photo_features(self.encoder, target, self.options.content_taps, plan.side, folder)
         whole = [
             *terms.content_terms(self.options, self.method, photo, target),
@@ -133,35 +134,21 @@ class Problem:
         if self.options.tv_weight:
             whole.append(Term("variation", self.options.tv_weight, VariationLoss()))
         levels = terms.in_levels(self.options, self.method, self.regions, size, whole, plan.side)
-        composite = self._composite(size)
+        composite = _composite(pixels, self.layout.painted)
         if plan.side is not None:
             return LevelsInBlocks(self.encoder, levels, plan.side, composite, lambda: terms.drop_pages(photo))
-
-        def losses(image: Tensor) -> dict[str, Tensor]:
-            return summed(levels, self.encoder, composite(image))
-
+        losses = losses_of(levels, self.encoder, composite)
         return Recorded(losses) if self._records(size) else at_once(losses)
 
-    def _target(self, size: Size) -> Tensor:
-        """The image of (height, width) whose features are kept."""
-        return terms.target(self.options, self.method, pictures.resize(self.pixels, size), self.regions)
+    def _photo_and_target(self, size: Size) -> tuple[Tensor, Tensor]:
+        """The photograph at (height, width), and the image whose features are kept."""
+        photo = pictures.resize(self.pixels, size)
+        return photo, terms.target(self.options, self.method, photo, self.regions)
 
     def _records(self, size: Size) -> bool:
         """Whether a step is recorded as a CUDA graph: for small images without masks, whose values are read during a step."""
         masked = self.layout.painted is not None or any(region.weight is not None for region in self.layout.regions)
         return self.device.type == "cuda" and math.prod(size) <= RECORDED and not masked
-
-    def _composite(self, size: Size) -> blocks.Composite:
-        """What the encoder sees of an image: the photograph where nothing is painted, so that nothing changes there."""
-        if self.layout.painted is None:
-            return blocks.unchanged
-        painted = guidance(self.layout.painted, size).to(self.device)
-        photo = pictures.resize(self.pixels, size)
-
-        def composite(image: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
-            return torch.lerp(photo[..., rows, columns], image, painted[..., rows, columns])
-
-        return composite
 
     def memory(self, dtype: torch.dtype | None = None) -> MemoryModel:
         """What computing takes with this encoder and these regions. dtype: of another encoder's values."""
@@ -187,3 +174,18 @@ class Problem:
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted
         return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
+
+
+def _composite(photo: Tensor, painted: Tensor | None) -> blocks.Composite:
+    """What the encoder sees of an image: the photograph where nothing is painted, so that nothing changes there.
+
+    photo: 1x3xHxW, at the image's size; painted: 1x1xhxw of any size, 0..1, or None for 1 everywhere.
+    """
+    if painted is None:
+        return blocks.unchanged
+    share = guidance(painted, (photo.shape[-2], photo.shape[-1])).to(photo.device)
+
+    def composite(image: Tensor, rows: slice = ALL, columns: slice = ALL) -> Tensor:
+        return torch.lerp(photo[..., rows, columns], image, share[..., rows, columns])
+
+    return composite

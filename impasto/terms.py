@@ -46,9 +46,9 @@ class Method:
     content_measure, style_measure: of the distances at a tap. weigh_detail: keep the photograph most where it has detail. recolor: how
     far the photograph's colors are moved to the painting's before its features are taken, 0..1, at strength 0.5. tint: weight of the
     loss that keeps these colors, relative to the content loss. one_scale: optimize at the final size only. levels: by how much the
-    image is averaged down for style losses, and the share of each. depth: the encoder's blocks that the style loss of the image itself
-    uses if there are smaller levels. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from at a
-    size; None for the identity. Weights, layers and the start are options, with defaults for each method (`catalog.DEFAULTS`).
+    image is averaged down for style losses, and the share of each. depth: number of the deepest block that the style loss of the image
+    itself uses if all smaller levels are used. squeeze: give the painting the photograph's proportions. metric: what L-BFGS starts from
+    at a size; None for the identity. Weights, layers and the start are options, with defaults for each method (`catalog.DEFAULTS`).
     """
 
     content_measure: Callable[[Tensor, int, Tensor], Tensor]
@@ -148,7 +148,8 @@ def style_terms(
 ) -> Iterator[Term]:
     """The style terms of a level of (height, width). Like its part of the content loss, a region counts by its share of the image.
 
-    share: of the level. depth: taps of deeper blocks are left out, unless there are no others. side: see `style_targets`.
+    share: of the level. depth: number of the deepest block; taps of deeper ones are left out, unless there are no others. side: see
+    `style_targets`.
     """
     for region, style in regions:
         every, device = style_targets(options, method, style, size, side), _device(style)
@@ -207,7 +208,7 @@ def _device(style: Style) -> torch.device:
 def _strength_factor(options: Options, *, content: bool) -> float:
     """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
 
-    t is 0.8 at strength 1, where the style counts 16 times as much as at 0.5: more brings no image nearer to the painting.
+    t is 0.8 at strength 1, where the ratio of style to content is 16 times that at 0.5. A larger t did not lower the style distance.
     """
     t = options.strength * (1.2 - 0.4 * options.strength)
     return 4 * ((1 - t) if content else t) ** 2

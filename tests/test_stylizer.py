@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 import impasto
-from impasto import pictures
+from impasto import pictures, terms
 from impasto.compute.kernels import gram
 from impasto.compute.memory import Plan
 from impasto.encoders import Lite
@@ -85,6 +85,24 @@ def test_steps_count_over_the_whole_run(photo: Path, painting: Path) -> None:
     assert [(step.count, step.of) for step in steps] == [(count, 7) for count in range(1, 8)]
     assert [(step.scale, step.step) for step in steps] == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)]
     assert steps[-1].done == 1
+
+
+def test_the_photograph_is_resized_and_recolored_once_a_scale(
+    photo: Path, painting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first scale starts from the image that its objective keeps, and masks show the photograph at the same size."""
+    recolored, counted = terms.target, list[tuple[int, ...]]()
+
+    def target(*words: Any) -> torch.Tensor:
+        counted.append(tuple(words[2].shape[-2:]))
+        return recolored(*words)
+
+    monkeypatch.setattr(terms, "target", target)
+    masks = [(Image.linear_gradient("L").resize((451, 300)), None)]
+    run = impasto.Stylizer(size=181, iterations=4).run(photo, painting, masks=masks)
+    run.finish()
+    assert counted == [scale.size for scale in run.scales]
+    assert len(counted) == 2
 
 
 def test_a_run_may_start_at_a_finer_scale(photo: Path, painting: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, is gone
 LEAST_SHARE = 0.03  # share of the work after which its pace is known
+LOSSES = ("content", "style", "palette")  # the order in which they are printed, before any others
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
@@ -184,7 +185,9 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
 def describe(event: Progressed) -> str:
     """A step in one line."""
     words = f"scale {event.scale}/{event.scales} {event.width}x{event.height}  step {event.step}/{event.steps}"
-    return words + "".join(f"  {name} {loss:.3g}" for name, loss in event.losses.items())
+    order = {name: place for place, name in enumerate(LOSSES)}
+    losses = sorted(event.losses.items(), key=lambda loss: order.get(loss[0], len(order)))
+    return words + "".join(f"  {name} {loss:.3g}" for name, loss in losses)
 
 
 class Clock:

@@ -86,7 +86,9 @@ def _is_demo(file: Path) -> bool:
 
 def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:
     """A style for the demo, and its description: a built-in style, or a painting if the options need one."""
-    asked, usual = options.changed(encoder="lite"), type(options)(encoder="lite")
+    from impasto.options import Options
+
+    asked, usual = options.changed(encoder="lite"), Options(encoder="lite")
     same = ("method", "pooling", "padding", "keep_colors")  # what a stored style is fixed for
     stored = options.encoder in ("auto", "lite") and all(getattr(asked, name) == getattr(usual, name) for name in same)
     if stored and not painting and set(asked.style_taps) <= set(usual.style_taps):

@@ -92,7 +92,7 @@ class MemoryModel:
 
     stages: its parts. widest: the most values per pixel that one layer computes. content: values per pixel kept of the photograph.
     itemsize: bytes of a value. stood_in: whether float32 stands in for its products. regions: the number of masked regions.
-    levels: pixels encoded for each pixel of the image, at all sizes of it together (`objective.levels`).
+    pixels_encoded: for each pixel of the image, at all sizes of it together (`objective.levels`).
     resting: bytes that a run takes before there is an image; 0 on a GPU, whose free memory does not include them.
     """
 
@@ -102,7 +102,7 @@ class MemoryModel:
     itemsize: int = 4
     stood_in: bool = False
     regions: int = 0
-    levels: float = 1.0
+    pixels_encoded: float = 1.0
     resting: int = RESTING
 
     @property
@@ -113,12 +113,12 @@ class MemoryModel:
     def peak(self, size: Size, side: int | None, pairs: PairStore) -> int:
         """Bytes that an image of (height, width) takes at once (side None) or in blocks of `side` pixels."""
         pixels = math.prod(size)
-        space = self.value * pixels * self.levels * sum(stage.trunk + stage.heads for stage in self.stages)
+        space = self.value * pixels * self.pixels_encoded * sum(stage.trunk + stage.heads for stage in self.stages)
         if side is not None:
             *others, largest = sorted(self.value * stage.values(size, side) for stage in self.stages)
             space = WORKING + LARGEST_BLOCK * largest + OTHER_BLOCKS * sum(others)
         passed_on = 0.0 if side is None else pixels * self.itemsize * self._passed_on()
-        smaller = 2 * IMAGE * pixels * (self.levels - 1)  # the image averaged down, and the gradient to it
+        smaller = 2 * IMAGE * pixels * (self.pixels_encoded - 1)  # the image averaged down, and the gradient to it
         evaluating, moving = IMAGE * pixels * EVALUATING + smaller + passed_on, IMAGE * pixels * MOVING
         # the allocator keeps the memory of blocks apart from that of images, also while L-BFGS moves
         images = max(evaluating + space, moving) if side is None else max(evaluating, moving) + space
@@ -137,9 +137,9 @@ class MemoryModel:
     def work(self, size: Size, side: int | None) -> float:
         """Pixels whose time one evaluation takes, at once or in blocks."""
         if side is None:
-            return self.levels * math.prod(size)
+            return self.pixels_encoded * math.prod(size)
         parts = (stage.share * math.prod(stage.all_seen(length, side) for length in size) for stage in self.stages)
-        return self.levels * (1 + FORWARD) * sum(parts)
+        return self.pixels_encoded * (1 + FORWARD) * sum(parts)
 
     def block_tensor(self, size: Size, side: int) -> int:
         """Bytes of the largest tensor of one of the first stage's blocks."""

@@ -45,7 +45,7 @@ def unchanged(image: Tensor, rows: slice = slice(None), columns: slice = slice(N
     return image
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Do nothing after a block."""
 
 
@@ -226,7 +226,7 @@ def _sums(
     losses: Sequence[SummedLoss],
     side: int,
     composite: Composite = unchanged,
-    after_block: Callable[[], object] = _nothing,
+    after_block: Callable[[], object] = nothing,
 ) -> list[Sums]:
     """The sums of losses over an image. sources: see `through`."""
     found: list[Sums] = [()] * len(losses)
@@ -295,7 +295,7 @@ class InBlocks:
         terms: Sequence[Term],
         side: int,
         composite: Composite = unchanged,
-        after_block: Callable[[], object] = _nothing,
+        after_block: Callable[[], object] = nothing,
     ) -> None:
         self.terms, self.side, self.composite, self.after_block = terms, side, composite, after_block
         self.others = [term for term in terms if not isinstance(term.loss, SummedLoss)]

@@ -31,7 +31,7 @@ def memory_model(
         itemsize=dtype.itemsize,
         stood_in=stands_in(dtype, device),
         regions=regions,
-        levels=sum(1 / factor**2 for factor in factors),
+        pixels_encoded=sum(1 / factor**2 for factor in factors),
         resting=RESTING if device.type == "cpu" else 0,
     )
 

@@ -17,8 +17,8 @@ from torch.nn import functional
 from impasto.encoders import Encoder
 from impasto.ladder import Size
 from impasto.losses import SummedLoss, Term, weighted
-from impasto.objective.blocks import Composite, InBlocks, unchanged
-from impasto.objective.evaluate import Evaluated
+from impasto.objective.blocks import Composite, InBlocks, nothing, unchanged
+from impasto.objective.evaluate import Evaluated, Summands
 
 BAND = 1 << 20  # pixels averaged at a time
 
@@ -31,9 +31,8 @@ class Level:
     terms: Sequence[Term]
 
     def encoder(self, encoder: Encoder) -> Encoder:
-        """The encoder with the taps that the terms use; with its own if they use none."""
-        taps = {term.loss.tap for term in self.terms if isinstance(term.loss, SummedLoss)} - {""}
-        return encoder.only(taps) if taps else encoder
+        """The encoder with the taps that the terms use."""
+        return encoder.only({term.loss.tap for term in self.terms if isinstance(term.loss, SummedLoss)} - {""})
 
 
 def reduced(size: Size, factor: int) -> Size:
@@ -41,19 +40,24 @@ def reduced(size: Size, factor: int) -> Size:
     return size[0] // factor, size[1] // factor
 
 
-def averaged(image: Tensor, factor: int) -> Tensor:
+def averaged_by(factor: int, image: Tensor) -> Tensor:
     """The means of squares of `factor` x `factor` pixels. image: 1x3xHxW. Returns 1x3xhxw of the `reduced` size."""
     return image if factor == 1 else functional.avg_pool2d(image, factor)
 
 
-def losses(levels: Sequence[Level], encoder: Encoder, seen: Tensor) -> dict[str, Tensor]:
-    """The weighted losses by name, summed over the levels. seen: 1x3xHxW, what the encoder sees of the image."""
-    sums: dict[str, Tensor] = {}
-    for level in levels:
-        image = averaged(seen, level.factor)
-        for name, loss in weighted(level.terms, image, level.encoder(encoder)(image)).items():
-            sums[name] = sums[name] + loss if name in sums else loss
-    return sums
+def losses_of(levels: Sequence[Level], encoder: Encoder, composite: Composite = unchanged) -> Summands:
+    """The weighted losses by name, summed over the levels, as a function of the image. composite: what the encoder sees of it."""
+    encoders = [level.encoder(encoder) for level in levels]
+
+    def losses(image: Tensor) -> dict[str, Tensor]:
+        seen, sums = composite(image), dict[str, Tensor]()
+        for level, own in zip(levels, encoders, strict=True):
+            small = averaged_by(level.factor, seen)
+            for name, loss in weighted(level.terms, small, own(small)).items():
+                sums[name] = sums[name] + loss if name in sums else loss
+        return sums
+
+    return losses
 
 
 class LevelsInBlocks:
@@ -68,7 +72,7 @@ class LevelsInBlocks:
         levels: Sequence[Level],
         side: int,
         composite: Composite = unchanged,
-        after_block: Callable[[], object] = lambda: None,
+        after_block: Callable[[], object] = nothing,
     ) -> None:
         first, *smaller = levels
         self.composite = composite
@@ -95,7 +99,7 @@ class LevelsInBlocks:
 
     def _small(self, band: Tensor, rows: slice, factor: int) -> Tensor:
         """What the encoder sees of some rows of the image, averaged down."""
-        return averaged(self.composite(band, rows), factor)
+        return averaged_by(factor, self.composite(band, rows))
 
 
 def _rows(size: Size, factor: int) -> Iterator[tuple[slice, slice]]:

@@ -29,6 +29,7 @@ from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
 from impasto.ladder import Size
 from impasto.losses import Features, positions, relative_style_loss
+from impasto.objective.levels import averaged_by
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -172,7 +173,7 @@ def smaller_styles(result: Tensor, painting: Tensor, encoder: Encoder, taps: Seq
     """
     for factor in SMALLER:
         if min(size_of(result)) // factor >= encoder.minimum_side:
-            small = functional.avg_pool2d(result, factor)
+            small = averaged_by(factor, result)
             features, wanted = (_features(encoder, image) for image in (small, _at_scale_of(small, painting, encoder)))
             yield fmean(style_distances(features, wanted, taps).values())
 

@@ -43,7 +43,7 @@ from impasto.styles.style import Means, Painted, Style, Targets
 from impasto.styles.swatch import swatch
 
 FORMAT = 3  # raised when earlier files can no longer be read
-RUNGS = range(-2, 7)  # 64 to 1024 pixels
+RUNGS = range(round(position(SMALLEST)), round(position(1024)) + 1)
 COLORS = "quantiles"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs

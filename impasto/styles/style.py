@@ -211,10 +211,6 @@ class Blend(Style):
         """The mean of the styles' targets at a longer side of `longer` pixels."""
         return mix([(style.targets(longer, side), weight) for style, weight in self.parts])
 
-    def means_at(self, number: int) -> Means:
-        """The mean of the styles' channel means."""
-        return mix([(style.means_at(number), weight) for style, weight in self.parts])
-
     def quantiles(self) -> Tensor:
         """The mean of the styles' quantiles: the palette between theirs."""
         (first, share), *rest = self.parts

@@ -239,7 +239,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Cli, monkeypatc
     monkeypatch.setattr("time.monotonic", monotonic)
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
     said = cli("photo.png", "style.png", "--size", 181, "--iterations", 6)
-    losses = r"content \S+  palette \S+  style \S+"
+    losses = r"content \S+  style \S+  palette \S+"
     pattern = rf"impasto: (\d+)%, (?:estimating|\d+ s left)  scale (\d)/2 (\d+x\d+)  step (\d)/(\d)  {losses}"
     found = [match.groups() for line in said.stderr.splitlines() if (match := re.fullmatch(pattern, line))]
     assert (len(found), said.code) == (6, 0)

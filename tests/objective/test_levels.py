@@ -11,7 +11,7 @@ from impasto import terms
 from impasto.encoders import Lite
 from impasto.losses import StyleLoss, Term, VariationLoss
 from impasto.objective.blocks import unchanged
-from impasto.objective.levels import Level, LevelsInBlocks, averaged, losses, reduced
+from impasto.objective.levels import Level, LevelsInBlocks, averaged_by, losses_of, reduced
 from impasto.options import Options
 from impasto.terms import METHODS
 from impasto.weights import load
@@ -25,7 +25,7 @@ def test_an_image_is_averaged_over_squares(factor: int) -> None:
     height, width = reduced((13, 18), factor)
     whole = image[:, : height * factor, : width * factor]
     expected = whole.reshape(3, height, factor, width, factor).mean((2, 4))
-    np.testing.assert_allclose(averaged(tensor(image), factor)[0].numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(averaged_by(factor, tensor(image))[0].numpy(), expected, rtol=1e-12)
 
 
 def test_levels_that_are_too_small_leave_their_weight_to_the_others() -> None:
@@ -55,12 +55,11 @@ def test_the_gradient_of_all_levels_is_that_of_finite_differences() -> None:
     ]
     levels[0] = Level(1, [*levels[0].terms, Term("variation", 3.0, VariationLoss())])
 
-    def total(seen: torch.Tensor) -> float:
-        return float(sum(losses(levels, encoder, seen).values()))
-
     away = 1e-7 * (torch.rand(1, 3, 70, 52, generator=torch.Generator().manual_seed(2)).double() - 0.5)
     for seen in (unchanged, composite):
+        losses = losses_of(levels, encoder, seen)
         found, gradient = LevelsInBlocks(encoder, levels, 32, seen)(image)
-        assert sum(found.values()) == pytest.approx(total(seen(image)), rel=1e-12)
-        slope = (total(seen(image + away)) - total(seen(image - away))) / 2
+        totals = [float(sum(losses(x).values())) for x in (image, image + away, image - away)]
+        assert sum(found.values()) == pytest.approx(totals[0], rel=1e-12)
+        slope = (totals[1] - totals[2]) / 2
         assert float((gradient * away).sum()) == pytest.approx(slope, rel=1e-4)

@@ -107,4 +107,3 @@ def test_between_two_rungs_targets_and_blends_are_linear(encoder: Lite) -> None:
     for tap in TAPS:
         torch.testing.assert_close(middle[tap], (painted.at(-1)[tap] + painted.at(0)[tap]) / 2)
         torch.testing.assert_close(blend.targets(150)[tap], 0.25 * painted.targets(133)[tap] + 0.75 * other.targets(64)[tap])
-        torch.testing.assert_close(blend.means_at(0)[tap], 0.25 * painted.means_at(0)[tap] + 0.75 * other.means_at(0)[tap])
