@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 import impasto
-from impasto import colors, pictures
+from impasto import colors, pictures, terms
 from impasto.compute.memory import Plan
 from impasto.errors import OptionError, PictureError
 from impasto.losses import StyleLoss
 from impasto.report import fine_share, palette_distance
 from impasto.report.metrics import content_distance, style_distances
 from impasto.styles import Blend, Painted
-from impasto.terms import style_terms
+from impasto.terms import SMALLEST, style_terms
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 QUICK: dict[str, Any] = {"size": 64, "iterations": 25, "device": "cpu", "precision": "fp32"}
@@ -245,12 +245,36 @@ def test_only_what_is_white_gets_the_style(photo: Path, other: Path, tmp_path: P
     assert (result[:, :31] != original[:, :31]).mean() > 0.5
 
 
-def test_nothing_outside_a_region_feels_its_style(photo: Path, other: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("smallest", [SMALLEST, 8])
+def test_nothing_outside_a_region_feels_its_style(
+    smallest: int, photo: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the image's own size, and at all levels."""
+    monkeypatch.setattr(terms, "SMALLEST", smallest)
     mask = halves(tmp_path / "left.png")
-    problem = impasto.Stylizer(**QUICK).run(photo, masks=[(mask, other)]).problem
+    problem = impasto.Stylizer(style_taps=TAPS, **QUICK).run(photo, masks=[(mask, other)]).problem
+    levels = terms.in_levels(problem.options, problem.method, problem.regions, (43, 64), [], None)
+    assert len(levels) == (1 if smallest == SMALLEST else len(problem.method.levels))
     _, gradient = problem.objective((43, 64), Plan())(torch.rand(1, 3, 43, 64))
     assert gradient[..., 33:].abs().max() == 0
     assert gradient[..., :31].abs().max() > 0
+
+
+def test_at_all_levels_two_regions_get_two_styles(
+    photo: Path, painting: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step downhill in the style loss alone brings each half nearer to its own painting at relu1_1, which sees little around it."""
+    monkeypatch.setattr(terms, "SMALLEST", 8)
+    mask = halves(tmp_path / "left.png")
+    settings = {"style_taps": "relu1_1", "content_weight": 0, "palette_weight": 0} | QUICK
+    size, grain = (43, 64), torch.rand(1, 3, 43, 64, generator=torch.Generator().manual_seed(0))
+    alone = [impasto.Stylizer(**settings).run(photo, style).problem for style in (other, painting)]
+    both = impasto.Stylizer(**settings).run(photo, painting, masks=[(mask, other)]).problem
+    _, gradient = both.objective(size, Plan())(grain)
+    for half, own in ((slice(0, 28), 0), (slice(36, 64), 1)):
+        slopes = [problem.objective(size, Plan())(grain)[1][..., half].flatten() for problem in alone]
+        likeness = [float(torch.cosine_similarity(gradient[..., half].flatten(), slope, dim=0)) for slope in slopes]
+        assert likeness[own] > 0.9 > likeness[1 - own] + 0.1, likeness
 
 
 def test_two_regions_get_two_styles(photo: Path, painting: Path, other: Path, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def test_a_metric_is_a_change_of_variables() -> None:
         x = x + move
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 12), (5, 3)])
-def test_pink_divides_by_the_frequency(size: Size) -> None:
+@pytest.mark.parametrize(("size", "power"), [((8, 8), 1), ((7, 12), 1), ((5, 3), 1), ((96, 128), 1), ((192, 256), 0.5)])
+def test_pink_divides_by_a_power_of_the_frequency(size: Size, power: float) -> None:
     x = np.random.default_rng(1).standard_normal((1, 3, *size))
     down, right = np.meshgrid(np.fft.fftfreq(size[0]), np.fft.fftfreq(size[1]), indexing="ij")
-    expected = np.fft.ifft2(np.fft.fft2(x) / (np.hypot(down, right) + 1 / max(size))).real
+    expected = np.fft.ifft2(np.fft.fft2(x) / (np.hypot(down, right) + 1 / max(size)) ** power).real
     np.testing.assert_allclose(pink(size, CPU)(torch.from_numpy(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
