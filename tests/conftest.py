@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# before numpy and torch load, and also for the programs that tests start: pictures this small gain nothing from a second thread, and
+# tests run on every core
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does
+
 import numpy as np
 import pytest
 from command_line import Cli, Said, noise
 from PIL import Image
-
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch loads
-# also for the programs that tests start: pictures this small gain nothing from a second thread, and tests run on every core
-os.environ["OMP_NUM_THREADS"] = "1"
 
 _connect = socket.socket.connect
 

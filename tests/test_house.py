@@ -108,22 +108,34 @@ HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors")
 HEAVY_FOR_HELP = (*HEAVY, "pydantic", "impasto.options", "impasto.jobs.job", "impasto.jobs.events", "rich.progress")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "absent"),
-    [
-        *(
-            (words, 0, HEAVY_FOR_HELP)
-            for words in ("", "--help-all", "--version", "again -h", "compare -h", "style make -h", "weights -h")
-        ),
-        ("a.jpg b.jpg --sise 3", 2, HEAVY_FOR_HELP),
-        ("a.jpg", 2, HEAVY),
-        ("a.jpg b.jpg --size 3", 2, HEAVY),
-    ],
+HELP = (
+    *("", "--help", "--help-all", "--version", "demo --help", "again -h"),
+    *("compare -h", "style make -h", "weights -h", "weights fetch --help"),
 )
-def test_help_and_usage_errors_import_little(words: str, code: int, absent: tuple[str, ...]) -> None:
-    program = f"import sys; from impasto.cli import main; print(main({words.split()!r}), {{*{absent!r}}} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, check=False, text=True)
-    assert done.stdout.splitlines()[-1:] == [f"{code} set()"], done.stderr
+INFORMATION = {"weights list": ("torch",), "weights path vgg19": ("torch",)}
+ERRORS = {
+    "a.jpg b.jpg --sise 3": HEAVY_FOR_HELP,
+    **dict.fromkeys(("a.jpg", "a.jpg b.jpg --size 3", "a.jpg b.jpg --style-weight nan"), HEAVY),
+    "weights fetch nosuch": ("torch",),
+}
+COMMANDS = """
+import contextlib, io, sys
+from impasto.cli import main
+for words, absent in {!r}.items():
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()) as wrong:
+        code = main(words.split())
+    print((words, code, bool(said.getvalue().strip()), bool(wrong.getvalue().strip()), sorted({{*absent}} & sys.modules.keys())))
+"""
+
+
+@pytest.mark.parametrize(("commands", "code"), [(dict.fromkeys(HELP, HEAVY_FOR_HELP) | INFORMATION, 0), (ERRORS, 2)])
+def test_help_and_usage_errors_import_little(commands: dict[str, tuple[str, ...]], code: int) -> None:
+    """One after another in one process. Help is on standard output only, and errors on standard error only."""
+    program = [sys.executable, "-W", "error", "-c", COMMANDS.format(commands)]
+    done = subprocess.run(program, capture_output=True, check=False, text=True)
+    assert done.stderr == ""
+    expected = [(words, code, code == 0, code == 2, []) for words in commands]
+    assert list(map(ast.literal_eval, done.stdout.splitlines())) == expected
 
 
 def test_nothing_but_the_command_line_prints_or_exits() -> None:

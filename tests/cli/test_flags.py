@@ -90,26 +90,6 @@ def test_no_words_is_help_and_the_version_is_told(cli: Cli) -> None:
     assert cli("--version") == Said(0, f"{impasto.__version__}\n", "")
 
 
-def test_help_and_usage_errors_do_not_wait_for_torch() -> None:
-    script = """
-import contextlib, io, sys
-from impasto.cli import main
-for line in ("--help", "--help-all", "demo --help", "weights fetch --help", "--version", "", "weights list",
-             "weights path vgg19", "a.png b.png --sise 3", "a.png b.png --style-weight nan", "a.png", "weights fetch nosuch"):
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()) as wrong:
-        code = main(line.split())
-    print(line, "|", code, bool(said.getvalue().strip()), bool(wrong.getvalue().strip()), "torch" in sys.modules)
-"""
-    with start("-c", script) as process:
-        stdout, stderr = process.communicate()
-    assert stderr == ""
-    ended = {line: how for line, _, how in (row.partition(" | ") for row in stdout.splitlines())}
-    assert len(ended) == 12
-    for line, how in ended.items():
-        wrong = "--sise" in line or "nan" in line or line in ("a.png", "weights fetch nosuch")
-        assert how == ("2 False True False" if wrong else "0 True False False"), line
-
-
 def test_python_m_impasto_is_the_same_program() -> None:
     with start("-m", "impasto", "photo.png", "style.png", "--size", "7") as process:
         stdout, stderr = process.communicate()

@@ -101,7 +101,7 @@ def test_the_targets_are_the_paintings_to_the_last_bit(stylizer: impasto.Stylize
 
 @pytest.mark.parametrize(
     "options",
-    [{"size": 150}, {"style_scale": 0.5, "size": 128}, {"masks": True}, {"blend": (3, 1)}, {"style_taps": "relu2_1"}],
+    [{"style_scale": 0.5, "size": 150}, {"masks": True}, {"blend": (3, 1), "style_taps": "relu2_1"}],
     ids=str,
 )
 def test_a_stored_style_paints_the_same_bytes(options: dict[str, Any], stylizer: impasto.Stylizer) -> None:

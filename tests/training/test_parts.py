@@ -174,7 +174,7 @@ def test_a_narrow_convolution_is_fitted_to_the_most_informative_filters() -> Non
 @torch.no_grad()
 def test_a_wide_enough_network_is_initialized_to_the_distilled_teacher(world: World) -> None:
     """Its conv3_4 is hooked to respond like the distilled network's, so the deep taps need not lose anything."""
-    image = torch.cat([picture(seed, (96, 96)) for seed in range(8)])
+    image = torch.cat([picture(seed, (96, 96)) for seed in range(4)])
     teacher, widths = teachers.read_pair(world.teachers), teachers.DISTILLED_WIDTHS
     rows = ((3, 4), (5, 5), (widths[2],) * 4, (widths[3],) * 4, (widths[4],))
     student = Student(Shape(rows, (0, 2, 1, 1, 1)), seed=2)
@@ -191,7 +191,7 @@ def test_a_wide_enough_network_is_initialized_to_the_distilled_teacher(world: Wo
 @torch.no_grad()
 def test_without_a_start_a_network_is_initialized_to_its_teacher(world: World) -> None:
     """It is wide enough for all of VGG-19's filters up to relu2_1, and for the main components of relu3_1."""
-    image = torch.cat([picture(seed, (64, 64)) for seed in range(8)])
+    image = torch.cat([picture(seed, (64, 64)) for seed in range(4)])
     teacher = teachers.read_pair(world.teachers)
     student = Student(Shape(((64, 64), (128, 40), (30,), (7,), (8,)), (0, 1, 1, 1, 1)), seed=1)
     student.set_first_filters(*teacher.first())
