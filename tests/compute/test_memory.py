@@ -76,8 +76,8 @@ def test_an_amount_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_run_obeys_max_memory(photo: Path, painting: Path) -> None:
-    limit = f"{(RESTING + SPARE + 200_000_000) // 1_000_000}MB"
-    free = impasto.Stylizer(size=512, iterations=1, precision="fp32").run(photo, painting)
+    limit = f"{(RESTING + SPARE + 145_000_000) // 1_000_000}MB"
+    free = impasto.Stylizer(size=256, iterations=1, precision="fp32").run(photo, painting)
     tight = impasto.Stylizer(free.problem.options, max_memory=limit).run(photo, painting)
     assert tight.plan(tight.problem.size).side == 96
     totals = [next(iter(run)).total for run in (tight, free)]
