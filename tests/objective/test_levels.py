@@ -31,7 +31,9 @@ def test_an_image_is_averaged_over_squares(factor: int) -> None:
 def test_levels_that_are_too_small_leave_their_weight_to_the_others() -> None:
     method = METHODS["impasto"]
     assert terms.levels(Options(), method, (384, 512), 16) == dict(method.levels)
-    assert terms.levels(Options(), method, (96, 128), 16) == pytest.approx({1: 0.625, 2: 0.375})
+    two = {factor: share for factor, share in method.levels if factor <= 2}
+    expected = {factor: share / sum(two.values()) for factor, share in two.items()}
+    assert terms.levels(Options(), method, (96, 128), 16) == pytest.approx(expected)
     assert terms.levels(Options(style_scale=0.5), method, (96, 128), 16) == {1: 1.0}
     assert terms.levels(Options(), method, (20, 300), 16) == {1: 1.0}
     assert terms.levels(Options(), METHODS["gatys"], (384, 512), 16) == {1: 1.0}
