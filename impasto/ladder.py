@@ -1,7 +1,8 @@
 """The ladder of scales: the sizes an image is optimized at, and how the steps are shared among them.
 
 Rung 0 has a longer side of 128 pixels, and every rung has twice the pixels of the one below: 128, 181, 256, 362, 512, ... Styles are
-stored on the same rungs, so that a stored style and its painting give the same targets.
+taken and stored on these rungs, so that a stored style and its painting give the same targets. Images are optimized on every second
+rung.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ def position(longer: float) -> float:
 
 
 def longer_sides(longest: int) -> list[int]:
-    """The longer sides of a run's scales, from coarse to `longest` pixels: 128, 181, 256, 362, 512 for 512.
+    """The longer sides of a run's scales, from coarse to `longest` pixels: 128, 256, 512 for 512.
 
-    Large forms and the palette settle at the first ones. The last rung below `longest` is left out if it is nearer than half a rung.
+    Large forms and the palette settle at the first ones. The last one below `longest` is left out if it is nearer than a rung.
     """
-    rungs = takewhile(lambda side: side * math.sqrt(RATIO) < longest, map(rung, count()))
+    rungs = takewhile(lambda side: side * RATIO < longest, map(rung, count(step=2)))
     return [*rungs, longest]
 
 
@@ -59,14 +60,14 @@ class Scale:
 
 
 def schedule(sizes: Sequence[Size], iterations: int) -> list[Scale]:
-    """Share `iterations` among scales in proportion to 1 / sqrt(longer side), LEAST_STEPS at least: more where a step is cheap.
+    """Share `iterations` among scales in proportion to longer side ** -1/4, LEAST_STEPS at least: more where a step is cheap.
 
     sizes: from coarse to fine. If there are too few steps for all, the coarsest scales are left out; a single step makes one scale.
     """
     sizes = sizes[-max(1, iterations // LEAST_STEPS) :]
     least = min(iterations, LEAST_STEPS)
     extra = iterations - least * len(sizes)
-    shares = [max(size) ** -0.5 for size in sizes]
+    shares = [max(size) ** -0.25 for size in sizes]
     steps = [least + math.floor(extra * share / sum(shares)) for share in shares]
     left = iterations - sum(steps)  # fewer than one per scale: the coarsest scales get them
     return [Scale(size, number + (i < left)) for i, (size, number) in enumerate(zip(sizes, steps, strict=True))]

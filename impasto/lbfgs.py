@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.compute import mapped
-from impasto.ladder import COARSEST, Size
+from impasto.ladder import Size
 
 Metric = Callable[
     [Tensor], Tensor
@@ -23,6 +23,7 @@ FIRST_STEP = 0.01  # root mean square change of the image, in its range 0..1, by
 LONGEST_STEP = 0.03  # by any step
 CURVATURE = 1e-9  # least cosine between a move and the change of the gradient along it
 TINY = 1e-30  # avoids a division by zero
+FADE = 64  # pixels: longer side from which on the metric fades
 PIECE = 1 << 22  # values converted at a time: 16 MB in float32
 
 
@@ -183,14 +184,14 @@ def pink(size: Size, device: torch.device) -> Metric:
     """The metric of natural images: divides every frequency f, in cycles per pixel, by (f + 1 / the longer side) ** p.
 
     size: (height, width). Natural images and paintings have amplitudes that fall like 1 / f (Field 1987), while for the identity a
-    change of grain costs as little as one of a whole sky. So at the coarsest scale, where p is 1, L-BFGS moves large forms and colors
+    change of grain costs as little as one of a whole sky. So at the coarsest scale, where p is 1/2, L-BFGS moves large forms and colors
     first. Each finer scale only adds detail, and p falls as 1 / the longer side: with p = 1 throughout, the last scales are far from
     converged after ten steps. Descent in this metric is descent over decorrelated Fourier coefficients (Olah et al. 2017, "Feature
     Visualization"). It overwrites its argument.
     """
     height, width = size
     down, right = torch.fft.fftfreq(height, device=device)[:, None], torch.fft.rfftfreq(width, device=device)
-    weight = (torch.hypot(down, right) + 1 / max(size)) ** -min(1.0, COARSEST / max(size))
+    weight = (torch.hypot(down, right) + 1 / max(size)) ** -min(1.0, FADE / max(size))
 
     def metric(gradient: Tensor) -> Tensor:
         for channel in gradient[0]:  # one by one, or large images would take three times the memory

@@ -68,7 +68,7 @@ METHODS = {
         relative,
         relative_style_loss,
         weigh_detail=True,
-        recolor=0.7,
+        recolor=1.0,
         tint=1.0,
         one_scale=False,
         levels=((1, 0.5), (2, 0.3), (4, 0.2)),
