@@ -18,6 +18,7 @@ PALETTE_SIDE = 64  # pixels: colors are those of the image averaged over squares
 RECOLORED_SIDE = 256  # pixels: longer side of the image that `recolored` computes with
 STEPS = 8  # of `recolored`
 TIED = 1e-5  # in 0..1: colors no further apart share a rank when they are mapped
+GRAY = 0.012  # largest difference of a gray painting's colors from gray, in 0..1: a JPEG changes them by about this
 LEAST_SPREAD = 1e-3  # variance of colors in 0..1, so that a painting of one color is no division by 0
 
 
@@ -29,6 +30,13 @@ def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
     """
     values, ranks, _ = _sorted_colors(image, T)
     return _interpolated(_middles(QUANTILES, values), ranks, values)
+
+
+def is_gray(Q: Tensor) -> bool:
+    """Whether the painting with the `quantiles` Q (7xQUANTILES) has no colors, only grays: a drawing or a print in black ink."""
+    lightness = Q[:3].mean(0)
+    along = _directions(Q.dtype, Q.device).sum(1, keepdim=True)  # where a color (1, 1, 1) lies along each direction
+    return bool((Q - along * lightness).abs().max() < GRAY)
 
 
 def averaged(image: Tensor) -> Tensor:

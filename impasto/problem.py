@@ -26,6 +26,7 @@ from impasto.objective.evaluate import Evaluate, at_once
 from impasto.objective.levels import LevelsInBlocks, losses_of
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
+from impasto.palette import is_gray
 from impasto.pictures import Picture
 from impasto.regions import Layout, guidance
 from impasto.styles import Style
@@ -156,6 +157,11 @@ class Problem:
         factors = (factor for factor, _ in self.method.levels)
         return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked, factors)
 
+    @property
+    def _in_grays(self) -> bool:
+        """Whether there are styles, and none has colors."""
+        return bool(self.regions) and all(is_gray(style.quantiles()) for _, style in self.regions)
+
     def image(self, pixels: Tensor) -> Image.Image:
         """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
         alpha = self.photo.alpha
@@ -170,6 +176,9 @@ class Problem:
         if not self.options.strength:
             return photo
         full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
+        share = terms.recolored_share(self.options, self.method)
+        if share and self._in_grays:  # encoders see little of the colored grain that is left
+            full = torch.lerp(full, colors.gray(full), share)
         if self.options.keep_colors == "luma":
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted

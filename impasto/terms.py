@@ -186,13 +186,17 @@ def palette_terms(options: Options, regions: Regions) -> Iterator[Term]:
         yield Term("palette", weight, PaletteLoss(style.quantiles(), T))
 
 
+def recolored_share(options: Options, method: Method) -> float:
+    """How far the photograph's colors are moved to the painting's, 0..1: in proportion to the strength; 0 without a palette weight."""
+    return min(1.0, 2 * options.strength * method.recolor) if options.palette_weight else 0.0
+
+
 def target(options: Options, method: Method, photo: Tensor, regions: Regions) -> Tensor:
     """The image whose features are kept: the photograph, with its colors moved to the painting's as far as the method says.
 
-    In these colors a form can be kept without working against the style and palette losses. They move in proportion to the strength,
-    and not at all if the palette has no weight. photo: 1x3xHxW, 0..1. Returns the same.
+    In these colors a form can be kept without working against the style and palette losses. photo: 1x3xHxW, 0..1. Returns the same.
     """
-    share = min(1.0, 2 * options.strength * method.recolor) if options.palette_weight else 0.0
+    share = recolored_share(options, method)
     found = photo
     for region, style in regions if share else ():
         T = None if region.weight is None else guidance(region.weight, (photo.shape[-2], photo.shape[-1])).to(photo.device)

@@ -129,6 +129,18 @@ def test_a_larger_style_scale_makes_larger_strokes(photo: Path, other: Path) -> 
     assert fine == sorted(fine, reverse=True)
 
 
+def test_a_painting_without_colors_gives_an_image_without_colors(photo: Path, painting: Path, tmp_path: Path) -> None:
+    """In proportion to the strength."""
+    with Image.open(painting) as colored:
+        colored.convert("L").convert("RGB").save(tmp_path / "ink.jpg")
+    saturations = []
+    for strength in (0.1, 0.5):
+        pixels = np.asarray(impasto.stylize(photo, tmp_path / "ink.jpg", strength=strength, **BRIEF), int)
+        saturations.append(np.ptp(pixels, axis=-1).mean())
+    assert saturations[0] > saturations[1] == 0
+    assert np.ptp(np.asarray(impasto.stylize(photo, painting, **BRIEF), int), axis=-1).mean() > 10
+
+
 def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path) -> None:
     stylizer = impasto.Stylizer(style_scale=2, **QUICK | {"size": 128})
     style = stylizer.style(painting)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import reference
 import torch
+from PIL import Image
 from tensors import backward, slope
 from torch import Tensor
 
@@ -142,3 +145,13 @@ def test_the_tint_of_an_image_in_numpy() -> None:
     expected = (W[0].numpy() * (small - target[0].numpy()) ** 2).mean() / target[0].numpy().var((1, 2)).mean()
     assert float(palette.tint_loss(image, target, W)) == pytest.approx(expected, rel=1e-12)
     assert torch.autograd.gradcheck(lambda x: palette.tint_loss(x, target, W), image.requires_grad_())
+
+
+def test_grays_and_sepia() -> None:
+    """A JPEG in colors of a gray drawing is gray; ink on yellowish paper is not."""
+    gray = np.random.default_rng(5).integers(0, 256, (60, 80, 1)).repeat(3, axis=2)
+    for paper, expected in (([1, 1, 1], True), ([1, 0.97, 0.9], False)):
+        file = io.BytesIO()
+        Image.fromarray((gray * paper).astype(np.uint8)).save(file, "JPEG", quality=80)
+        pixels = torch.from_numpy(np.asarray(Image.open(file), np.float32) / 255).permute(2, 0, 1)[None]
+        assert palette.is_gray(palette.quantiles(pixels)) is expected
