@@ -67,7 +67,11 @@ OPTIONS = {
     "init": Option(
         Init, "Method", "What to start from: the photograph (content) or noise; on the command line also an image file."
     ),
-    "init_size": Option(int, "Method", "Longer side in pixels of the first scale; coarser scales are skipped. [default: 128]"),
+    "init_size": Option(
+        int,
+        "Method",
+        "Longer side in pixels of the first scale; coarser scales are skipped. [default: 128, or a quarter of a larger size]",
+    ),
     "iterations": Option(int, "Method", "Optimization steps over all scales. More steps are slower and converge further."),
     "content_weight": Option(float, "Method", "Weight of the content loss (alpha); 0 ignores the photograph."),
     "style_weight": Option(float, "Method", "Weight of the style loss (beta)."),

@@ -89,8 +89,7 @@ class Problem:
     def _scales(self, longer: int) -> list[Scale]:
         if self.method.one_scale:
             return schedule([self.size], self.options.iterations)
-        least = min(self.options.init_size or 0, longer)
-        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer) if side >= least]
+        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer, self.options.init_size)]
         return schedule([size for size in sizes if min(size) >= self.encoder.minimum_side], self.options.iterations)
 
     @property

@@ -96,7 +96,7 @@ def test_half_strength_is_what_the_weights_say(photo: Path, painting: Path) -> N
     plain = impasto.stylize(photo, painting, **BRIEF)
     assert plain.tobytes() == impasto.stylize(photo, painting, strength=0.5, **BRIEF).tobytes()
     t = 0.75 * (1.2 - 0.4 * 0.75)
-    weights = {"content_weight": 4 * (1 - t) ** 2, "style_weight": 120 * t**2, "palette_weight": 0}
+    weights = {"content_weight": 4 * (1 - t) ** 2, "style_weight": 160 * t**2, "palette_weight": 0}
     weighed = impasto.stylize(photo, painting, **weights, **BRIEF)
     assert weighed.tobytes() == impasto.stylize(photo, painting, strength=0.75, palette_weight=0, **BRIEF).tobytes()
 

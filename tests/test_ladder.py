@@ -26,8 +26,10 @@ def test_rungs_and_positions_are_inverse() -> None:
 @steady
 @given(st.integers(16, 10_000))
 def test_sides_are_rungs_and_then_the_size(longest: int) -> None:
-    sides = longer_sides(longest)
+    sides = longer_sides(longest, 1)
     assert sides[-1] == longest
+    assert len(longer_sides(longest)) == min(3, len(sides))
+    assert sides[-3:] == longer_sides(longest)
     assert sides[:-1] == [128 * 2**number for number in range(len(sides) - 1)]
     for coarse, fine in pairwise(sides):
         assert 2**0.5 * 0.99 <= fine / coarse <= 2**1.5 * 1.01
@@ -37,9 +39,12 @@ def test_sides_are_rungs_and_then_the_size(longest: int) -> None:
 
 def test_sides_by_hand() -> None:
     assert longer_sides(512) == [128, 256, 512]
-    assert longer_sides(1000) == [128, 256, 512, 1000]
+    assert longer_sides(1000) == [256, 512, 1000]
     assert longer_sides(700) == [128, 256, 700]  # 512 is nearer to 700 than a rung
     assert longer_sides(16) == [16]
+    assert longer_sides(2048) == [512, 1024, 2048]
+    assert longer_sides(2048, 200) == [256, 512, 1024, 2048]
+    assert longer_sides(100, 128) == [100]
 
 
 @steady

@@ -80,7 +80,7 @@ def test_steps_can_be_left_at_any_time(stylizer: impasto.Stylizer, photo: Path, 
 
 
 def test_steps_count_over_the_whole_run(photo: Path, painting: Path) -> None:
-    run = impasto.Stylizer(size=181, iterations=7).run(photo, painting)
+    run = impasto.Stylizer(size=182, iterations=7).run(photo, painting)
     steps = list(run)
     assert [(step.count, step.of) for step in steps] == [(count, 7) for count in range(1, 8)]
     assert [(step.scale, step.step) for step in steps] == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)]
@@ -99,7 +99,7 @@ def test_the_photograph_is_resized_and_recolored_once_a_scale(
 
     monkeypatch.setattr(terms, "target", target)
     masks = [(Image.linear_gradient("L").resize((451, 300)), None)]
-    run = impasto.Stylizer(size=181, iterations=4).run(photo, painting, masks=masks)
+    run = impasto.Stylizer(size=182, iterations=4).run(photo, painting, masks=masks)
     run.finish()
     assert counted == [scale.size for scale in run.scales]
     assert len(counted) == 2
@@ -107,12 +107,12 @@ def test_the_photograph_is_resized_and_recolored_once_a_scale(
 
 def test_a_run_may_start_at_a_finer_scale(photo: Path, painting: Path) -> None:
     def sizes(**options: Any) -> list[int]:
-        return [max(scale.size) for scale in impasto.Stylizer(size=362, **options).run(photo, painting).scales]
+        return [max(scale.size) for scale in impasto.Stylizer(size=1024, **options).run(photo, painting).scales]
 
-    assert sizes() == [128, 181, 256, 362]
-    assert sizes(init_size=181) == [181, 256, 362]
-    assert sizes(init_size=182) == [256, 362]
-    assert sizes(init_size=1000) == [362]
+    assert sizes() == [256, 512, 1024]
+    assert sizes(init_size=128) == [128, 256, 512, 1024]
+    assert sizes(init_size=257) == [512, 1024]
+    assert sizes(init_size=2000) == [1024]
     start = Image.open(painting).convert("RGB")
     (first,) = impasto.Stylizer(size=150, init_size=150, iterations=1).run(photo, painting, start=start)
     assert (first.of, tuple(first.image.shape)) == (1, (1, 3, 100, 150))

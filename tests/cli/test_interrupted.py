@@ -238,12 +238,12 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Cli, monkeypatc
 
     monkeypatch.setattr("time.monotonic", monotonic)
     monkeypatch.setattr(console, "PLAIN_EVERY", 0.0)
-    said = cli("photo.png", "style.png", "--size", 181, "--iterations", 6)
+    said = cli("photo.png", "style.png", "--size", 182, "--iterations", 6)
     losses = r"content \S+  style \S+  palette \S+"
     pattern = rf"impasto: (\d+)%, (?:estimating|\d+ s left)  scale (\d)/2 (\d+x\d+)  step (\d)/(\d)  {losses}"
     found = [match.groups() for line in said.stderr.splitlines() if (match := re.fullmatch(pattern, line))]
     assert (len(found), said.code) == (6, 0)
-    assert [(scale, size) for _, scale, size, *_ in found] == [("1", "128x107")] * 4 + [("2", "181x151")] * 2
+    assert [(scale, size) for _, scale, size, *_ in found] == [("1", "128x107")] * 4 + [("2", "182x152")] * 2
     shares = [int(share) for share, *_ in found]
     assert shares == sorted(shares)
     assert shares[-1] == 100

@@ -34,14 +34,14 @@ pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_events_come_in_order_and_survive_pickling() -> None:
-    events = list(jobs.run(job(size=181, iterations=6, output={"preview": 4})))
+    events = list(jobs.run(job(size=182, iterations=6, output={"preview": 4})))
     assert [type(event) for event in events] == [Note, *[Progress] * 3, Preview, *[Progress] * 3, Saved]
     assert pickle.loads(pickle.dumps(events)) == events
     steps = [event for event in events if isinstance(event, Progress)]
     assert [(step.count, step.of, step.scales) for step in steps] == [(count, 6, 2) for count in range(1, 7)]
     assert [(step.scale, step.step, step.steps, step.width, step.height) for step in steps] == [
         *((1, step, 4, 128, 107) for step in range(1, 5)),
-        *((2, step, 2, 181, 151) for step in range(1, 3)),
+        *((2, step, 2, 182, 152) for step in range(1, 3)),
     ]
     assert [step.done for step in steps] == sorted({step.done for step in steps})
     assert steps[-1].done == 1
@@ -49,7 +49,7 @@ def test_events_come_in_order_and_survive_pickling() -> None:
     preview, saved = events[4], events[-1]
     assert preview == Preview(Path("out-step00004.png"), 4)
     assert isinstance(saved, Saved)
-    assert (saved.path, saved.width, saved.height, saved.problem, saved.exit_code) == (OUT, 181, 151, "", 0)
+    assert (saved.path, saved.width, saved.height, saved.problem, saved.exit_code) == (OUT, 182, 152, "", 0)
     assert saved.notes == (events[0].text,)  # type: ignore[union-attr]
     assert saved.losses == steps[-1].losses
     assert saved.settings == pictures.read_settings(OUT)

@@ -44,7 +44,7 @@ def after(count: int, **changes: Any) -> tuple[Run, State]:
 
 
 CASES: dict[str, tuple[dict[str, Any], Inputs]] = {
-    "scales": ({"size": 181, "iterations": 9}, Inputs("photo.png", ("style.png",))),
+    "scales": ({"size": 182, "iterations": 9}, Inputs("photo.png", ("style.png",))),
     "masked": ({}, Inputs("photo.png", ("style.png",), (Layer("mask.png", "another.png"),))),
     "kept": ({"tv_weight": 2.0}, Inputs("photo.png", ("style.png",), (Layer("mask.png", None),))),
     "blend": ({"blend": (0.3, 0.7), "keep_colors": "luma"}, Inputs("photo.png", ("style.png", "another.png"))),
