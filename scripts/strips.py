@@ -33,7 +33,7 @@ def strips(painting: Path, other: Path, upper: Path, lower: Path) -> dict[str, S
         "style_scale": [(f"--style-scale {s:g}", [painting], {"style_scale": s}) for s in (0.25, 0.5, 1, 2, 4)],
         "blend": [(f"--blend {1 - b:g} {b:g}", [painting, other], {"blend": (1 - b, b)}) for b in (0, 0.25, 0.5, 0.75, 1)],
         "quality": [(f"--quality {how}", [painting], {"quality": how}) for how in ("draft", "normal", "best")],
-        "palette_weight": [(f"--palette-weight {w:g}", [painting], {"palette_weight": w}) for w in (0, 5, 20, 100)],
+        "palette_weight": [(f"--palette-weight {w:g}", [painting], {"palette_weight": w}) for w in (0, 3, 10, 50)],
         "keep_colors": [(f"--keep-colors {how}", [painting], {"keep_colors": how}) for how in ("off", "luma", "match")],
         "mask": [
             ("--mask upper=OTHER", [painting], {"masks": [(upper, other)]}),
