@@ -34,7 +34,7 @@ from PIL import Image
 from impasto.cli import main as impasto
 
 OUT, STATE, LOCK, INPUTS = "out.png", "out.png.unfinished", ".out.png.impasto-lock", {"photo.png", "style.png"}
-PAINT = ["photo.png", "style.png", "-o", OUT, "--size", "181", "--iterations", "16", "--device", "cpu", "--quiet"]
+PAINT = ["photo.png", "style.png", "-o", OUT, "--size", "182", "--iterations", "16", "--device", "cpu", "--quiet"]
 RESUME = ["resume", OUT, "--quiet"]
 SAVE_EVERY = ("0", "1000000")  # seconds: after each iteration, or only when interrupted
 MOST_KILLS = 4  # of one image
