@@ -151,7 +151,10 @@ def steps(weights: Path, size: int) -> str:
         "VGG-19, precision auto": gatys("vgg19", size, 2 * ROUNDS, weights=weights, precision="auto"),
         "lite, precision auto": gatys("lite", size, 2 * ROUNDS, precision="auto"),
     }
-    ways: dict[str, Iterator[object]] = {"plain loop, VGG-19": Plain(runs["VGG-19, fp32"]).steps(runs["VGG-19, fp32"].start)}
+    plain = runs["VGG-19, fp32"]
+    ways: dict[str, Iterator[object]] = {
+        "plain loop, VGG-19": Plain(plain).steps(plain.problem.start(plain.problem.size)),
+    }
     ways |= {name: iter(run) for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS + 2):  # the first ones set things up

@@ -212,7 +212,7 @@ def _device(style: Style) -> torch.device:
 def _strength_factor(options: Options, *, content: bool) -> float:
     """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
 
-    t is 0.8 at strength 1, where the ratio of style to content is 16 times that at 0.5. A larger t did not lower the style distance.
+    t is 0.72 at strength 1, where the ratio of style to content is 6.6 times that at 0.5. A larger t did not lower the style distance.
     """
-    t = options.strength * (1.2 - 0.4 * options.strength)
+    t = options.strength * (1.28 - 0.56 * options.strength)
     return 4 * ((1 - t) if content else t) ** 2
