@@ -222,7 +222,7 @@ def write_sheets(output: Path, pairs: Sequence[Pair], settings: Sequence[Setting
             files = [(pair.photo, pair.photo.stem), (pair.painting, pair.painting.stem)]
             files += [(file, one.name) for one in settings if (file := pair.picture(one.folder))]
             rows.append([cell(Image.open(file), label, side) for file, label in files])
-        contact_sheet(rows).save(output / f"sheet-{number}.jpg", quality=88)
+        contact_sheet(rows).save(output / f"sheet-{number}.jpg", quality=80)
 
 
 def main() -> None:
