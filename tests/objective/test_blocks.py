@@ -314,7 +314,8 @@ def run_of(name: str, **more: Any) -> Run:
     return Stylizer(**settings).run(PHOTO, styles, **inputs)
 
 
-@pytest.mark.parametrize(("name", "side"), [*zip(RUNS, (32, 64, 32, 64, 32), strict=True)])
+@pytest.mark.parametrize("side", [32, 64])
+@pytest.mark.parametrize("name", RUNS)
 def test_the_objective_of_a_run_is_the_same_in_blocks(
     name: str, side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
