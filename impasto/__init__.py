@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from impasto.optimize import Step
     from impasto.options import Options
     from impasto.run import Run
+    from impasto.session import Session
     from impasto.styles import Style
     from impasto.stylizer import Stylizer, stylize
 
@@ -27,13 +28,14 @@ _HOMES = {
     "Job": "impasto.jobs",
     "Options": "impasto.options",
     "Run": "impasto.run",
+    "Session": "impasto.session",
     "Step": "impasto.optimize",
     "Style": "impasto.styles",
     "Stylizer": "impasto.stylizer",
     "stylize": "impasto.stylizer",
 }
 
-__all__ = ["ImpastoError", "Inputs", "Job", "Options", "Run", "Step", "Style", "Stylizer", "stylize"]
+__all__ = ["ImpastoError", "Inputs", "Job", "Options", "Run", "Session", "Step", "Style", "Stylizer", "stylize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Method = Literal["impasto", "gatys"]
-Quality = Literal["draft", "normal", "best"]
+Quality = Literal["instant", "draft", "normal", "best"]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
 Size = int | Literal["original"]
 KeepColors = Literal["off", "luma", "match"]
@@ -43,7 +43,12 @@ OPTIONS = {
         "Network whose features are compared. lite comes with impasto. "
         "[default: lite; gatys: vgg19 if its weights are on this machine, else lite]",
     ),
-    "quality": Option(Quality, "Image", "draft: a quick look; best: for prints. [default: normal]", common=True),
+    "quality": Option(
+        Quality,
+        "Image",
+        "instant: a network paints in a fraction of a second; draft: a quick look; best: for prints. [default: normal]",
+        common=True,
+    ),
     "size": Option(Size, "Image", "Longer side of the result in pixels, or 'original' for the photograph's size.", common=True),
     "strength": Option(
         float,
@@ -122,6 +127,7 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
             "max_pixels": 200_000_000,
         },
     ),
+    ({"quality": "instant"}, {"iterations": 1}),
     ({"quality": "draft"}, {"iterations": 20}),
     ({"quality": "best"}, {"iterations": 150}),
     ({"encoder": "lite"}, {"pooling": "max"}),
@@ -142,6 +148,11 @@ DEFAULTS: tuple[tuple[Values, Values], ...] = (
         {"method": "gatys", "encoder": "lite"},
         {"content_taps": ("relu4_1",), "padding": "replicate", "style_weight": 1e7, "tv_weight": 6e4},
     ),
+)
+# Options of the optimizer, which mean nothing where a network paints.
+OF_THE_OPTIMIZER = (
+    *("init", "init_size", "iterations", "content_weight", "style_weight", "palette_weight", "tv_weight"),
+    *("content_taps", "style_taps", "pooling", "padding"),
 )
 # The encoder that "auto" stands for, before it is known whether VGG-19's weights are on this machine.
 AUTO_ENCODER: dict[str, str] = {"impasto": "lite", "gatys": "vgg19"}

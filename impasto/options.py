@@ -133,6 +133,18 @@ class Options(BaseModel):
             raise PydanticCustomError("rule", "the weights of content, style and palette are all 0", {"remedy": remedy})
         return self
 
+    @model_validator(mode="after")
+    def _fits_the_painter(self) -> Self:
+        if self.quality != "instant":
+            return self
+        usual = {"method": "impasto", "init_size": None, **catalog.defaults("impasto", "lite", self.quality)}
+        usual["encoder"] = self.encoder if self.encoder == "auto" else "lite"
+        for name in ("method", "encoder", *catalog.OF_THE_OPTIMIZER):
+            if getattr(self, name) != usual[name]:
+                told = {"option": name, "remedy": "drop it, or choose another {quality}"}
+                raise PydanticCustomError("rule", "does not apply to quality 'instant'", told)
+        return self
+
     @property
     def memory_limit(self) -> int | None:
         """`max_memory` in bytes."""
@@ -151,9 +163,10 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> OptionError:
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
         return OptionError(f"unknown option {name!r}", remedy=f"did you mean {{{near[0]}}}?" if near else "")
-    rule, remedy = _rule(first), str(first.get("ctx", {}).get("remedy", ""))
+    more = first.get("ctx", {})
+    rule, remedy = _rule(first), str(more.get("remedy", ""))
     if not name:
-        return OptionError(rule, remedy=remedy)
+        return OptionError(rule, option=str(more.get("option", "")), remedy=remedy)
     value = first["input"]
     return OptionError(f"{rule}, not {value[0] if isinstance(value, list) and len(value) == 1 else value!r}", option=name)
 

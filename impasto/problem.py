@@ -98,6 +98,11 @@ class Problem:
         return f"{self.size[1]}x{self.size[0]} pixels with encoder {self.encoder.name}"
 
     @property
+    def starts_from_image(self) -> bool:
+        """Whether an image to start from was given."""
+        return self._start is not None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about the images and styles."""
         sides = [max(scale.size) * self.options.style_scale for scale in self.scales]

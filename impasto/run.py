@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from impasto import pictures
 from impasto.compute import allocator, mapped, memory
@@ -21,11 +20,12 @@ from impasto.losses import Term
 from impasto.objective.evaluate import Evaluate, Evaluated, RetrySmaller
 from impasto.optimize import State, Step, coarse_to_fine
 from impasto.problem import Problem
+from impasto.session import Session
 
 MoreTerms = Callable[[Size], Sequence[Term]]  # further terms of the objective at a size
 
 
-class Run:
+class Run(Session):
     """One run of the engine on a problem.
 
     limit: bytes of memory to plan for; None for the option max_memory, or what is free. more_terms: makes further terms of the
@@ -41,8 +41,6 @@ class Run:
         self._check_memory()
         # a step's work as it is computed here, which progress is measured by
         self.scales = [replace(scale, work=self.plan(scale.size).work) for scale in problem.scales]
-        self.last: Step | None = None
-        self.state: State | None = None
         self._largest = allocator.ANY
 
     def _check_memory(self) -> None:
@@ -60,10 +58,6 @@ class Run:
     def plan(self, size: Size) -> Plan:
         """How an image of (height, width) is computed here: at once or in blocks, and where L-BFGS keeps its pairs."""
         return self.memory.plan(size, self.limit)
-
-    def __len__(self) -> int:
-        """The number of steps."""
-        return sum(scale.steps for scale in self.scales)
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding every step; a second iteration resumes where the first was left.
@@ -137,17 +131,6 @@ class Run:
         On the same machine with as many threads this holds to the last bit, unless the state is without L-BFGS's memory.
         """
         self.state, self.last = state, state.at(self.scales)
-
-    def finish(self) -> Image.Image:
-        """Paint to the end and return the image."""
-        for _ in self:
-            pass
-        return self.image()
-
-    def image(self) -> Image.Image:
-        """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
-        with memory.clear_errors(self.problem.name):
-            return self.problem.image(self.last.image if self.last else self._start())
 
 
 def _trimming(evaluate: Evaluate) -> Evaluate:

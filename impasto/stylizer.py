@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from impasto import encoders, inputs, regions, weights
+from impasto import encoders, fast, inputs, regions, weights
 from impasto.catalog import AUTO_ENCODER
 from impasto.compute import device as devices
 from impasto.errors import OptionError
@@ -17,6 +17,7 @@ from impasto.options import Options
 from impasto.pictures import Picture, Source
 from impasto.problem import Problem
 from impasto.run import Run
+from impasto.session import Session
 from impasto.styles import Painted, Style, blended, load
 from impasto.weights import Weights
 
@@ -62,8 +63,8 @@ class Stylizer:
         masks: Sequence[tuple[Source, StyleSource | None]] = (),
         pair: tuple[Source, Source] | None = None,
         start: Source | None = None,
-    ) -> Run:
-        """Load and check the images. Iterate over the Run to paint.
+    ) -> Session:
+        """Load and check the images. Iterate over the Session to paint.
 
         style: an image, a Style that this Stylizer made, a built-in name, or a list of such, which the option `blend` weighs. masks:
         (mask, style) pairs, later ones on top: where the mask is white the result gets that style, or stays the photograph for None.
@@ -74,9 +75,10 @@ class Stylizer:
         layers = tuple(Layer(mask, applied) for mask, applied in masks)
         return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
 
-    def paint(self, loaded: Inputs, limit: int | None = None) -> Run:
-        """The run of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
-        return Run(self.problem(loaded), limit)
+    def paint(self, loaded: Inputs, limit: int | None = None) -> Session:
+        """The session of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
+        problem = self.problem(loaded)
+        return fast.Instant(problem, limit) if self.options.quality == "instant" else Run(problem, limit)
 
     def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""

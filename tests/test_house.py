@@ -22,7 +22,7 @@ RINGS = (
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "colors", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "styles"},
-    {"terms", "problem", "run", "stylizer"},
+    {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
     {"cli"},
 )

@@ -178,21 +178,27 @@ def _summary(event: jobs.Saved) -> dict[str, Any]:
 def _print_plan(job: jobs.Job, flags: PaintFlags) -> int:
     """Print what painting would make and take. Returns the exit code."""
     from impasto.jobs.forecast import forecast
+    from impasto.run import Run
     from impasto.stylizer import Stylizer
 
     run = Stylizer(job.options, weights=job.inputs.weights).paint(job.inputs.load(job.options.max_pixels))
-    size = run.problem.size
-    plan, took = run.plan(size), forecast(run)
-    how = "all at once" if plan.side is None else f"in blocks of {plan.side} pixels"
-    pairs = {"memory": "memory", "half": "memory, as bf16", "disk": f"files in {run.folder(plan)}"}[plan.pairs]
+    size, took = run.problem.size, forecast(run)
     precision = "bf16" if run.problem.encoder.dtype.itemsize == 2 else "fp32"
     target = "standard output" if job.output.path is None else printable(job.output.path)
+    lines = [f"{target} would be {size[1]}x{size[0]}, painted in {len(run)} steps at {len(run.scales)} sizes with {precision}"]
+    found: dict[str, Any] = {"output": target, "width": size[1], "height": size[0], "steps": len(run), "precision": precision}
+    if isinstance(run, Run):
+        plan = run.plan(size)
+        how = "all at once" if plan.side is None else f"in blocks of {plan.side} pixels"
+        pairs = {"memory": "memory", "half": "memory, as bf16", "disk": f"files in {run.folder(plan)}"}[plan.pairs]
+        lines.append(f"its losses are computed {how}, and the optimizer's history is kept in {pairs}")
+        lines.append(f"that takes about {plan.peak / 1e9:.1f} GB of memory and {seconds(took)}")
+        found |= {"side": plan.side, "pairs": plan.pairs, "bytes": plan.peak}
+    else:
+        lines.append(f"that takes about {seconds(took)}")
     if not flags.quiet:
-        tell(f"{target} would be {size[1]}x{size[0]}, painted in {len(run)} steps at {len(run.scales)} sizes with {precision}")
-        tell(f"its losses are computed {how}, and the optimizer's history is kept in {pairs}")
-        tell(f"that takes about {plan.peak / 1e9:.1f} GB of memory and {seconds(took)}")
+        for line in lines:
+            tell(line)
     if flags.json_line:
-        found = {"side": plan.side, "pairs": plan.pairs, "precision": precision, "bytes": plan.peak, "seconds": round(took, 1)}
-        head = {"output": target, "width": size[1], "height": size[0], "steps": len(run)}
-        tell(json.dumps(head | found | {"exit_code": 0}))
+        tell(json.dumps(found | {"seconds": round(took, 1), "exit_code": 0}))
     return 0

@@ -16,6 +16,7 @@ from impasto.compute.memory import PairStore, Plan
 from impasto.ladder import STEP_OVERHEAD
 from impasto.lbfgs import HISTORY, LBFGS
 from impasto.run import Run
+from impasto.session import Session
 
 TRIAL = 512  # pixels: the longer side of a trial image computed at once; of a trial in blocks, one block
 NEW = 1 << 27  # bytes of memory requested to see how long that takes
@@ -25,9 +26,22 @@ SETUP = 0.7  # steps whose time a scale takes before its first one: the features
 Clock = Callable[[], float]
 
 
+def forecast(session: Session, clock: Clock = time.perf_counter) -> float:
+    """The seconds of `clock` that a session will take, roughly, from its first scale to its last step. Takes some itself."""
+    return _of_run(session, clock) if isinstance(session, Run) else _of_levels(session, clock)
+
+
+def _of_levels(session: Session, clock: Clock) -> float:
+    """The first levels are painted, as far as TRIAL pixels; what a pixel takes there, the others take too."""
+    pixels, started = 0, clock()
+    for scale, _ in zip((scale for scale in session.scales if max(scale.size) <= TRIAL), session, strict=False):
+        pixels += math.prod(scale.size)
+    total = sum(math.prod(scale.size) for scale in session.scales)
+    return (clock() - started) * total / max(1, pixels)
+
+
 @allocator.kept()
-def forecast(run: Run, clock: Clock = time.perf_counter) -> float:
-    """The seconds of `clock` that a run will take, roughly, from its first scale to its last step. Takes some itself."""
+def _of_run(run: Run, clock: Clock) -> float:
     paces: dict[int | None, float] = {}
     moves: dict[PairStore, float] = {}
     total = 0.0

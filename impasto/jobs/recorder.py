@@ -15,7 +15,7 @@ from impasto.jobs.job import Output, preview_of
 from impasto.jobs.lock import alone, state_of
 from impasto.ladder import share_done
 from impasto.optimize import Step
-from impasto.run import Run
+from impasto.session import Session
 
 MOST_FRAMES = 120  # of a making-of: 10 seconds at 12 frames a second
 
@@ -26,7 +26,7 @@ class Recorder:
     A run that resumes continues its previews and its frames. Raises OutputError before anything is done.
     """
 
-    def __init__(self, run: Run, target: Path, output: Output, stack: contextlib.ExitStack) -> None:
+    def __init__(self, run: Session, target: Path, output: Output, stack: contextlib.ExitStack) -> None:
         """stack: closed at the end of the job, however it ends."""
         self.run, self.target, self.every = run, target, output.preview
         self.overwrite = output.overwrite or run.state is not None
@@ -67,7 +67,7 @@ class Frames:
     The folder of a film is next to it, named like a state; it is kept as long as the run has a state to resume from.
     """
 
-    def __init__(self, run: Run, target: Path, place: Path, *, overwrite: bool) -> None:
+    def __init__(self, run: Session, target: Path, place: Path, *, overwrite: bool) -> None:
         self.run, self.target, self.place, self.overwrite = run, target, place, overwrite
         self.kind = place.suffix.lower()
         self.folder = state_of(place) if self.kind else place
@@ -151,7 +151,7 @@ class Frames:
                 self.place.rmdir()
 
 
-def _shares_before(run: Run) -> Iterator[float]:
+def _shares_before(run: Session) -> Iterator[float]:
     """The share of the work after each step that was made before the run was resumed."""
     if run.state is None:
         return

@@ -22,7 +22,7 @@ from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
 from impasto.options import Options, invalid
-from impasto.run import Run
+from impasto.session import Session
 
 HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels", "max_memory"})  # options not meant to make another image
 NOT_STORED = frozenset({"max_pixels", "max_memory"})
@@ -82,7 +82,7 @@ class Record(BaseModel):
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-def begin(run: Run, loaded: Inputs, *, keep_exif: bool = False) -> Record:
+def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False) -> Record:
     """What is known before an image is painted. loaded: the inputs of the run."""
     problem = run.problem
     height, width = problem.size
@@ -100,7 +100,7 @@ def begin(run: Run, loaded: Inputs, *, keep_exif: bool = False) -> Record:
     )
 
 
-def finish(record: Record, run: Run, image: Image.Image, seconds: float, *, whole: bool) -> Record:
+def finish(record: Record, run: Session, image: Image.Image, seconds: float, *, whole: bool) -> Record:
     """The record of a painted image. whole: whether the run came to its end."""
     news: dict[str, Any] = {"seconds": round(seconds, 1), "picture": digest_of_pixels(image)}
     if run.last is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
     from impasto.jobs.records import Previous, Record
     from impasto.jobs.states import Card
     from impasto.optimize import Step
-    from impasto.run import Run
+    from impasto.session import Session
     from impasto.stylizer import Stylizer
 
 
@@ -128,14 +128,14 @@ def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card:
     return _Session(job, run, loaded, record, card or _card(job, run, record), notes, started, previous)
 
 
-def _planned(run: Run, memory: int) -> tuple[Run, list[str]]:
+def _planned(run: Session, memory: int) -> tuple[Session, list[str]]:
     """The run as the image was planned that it makes again, since the last bits depend on blocks; and notes.
 
     memory: bytes it was planned for; 0 if unknown. Where that is more than there is now, the run stays as it is, with a note.
     """
     from impasto.run import Run
 
-    if not memory or run.problem.options.memory_limit:
+    if not isinstance(run, Run) or not memory or run.problem.options.memory_limit:
         return run, []
     earlier = Run(run.problem, memory)
     plans = [(earlier.plan(scale.size), run.plan(scale.size)) for scale in run.scales]
@@ -148,12 +148,13 @@ def _planned(run: Run, memory: int) -> tuple[Run, list[str]]:
     ]
 
 
-def _card(job: Job, run: Run, record: Record) -> Card | None:
-    """What the state of a new run says; None for a job that cannot be stored."""
+def _card(job: Job, run: Session, record: Record) -> Card | None:
+    """What the state of a new run says; None for a job that cannot be stored, and for a painter that needs no state."""
     from impasto.jobs import records, states
+    from impasto.run import Run
 
     target = job.output.path
-    if target is None or not job.storable:
+    if target is None or not job.storable or not isinstance(run, Run):
         return None
     replaced = files.digest(target) if job.output.overwrite else ""
     return states.Card(
@@ -164,15 +165,18 @@ def _card(job: Job, run: Run, record: Record) -> Card | None:
     )
 
 
-def _scales(run: Run) -> tuple[tuple[int, int, int], ...]:
+def _scales(run: Session) -> tuple[tuple[int, int, int], ...]:
     return tuple((*scale.size, scale.steps) for scale in run.scales)
 
 
-def _resume(job: Job, run: Run, card: Card, record: Record) -> Iterator[str]:
+def _resume(job: Job, run: Session, card: Card, record: Record) -> Iterator[str]:
     """Have the run start from its state. Yields notes."""
     from impasto.jobs import records, states
+    from impasto.run import Run
 
     file = state_of(job.output.path or Path())
+    if not isinstance(run, Run):
+        raise StateFileError(f"{printable(file)} cannot be resumed: quality 'instant' keeps no state")
     previous = records.Previous(file, card.settings, records.record_of(card.settings, printable(file)))
     threads = previous.record.threads
     if threads != record.threads:
@@ -206,7 +210,7 @@ class _Session:
     """A running job and what it saves. card: of its state; None if it keeps none. started: by the monotonic clock."""
 
     job: Job
-    run: Run
+    run: Session
     loaded: Inputs
     record: Record
     card: Card | None
@@ -248,16 +252,17 @@ class _Session:
         """The objects that save states, previews and frames. Both need an output file."""
         from impasto.jobs.keeper import Keeper
         from impasto.jobs.recorder import Recorder
+        from impasto.run import Run
 
-        target, card = self.job.output.path, self.card
+        target, card, run = self.job.output.path, self.card, self.run
         if target is None:
             return None, None
-        recorder = Recorder(self.run, target, self.job.output, stack)
+        recorder = Recorder(run, target, self.job.output, stack)
         self.notes += [recorder.note] if recorder.note else []
-        if card is None:
+        if card is None or not isinstance(run, Run):
             return None, recorder
         spent = time.monotonic() - self.started
-        return Keeper(self.run, target, card.model_copy(update={"seconds": card.seconds + spent})), recorder
+        return Keeper(run, target, card.model_copy(update={"seconds": card.seconds + spent})), recorder
 
     def _after_step(self, step: Step, keeper: Keeper | None, recorder: Recorder | None) -> Iterator[Event]:
         preview = recorder.after_step(step) if recorder else None
@@ -338,7 +343,7 @@ class _Session:
         return name, b""
 
 
-def _how_far(run: Run) -> str:
+def _how_far(run: Session) -> str:
     """Words such as " at 40%, still at 256x170 and enlarged"."""
     step = run.last
     if step is None:

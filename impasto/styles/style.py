@@ -61,18 +61,31 @@ class Style:
         """The painting's colors, 7xQUANTILES (`palette.quantiles`)."""
         raise NotImplementedError
 
+    def means(self, longer: float) -> Means:
+        """The mean of each channel at a longer side of `longer` pixels; between rungs as `targets`."""
+        return mix([(self.means_at(number), share) for number, share in self._rungs(longer)])
+
+    def tuning(self, digest: str) -> Tensor | None:
+        """What the network of quality "instant" was told of this style in addition, by `fast.tune`; None if it was not tuned.
+
+        digest: of the network's file; a tuning for another network is none.
+        """
+        return None
+
     def targets(self, longer: float, side: int | None = None) -> Targets:
         """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side.
 
         Beyond the `longest` side, the targets there: enlarging a painting further would blur its strokes. Where that side lies between
         two rungs, the painting is enlarged to the upper one, by a factor of less than `ladder.RATIO`.
         """
+        return mix([(self.at(number, side), share) for number, share in self._rungs(longer)])
+
+    def _rungs(self, longer: float) -> list[tuple[int, float]]:
+        """The rungs around a longer side of `longer` pixels, each with its share; one if the side lies on it."""
         place = position(min(longer, self.longest))
         below = math.floor(place)
         above = place - below
-        if not above:
-            return self.at(below, side)
-        return mix([(self.at(below, side), 1 - above), (self.at(below + 1, side), above)])
+        return [(below, 1 - above), (below + 1, above)] if above else [(below, 1.0)]
 
     def squeezed(self, size: Size, side: int | None = None) -> Targets:
         """The targets of the painting squeezed to (height, width), whatever its proportions (the published method)."""
@@ -118,7 +131,7 @@ class Painted(Style):
         super().__init__(encoder, taps, notes)
         self.painting = painting
         self.weight = weight
-        self._known: OrderedDict[tuple[Size, int], Targets] = OrderedDict()
+        self._known: OrderedDict[tuple[Size, int], tuple[Targets, Means]] = OrderedDict()
 
     @property
     def size(self) -> Size:
@@ -136,26 +149,31 @@ class Painted(Style):
 
     def squeezed(self, size: Size, side: int | None = None) -> Targets:
         """The targets of the painting squeezed to (height, width). Raises PictureError for a size too small for the encoder."""
+        return self._statistics(size, side)[0]
+
+    def means_at(self, number: int) -> Means:
+        """The mean of each channel on rung `number`."""
+        return self._statistics(self.size_at(rung(number)), None)[1]
+
+    @torch.no_grad()
+    def _statistics(self, size: Size, side: int | None) -> tuple[Targets, Means]:
+        """The Gram matrices and the means of the painting squeezed to `size`, from one pass of the encoder."""
         key = (size, self._side(size, side))
         if key not in self._known:
-            found = self._sums([GramSum(tap, self._guidance(tap, size)) for tap in self.taps], *key)
-            self._known[key] = found
+            self.encoder.check_size(*size, "style image at this size and style scale")
+            guidance = {tap: self._guidance(tap, size) for tap in self.taps}
+            sums = [kind(tap, T) for kind in (GramSum, ChannelSum) for tap, T in guidance.items()]
+            totals = blocks.totals(self.encoder.only(self.taps), pictures.resize(self.painting, size), sums, key[1])
+            found = [one.per_position(*total) for one, total in zip(sums, totals, strict=True)]
+            count = len(self.taps)
+            self._known[key] = (
+                dict(zip(self.taps, found[:count], strict=True)),
+                dict(zip(self.taps, found[count:], strict=True)),
+            )
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
         return self._known[key]
-
-    def means_at(self, number: int) -> Means:
-        """The mean of each channel on rung `number`."""
-        size = self.size_at(rung(number))
-        return self._sums([ChannelSum(tap, self._guidance(tap, size)) for tap in self.taps], size, self._side(size, None))
-
-    @torch.no_grad()
-    def _sums(self, sums: Sequence[GramSum], size: Size, side: int) -> dict[str, Tensor]:
-        """Sums per position of the painting squeezed to `size`, by tap."""
-        self.encoder.check_size(*size, "style image at this size and style scale")
-        found = blocks.totals(self.encoder.only(self.taps), pictures.resize(self.painting, size), sums, side)
-        return {one.tap: one.per_position(*total) for one, total in zip(sums, found, strict=True)}
 
     @staticmethod
     def _side(size: Size, side: int | None) -> int:
@@ -211,10 +229,20 @@ class Blend(Style):
         """The mean of the styles' targets at a longer side of `longer` pixels."""
         return mix([(style.targets(longer, side), weight) for style, weight in self.parts])
 
+    def means(self, longer: float) -> Means:
+        """The mean of the styles' means."""
+        return mix([(style.means(longer), weight) for style, weight in self.parts])
+
     def quantiles(self) -> Tensor:
         """The mean of the styles' quantiles: the palette between theirs."""
         (first, share), *rest = self.parts
         return sum((style.quantiles() * weight for style, weight in rest), first.quantiles() * share)
+
+    def tuning(self, digest: str) -> Tensor | None:
+        """The mean of the styles' tunings; those without one count as 0."""
+        found = [(style.tuning(digest), weight) for style, weight in self.parts]
+        tuned = [tuning * weight for tuning, weight in found if tuning is not None]
+        return torch.stack(tuned).sum(0) if tuned else None
 
     def squeezed(self, size: Size, side: int | None = None) -> Targets:
         """The mean of the styles' targets at (height, width)."""

@@ -1,0 +1,47 @@
+"""What every painter looks like from outside: a session that is iterated over for its steps, and gives its best image at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from PIL import Image
+
+from impasto.compute import memory
+from impasto.ladder import Scale
+from impasto.optimize import State, Step
+from impasto.problem import Problem
+
+
+class Session:
+    """One image being painted. `Run` optimizes it, `fast.Instant` paints it with a network.
+
+    limit: bytes of memory it is planned for. scales: those it goes through. last: the last Step. state: what a later session resumes
+    from, after that step; None for a painter that has no need of it.
+    """
+
+    problem: Problem
+    limit: int
+    scales: list[Scale]
+    last: Step | None = None
+    state: State | None = None
+
+    def __len__(self) -> int:
+        """The number of steps."""
+        return sum(scale.steps for scale in self.scales)
+
+    def __iter__(self) -> Iterator[Step]:
+        """Paint, yielding every step."""
+        raise NotImplementedError
+
+    def finish(self) -> Image.Image:
+        """Paint to the end and return the image."""
+        for _ in self:
+            pass
+        return self.image()
+
+    def image(self) -> Image.Image:
+        """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
+        problem = self.problem
+        with memory.clear_errors(problem.name):
+            start = self.scales[0].size if self.scales else problem.size
+            return problem.image(self.last.image if self.last else problem.start(start))
