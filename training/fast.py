@@ -15,11 +15,10 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import cyclopts
 import numpy as np
 import torch
 from cyclopts import App, Parameter
@@ -27,28 +26,22 @@ from torch import Tensor, distributed
 from torch.nn import functional
 
 from impasto import encoders, files, weights
-from impasto.encoders import Encoder
 from impasto.fast import net as nets
 from impasto.fast import stored
-from impasto.fast.moments import Moments, mixed, moments
-from impasto.fast.net import CHANNELS, KEPT, TAPS, Look, Net
-from impasto.fast.recolor import palette_distance, recolored
-from impasto.losses import TINT_FLOOR, TINT_REACH, detail
-from impasto.palette import averaged, quantiles
+from impasto.fast.moments import moments
+from impasto.fast.net import CHANNELS, KEPT, TAPS, Net
+from impasto.fast.objective import Target, Weights, blended, levels, losses, reduced, target_of, total
+from impasto.fast.recolor import recolored
 from training import checkpoint as checkpoints
 from training.data import Picture, decode, gather
 from training.encoder import say
 
 FORMAT = "impasto instant training 1"
-LEVELS = ((1, 0.5), (2, 0.3), (4, 0.2))  # of the style loss, as in the engine's objective (`terms.METHODS`)
-SMALLEST = 64  # pixels: sides at which a painting is taken
-SOFT = 0.1  # style distance beyond which it counts less, so that no painting outweighs the others
+USUAL = 0.65  # share of samples of strength 0.5
 HELD_OUT = 300  # images of each kind
 BASIS_IMAGES = 320
 PRINT_EVERY, SAVE_EVERY = 50, 200  # steps
 EMA = 0.999
-
-Pixels = Tensor
 
 
 @dataclass(frozen=True)
@@ -63,174 +56,8 @@ class Config:
     cooldown: int = 2000
     seed: int = 0
     second: float = 0.35
-    content: float = 1.0
-    style: float = 40.0
-    palette: float = 10.0
-    tint: float = 1.0
-    weave: float = 1.0
-    grain: float = 0.1
+    weights: Annotated[Weights, Parameter(name="*")] = field(default_factory=Weights)
     identity: float = 0.08
-
-
-# -------------------------------------------------------------------------------------------------------------- targets
-
-
-def grams(F: Tensor) -> Tensor:
-    """Gram matrices per position, without a gradient. F: BxNxHxW. Returns BxNxN float32."""
-    rows = F.permute(0, 2, 3, 1).flatten(1, 2)
-    return torch.bmm(rows.mT, rows).float() / rows.shape[1]
-
-
-def style_distance(F: Tensor, A: Tensor) -> Tensor:
-    """`relative_style_loss` for a batch. F: BxNxHxW; A: NxN per position. Returns B."""
-    distance: Tensor = _StyleDistance.apply(F, A)  # type: ignore[no-untyped-call]
-    return distance
-
-
-class _StyleDistance(torch.autograd.Function):
-    """With its own backward: Gram matrices are symmetric, and large where features are few."""
-
-    @staticmethod
-    def forward(ctx: Any, F: Tensor, A: Tensor) -> Tensor:
-        """See `style_distance`."""
-        rows = F.permute(0, 2, 3, 1).flatten(1, 2)
-        apart = torch.bmm(rows.mT, rows).float().div_(rows.shape[1]).sub_(A)
-        ctx.energy = float(A.square().sum().clamp_min(1e-6))
-        ctx.save_for_backward(F, apart.to(F.dtype))
-        return torch.linalg.vector_norm(apart, dim=(1, 2)).square() / ctx.energy
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """gradient: B. Returns that of F."""
-        F, apart = ctx.saved_tensors
-        rows = F.permute(0, 2, 3, 1).flatten(1, 2)
-        factor = (gradient * 4 / rows.shape[1] / ctx.energy).to(F.dtype)
-        slope = torch.bmm(rows, apart * factor[:, None, None])
-        return slope.unflatten(1, F.shape[2:]).permute(0, 3, 1, 2), None
-
-
-@dataclass(frozen=True)
-class Target:
-    """A style at several sizes: {side: {tap: Gram matrix}}, its looks by side, its palette, and its fine detail."""
-
-    grams: Mapping[int, Mapping[str, Tensor]]
-    looks: Mapping[int, Look]
-    Q: Tensor
-    fine: Mapping[int, Tensor]
-    straight: Mapping[int, Tensor]
-    image: Mapping[int, Tensor]
-
-
-def target_of(painting: Pixels, sides: tuple[int, ...], net: Net, encoder: Encoder) -> Target:
-    """painting: 1x3xSxS."""
-    G, looks, images = {}, {}, {side: reduced(painting, side) for side in sides}
-    for side, image in images.items():
-        features = encoder(image)
-        G[side] = {tap: grams(features[tap])[0] for tap in TAPS}
-        looks[side] = {tap: moments(net.basis.project(tap, features[tap].float())) for tap in TAPS}
-    fine = {side: fine_energy(image) for side, image in images.items()}
-    straight = {side: straight_share(image) for side, image in images.items()}
-    return Target(G, looks, quantiles(painting), fine, straight, images)
-
-
-def blended(a: Target, b: Target, share: float) -> Target:
-    """Between two styles."""
-    G = {side: {tap: torch.lerp(own[tap], b.grams[side][tap], share) for tap in TAPS} for side, own in a.grams.items()}
-    looks = {side: mixed([(a.looks[side], 1 - share), (b.looks[side], share)]) for side in a.looks}
-    fine = {side: torch.maximum(a.fine[side], b.fine[side]) for side in a.fine}
-    straight = {side: torch.maximum(a.straight[side], b.straight[side]) for side in a.straight}
-    return Target(G, looks, torch.lerp(a.Q, b.Q, share), fine, straight, a.image)
-
-
-def reduced(x: Pixels, side: int) -> Pixels:
-    """Square images at another side."""
-    if x.shape[-1] == side:
-        return x
-    return (
-        functional.interpolate(x, size=(side, side), mode="bicubic", antialias=True)
-        .clamp(0, 1)
-        .contiguous(memory_format=torch.channels_last)
-    )
-
-
-# --------------------------------------------------------------------------------------------------------------- losses
-
-
-def fine_energy(x: Pixels) -> Tensor:
-    """The energies of second differences of 1, 2 and 4 pixels, along rows, columns and diagonals. x: Bx3xHxW. Returns Bx27."""
-    found = []
-    for d in (1, 2, 4):
-        c = x[..., d:-d, d:-d]
-        across = x[..., d:-d, : -2 * d] - 2 * c + x[..., d:-d, 2 * d :]
-        down = x[..., : -2 * d, d:-d] - 2 * c + x[..., 2 * d :, d:-d]
-        cross = x[..., :-d, :-d] - x[..., d:, :-d] - x[..., :-d, d:] + x[..., d:, d:]
-        found += [across, down, cross]
-    return torch.stack([each.square().mean((2, 3)) for each in found], 2).flatten(1)
-
-
-_BANDS: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
-
-
-def straight_share(x: Pixels) -> Tensor:
-    """The share of energy near vertical and horizontal waves in the two finest octaves: a mesh, which lite does not see. Bx2."""
-    height, width = x.shape[-2:]
-    if (height, width) not in _BANDS:
-        window = torch.outer(*(torch.hann_window(side + 2, periodic=False)[1:-1] for side in (height, width)))
-        down, across = torch.fft.fftfreq(height).abs()[:, None], torch.fft.rfftfreq(width).abs()[None]
-        radius, angle = torch.hypot(down, across), torch.atan2(down.expand(-1, across.shape[1]), across.expand(height, -1))
-        straight = torch.minimum(angle, math.pi / 2 - angle) <= math.radians(10)
-        octaves = torch.stack([(radius >= low) & (radius < 2 * low) for low in (1 / 4, 1 / 8)]).float()
-        _BANDS[height, width] = window, octaves, octaves * straight
-    window, octaves, straight = (each.to(x.device) for each in _BANDS[height, width])
-    gray = x.float().mean(1)
-    energy = torch.fft.rfft2((gray - gray.mean((1, 2), keepdim=True)) * window).abs().square() / (height * width)
-    rest = 1e-3
-    return (torch.einsum("bhw,khw->bk", energy, straight) + rest * 2 / 9) / (
-        torch.einsum("bhw,khw->bk", energy, octaves) + rest
-    )
-
-
-def losses(x: Pixels, kept: Pixels, target: Target, encoder: Encoder, shares: Mapping[int, float]) -> dict[str, Tensor]:
-    """The mean losses of results x of one style. kept: the photographs in its colors; shares: of the levels, by side."""
-    side = x.shape[-1]
-    found: dict[str, Tensor] = {}
-    with torch.no_grad():
-        P = encoder.only({"relu3_1"})(kept)["relu3_1"]
-        W = torch.cat([detail(p[None, ::8].float()) for p in P])  # every eighth channel is enough, and faster
-        tint = averaged(kept)
-        T = torch.cat([detail(t[None], TINT_REACH, TINT_FLOOR) for t in tint])
-        straight = torch.maximum(straight_share(kept), target.straight[side])
-    style = []
-    for at, share in shares.items():
-        taps = TAPS[:3] if at == side and len(shares) == len(LEVELS) else TAPS
-        F = encoder.only(taps)(functional.avg_pool2d(x, side // at) if at < side else x)
-        if at == side:
-            found["content"] = (
-                (W * (F["relu3_1"].float() - P).square()).mean((1, 2, 3)) / P.float().var((1, 2, 3)).clamp_min(1e-3)
-            ).mean()
-        for tap in taps:
-            style.append(share / len(taps) * style_distance(F[tap], target.grams[at][tap]))
-    each = torch.stack(style).sum(0)
-    found["style"] = each.mean()
-    found["soft"] = SOFT * torch.log1p(each / SOFT).mean()
-    found["palette"] = palette_distance(x, target.Q).mean()
-    spread = tint.var((2, 3), correction=0).mean(1).clamp_min(1e-3)
-    found["tint"] = ((T * (averaged(x) - tint).square()).mean((1, 2, 3)) / spread).mean()
-    found["grain"] = (
-        (torch.log(fine_energy(x) + 1e-4) - torch.log(torch.maximum(fine_energy(kept), target.fine[side]) + 1e-4))
-        .clamp_min(0)
-        .square()
-        .mean()
-    )
-    found["weave"] = (straight_share(x) - straight).clamp_min(0).sum(1).mean()
-    found["outside"] = ((x - 0.5).abs() - 0.5).clamp_min(0).square().mean()
-    return found
-
-
-def levels(side: int) -> dict[int, float]:
-    """{side: share} of the levels of the style loss."""
-    fitting = {side // factor: share for factor, share in LEVELS if side // factor >= SMALLEST}
-    return {at: share / sum(fitting.values()) for at, share in fitting.items()}
 
 
 # ----------------------------------------------------------------------------------------------------------------- steps
@@ -319,10 +146,10 @@ class Trainer:
         common = np.random.default_rng((config.seed, self.step))  # the same sides in all processes: they wait for each other
         second = common.random() < config.second
         side = int(common.choice((192, 256) if second else (96, 128, 160)))
-        total: dict[str, float] = {}
+        sums: dict[str, float] = {}
         for _ in range(config.styles):
             count = max(1, config.photos // 2) if second else config.photos
-            strength = 0.5 if rng.random() < 0.5 else float(rng.uniform(0.1, 1))
+            strength = 0.5 if rng.random() < USUAL else float(rng.uniform(0.1, 1))
             identity = rng.random() < config.identity
             sides = (side, side // 2, side // 4) if second else (side, side // 2)
             with torch.no_grad():
@@ -345,18 +172,14 @@ class Trainer:
                     start = nets.start(below.clamp(0, 1), kept, reduced(kept, side // 2))
             x = self.result(kept, start, side, target, strength, rng)
             parts = losses(x, kept, target, self.encoder, levels(side))
-            t = strength * (1.28 - 0.56 * strength)
-            keep, change = 4 * (1 - t) ** 2, 4 * t**2
-            loss = keep * (config.content * parts["content"] + config.tint * parts["tint"])
-            loss = loss + change * (config.style * parts["soft"] + config.palette * parts["palette"])
-            loss = loss + config.grain * parts["grain"] + config.weave * parts["weave"] + 30 * parts["outside"]
+            loss = total(parts, strength, config.weights)
             if identity:
                 loss = loss + 50 * (x - kept).square().mean() + 2 * (x - kept).abs().mean()
-            (loss / config.styles).backward()
+            (loss / config.styles).backward()  # type: ignore[no-untyped-call]
             for name, value in parts.items():
-                total[name] = total.get(name, 0.0) + float(value.detach()) / config.styles
-            total["loss"] = total.get("loss", 0.0) + float(loss.detach()) / config.styles
-        return total | {"side": side}
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.styles
+            sums["loss"] = sums.get("loss", 0.0) + float(loss.detach()) / config.styles
+        return sums | {"side": side}
 
     def result(
         self,
@@ -387,7 +210,7 @@ class Trainer:
         """The mean gradient over the processes."""
         if self.world == 1:
             return
-        flat = torch.cat([p.grad.flatten() for p in self.named.values()])
+        flat = torch.cat([p.grad.flatten() for p in self.named.values() if p.grad is not None])
         distributed.all_reduce(flat)
         at = 0
         for p in self.named.values():

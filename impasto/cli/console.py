@@ -118,7 +118,9 @@ def refuse_address(file: Path) -> None:
 
 
 def seconds(span: float) -> str:
-    """A span of time as people say it: "9 s", "2 min 05 s", "1 h 20 min"."""
+    """A span of time as people say it: "0.4 s", "9 s", "2 min 05 s", "1 h 20 min"."""
+    if span < 2.95:
+        return f"{span:.1f} s"
     whole = round(span)
     if whole < 60:
         return f"{whole} s"

@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group
 
 from impasto import files
-from impasto.cli.console import note, refuse_address, tell
+from impasto.cli.console import bar, note, refuse_address, tell
 from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, flag, with_flags
 from impasto.errors import OptionError, PictureError, StyleFileError
-from impasto.inputs import STYLE_SUFFIX, built_in, style_file, style_names
+from impasto.inputs import STYLE_SUFFIX, STYLES, built_in, style_file, style_names
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+    from torch import Tensor
 
-    from impasto.styles import Card
+    from impasto.styles import Card, Painted
 
 MAKE_EXAMPLES = """\
 Examples:
 
     impasto style make painting.jpg -o night.style --title "A night" --source "painted by me" --license CC0
     impasto photo.jpg night.style
+    impasto style make painting.jpg --tune --photos holiday/*.jpg
 """
+SAMPLE = STYLES.parent / "chelsea.jpg"  # a photograph to tune on
 WIDE = 200  # characters
 SWATCH = 12  # characters that a palette is drawn in
 CARD = Group("Card", sort_key=1)
+TUNING = Group("Quality instant", sort_key=2)
 FOR = ("encoder", "pooling", "padding")  # the options a style is made for
 
 style_app = App(name="style", help="Make and inspect style files: a painting's style without the painting.", help_epilogue="")
@@ -53,6 +57,18 @@ class MakeFlags(CommonFlags):
         ),
     ] = False
     weights: Annotated[Path | None, flag(GROUPS["Method"], "A weights file for the encoder.")] = None
+    tune: Annotated[
+        bool,
+        flag(TUNING, "Fit the network of quality instant to this painting, which takes about a minute, and keep that too."),
+    ] = False
+    photos: Annotated[
+        tuple[Path, ...],
+        flag(
+            TUNING,
+            "Photographs to fit it on, better many than one. [default: the sample photograph that comes with impasto]",
+            consume_multiple=True,
+        ),
+    ] = ()
 
 
 def make(painting: Path, /, *, flags: MakeFlags) -> int:
@@ -80,14 +96,35 @@ def make(painting: Path, /, *, flags: MakeFlags) -> int:
         note(text, quiet=flags.quiet)
     images = () if flags.no_painting else ("thumbnail", "painting")
     words = {name: getattr(flags, name) for name in ("title", "source", "licence")}
-    card = styles.save(style, target, **words, images=images, overwrite=flags.overwrite)
+    tuned = _tuned(style, flags) if flags.tune else {}
+    card = styles.save(style, target, **words, **tuned, images=images, overwrite=flags.overwrite)
     least, most = card.sides
     if not flags.quiet:
         megabytes = target.stat().st_size / 1e6
         tell(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_encoder(card)}, {megabytes:.1f} MB")
     if flags.json_line:
-        tell(json.dumps({"output": str(target), "from": least, "to": most, "palette": card.palette, "exit_code": 0}))
+        tell(
+            json.dumps(
+                {"output": str(target), "tuned": flags.tune, "from": least, "to": most, "palette": card.palette, "exit_code": 0}
+            )
+        )
     return 0
+
+
+def _tuned(style: Painted, flags: MakeFlags) -> dict[str, Any]:
+    """What `styles.save` keeps of a tuning. Raises OptionError for another encoder, PictureError for unusable photographs."""
+    from impasto import fast, pictures
+
+    stored = fast.load()
+    if style.encoder.digest != stored.card.encoder:
+        raise OptionError("is for quality 'instant', which needs the weights of lite that come with impasto", option="tune")
+    photos = [pictures.load(file, role="photograph").pixels for file in flags.photos or (SAMPLE,)]
+    found: dict[str, Tensor] = {}
+    with bar("tuning", 1.0, quiet=flags.quiet) as update:
+        for progress, tuning in fast.tune(style, stored, photos):
+            found = {fast.TUNING: tuning}
+            update(progress.step / progress.of, f"tuning: step {progress.step}/{progress.of}  loss {progress.loss:.3g}")
+    return {"instant": found, "network": stored.digest}
 
 
 style_app.command(
@@ -129,6 +166,7 @@ def show(style: Path, /) -> None:
         "painting": f"{card.size[0]}x{card.size[1]} pixels, " + (f"kept as {' and '.join(images)}" if images else "not kept"),
         "stored for": f"{least} to {most} pixels, {exact}",
         "made for": f"{_encoder(card)}, at {files.one_line(', '.join(card.taps))}",
+        "quality instant": "tuned" if card.tuned else "not tuned",
         "made by": f"impasto {files.one_line(card.impasto)}, format {card.format}",
     }
     for row, value in rows.items():

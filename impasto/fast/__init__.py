@@ -1,5 +1,9 @@
 """Painting in a fraction of a second: a network that repaints any photograph in any style, without optimization."""
 
+from impasto.fast.looks import moments_to_keep
 from impasto.fast.painter import Instant
+from impasto.fast.stored import load
+from impasto.fast.tune import tune
+from impasto.styles import TUNING
 
-__all__ = ["Instant"]
+__all__ = ["TUNING", "Instant", "load", "moments_to_keep", "tune"]

@@ -14,8 +14,9 @@ from impasto import pictures, terms
 from impasto.compute import memory
 from impasto.errors import OptionError
 from impasto.fast import net as nets
-from impasto.fast.moments import Moments, moments
-from impasto.fast.net import MULTIPLE, SEEN, TAPS, Filters, Look, Net
+from impasto.fast.looks import look_of, tuning_of
+from impasto.fast.moments import moments
+from impasto.fast.net import MULTIPLE, SEEN, Filters, Look
 from impasto.fast.recolor import recolored
 from impasto.fast.stored import Stored, load
 from impasto.ladder import SMALLEST, Scale, Size, share_done
@@ -52,7 +53,7 @@ class Instant(Session):
             raise OptionError("'instant' needs the weights of lite that come with impasto", option="quality")
         if problem.starts_from_image:
             raise OptionError("'instant' starts from the photograph; a start image needs another quality", option="quality")
-        self.problem, self.digest = problem, stored.digest
+        self.problem, self.network = problem, stored.digest
         self.net = stored.on(problem.device)
         self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
         sizes = level_sizes(problem.size) if problem.options.strength else []
@@ -91,9 +92,9 @@ class Instant(Session):
         height, width = colored.shape[-2:]
         options = self.problem.options
         longer = max(height, width) * options.style_scale
-        style_at = partial(look_of, self.net, style)
+        style_at = partial(look_of, self.net, self.network, style)
         code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), options.strength)
-        modulation, tuning = self.net.modulation(code), style.tuning(self.digest)
+        modulation, tuning = self.net.modulation(code), tuning_of(self.network, style)
         own = self.net.filters(modulation if tuning is None else modulation + tuning, self.dtype)
         wide = _padded(colored), _padded(start)
         found = self._paint(*wide, style_at(max(longer / 2, SMALLEST)), own, T)[..., :height, :width].clamp(0, 1)
@@ -147,12 +148,6 @@ def _composed(photo: Tensor, results: list[tuple[Tensor, Tensor | None]]) -> Ten
             return image
         total, left = total + image * T, left - T
     return total + photo * left.clamp_min(0)
-
-
-def look_of(net: Net, style: Style, longer: float) -> dict[str, Moments]:
-    """What the network knows of a style at a longer side of `longer` pixels."""
-    targets, means = style.targets(longer), style.means(longer)
-    return {tap: net.basis.of_style(tap, targets[tap], means[tap]) for tap in TAPS}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ A `.style` file is safetensors. Its metadata is one JSON card; its tensors are
 | `RUNG/TAP/rest` | N numbers | float16, or float32 beyond its range |
 | `RUNG/TAP/mean` | the mean of each channel, N numbers | float32 |
 | `quantiles` | the painting's colors (`palette.quantiles`), 7x256 | float32 |
+| `instant/...` | what is stored for the network of quality "instant" (`fast.looks`); optional | float16 |
 | `thumbnail` | a JPEG of at most 160 pixels; optional | bytes |
 | `painting` | a JPEG of at most 1024 pixels, from which the style can be made again for another encoder; optional | bytes |
 
@@ -45,6 +46,8 @@ from impasto.styles.swatch import swatch
 FORMAT = 3  # raised when earlier files can no longer be read
 RUNGS = range(round(position(SMALLEST)), round(position(1024)) + 1)
 COLORS = "quantiles"
+INSTANT = "instant/"
+TUNING = "tuning"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs
 CARD = "impasto style"  # the only key of the metadata: the order of several would differ from run to run
@@ -61,7 +64,8 @@ class Card:
 
     encoder, digest, pooling, padding: what the targets were computed with. taps, rungs: where they were taken. size: the painting's
     (width, height). palette: ("#rrggbb", share), the largest share first. error: a bound on the relative error of each Gram matrix,
-    0 for an exact file. impasto: the version that made it.
+    0 for an exact file. network: SHA-256 of the network that `instant/...` is for; tuned: whether a tuning is among that. impasto: the
+    version that made it.
     """
 
     format: int
@@ -78,6 +82,8 @@ class Card:
     size: tuple[_Count, _Count]
     palette: tuple[tuple[_Color, float], ...]
     error: float = 0.0
+    network: str = ""
+    tuned: bool = False
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -123,6 +129,13 @@ class Stored(Style):
         """The painting's longer side, or that of the largest rung stored."""
         return max(SMALLEST, min(max(self.card.size), self.card.sides[1]))
 
+    def kept_for(self, network: str) -> Mapping[str, Tensor]:
+        """See `Style.kept_for`."""
+        if network != self.card.network:
+            return {}
+        found = {name: tensor for name, tensor in self._tensors.items() if name.startswith(INSTANT)}
+        return {name.removeprefix(INSTANT): tensor.to(self._device, torch.float32) for name, tensor in found.items()}
+
     def _nearest(self, number: int) -> int:
         return min(self.card.rungs, key=lambda stored: abs(stored - number))
 
@@ -166,13 +179,15 @@ def save(
     licence: str = "",
     error: float = 0.0,
     images: Sequence[str] = tuple(IMAGES),
+    instant: Mapping[str, Tensor] | None = None,
+    network: str = "",
     overwrite: bool = False,
 ) -> Card:
     """Write a painting's style to a file.
 
-    error: 0 stores every target to the last bit; above it, the relative error each Gram matrix may have, for a much smaller file.
-    images: which images of the painting to keep, "thumbnail" and "painting". Returns the card. Raises OutputError and SaveError, and
-    StyleFileError for texts that are too long.
+    instant, network: see `Style.kept_for`. error: 0 stores every target to the last bit; above it, the relative error each Gram matrix
+    may have, for a much smaller file. images: which images of the painting to keep, "thumbnail" and "painting". Returns the card.
+    Raises OutputError and SaveError, and StyleFileError for texts that are too long.
     """
     files.check(path, (STYLE_SUFFIX,), overwrite=overwrite)
     for name, text in (("title", title), ("source", source), ("licence", licence)):
@@ -194,12 +209,15 @@ def save(
         size=(width, height),
         palette=swatch(style.painting),
         error=error,
+        network=network,
+        tuned=TUNING in (instant or {}),
     )
     tensors = {COLORS: style.quantiles().cpu()} | {name: _jpeg(style.painting, name) for name in images}
     for number in card.rungs:
         for tap, G in style.at(number).items():
             tensors |= packing.packed(f"{number}/{tap}", G, error)
         tensors |= {f"{number}/{tap}/mean": mean.cpu() for tap, mean in style.means_at(number).items()}
+    tensors |= {f"{INSTANT}{name}": tensor.cpu().half() for name, tensor in (instant or {}).items()}
     text = json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":"))
     files.write(path, serialize(tensors, {CARD: text}), (STYLE_SUFFIX,), overwrite=overwrite)
     return card
@@ -247,6 +265,7 @@ def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style
         found = {key: content.get_tensor(key) for key in set(content.keys()) - IMAGES.keys()}
     tensors = {COLORS: _colors_of(name, found)}
     tensors |= {key: tensor for tap in taps for key, tensor in _tensors_of(name, card, tap, found)}
+    tensors |= _kept(name, found)
     return Stored(card, Path(path).stem, tensors, encoder, taps)
 
 
@@ -302,6 +321,14 @@ def _colors_of(name: str, found: Mapping[str, Tensor]) -> Tensor:
     if Q is None or Q.shape != (len(DIRECTIONS), QUANTILES) or not (Q.is_floating_point() and bool(Q.isfinite().all())):
         raise StyleFileError(f"style file {name} is damaged: color data is missing or malformed")
     return Q
+
+
+def _kept(name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is stored for the network, checked: finite numbers."""
+    kept = {key: tensor for key, tensor in found.items() if key.startswith(INSTANT)}
+    if not all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in kept.values()):
+        raise StyleFileError(f"style file {name} is damaged: what is stored for quality 'instant' is malformed")
+    return kept
 
 
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -63,14 +63,14 @@ class Style:
 
     def means(self, longer: float) -> Means:
         """The mean of each channel at a longer side of `longer` pixels; between rungs as `targets`."""
-        return mix([(self.means_at(number), share) for number, share in self._rungs(longer)])
+        return mix([(self.means_at(number), share) for number, share in self.rungs(longer)])
 
-    def tuning(self, digest: str) -> Tensor | None:
-        """What the network of quality "instant" was told of this style in addition, by `fast.tune`; None if it was not tuned.
+    def kept_for(self, network: str) -> Mapping[str, Tensor]:
+        """What is stored for a network of quality "instant", by name (`fast.looks`); nothing if the file was made for another one.
 
-        digest: of the network's file; a tuning for another network is none.
+        network: SHA-256 of its file.
         """
-        return None
+        return {}
 
     def targets(self, longer: float, side: int | None = None) -> Targets:
         """The targets at a longer side of `longer` pixels; between two rungs linear in the logarithm of the side.
@@ -78,9 +78,9 @@ class Style:
         Beyond the `longest` side, the targets there: enlarging a painting further would blur its strokes. Where that side lies between
         two rungs, the painting is enlarged to the upper one, by a factor of less than `ladder.RATIO`.
         """
-        return mix([(self.at(number, side), share) for number, share in self._rungs(longer)])
+        return mix([(self.at(number, side), share) for number, share in self.rungs(longer)])
 
-    def _rungs(self, longer: float) -> list[tuple[int, float]]:
+    def rungs(self, longer: float) -> list[tuple[int, float]]:
         """The rungs around a longer side of `longer` pixels, each with its share; one if the side lies on it."""
         place = position(min(longer, self.longest))
         below = math.floor(place)
@@ -237,12 +237,6 @@ class Blend(Style):
         """The mean of the styles' quantiles: the palette between theirs."""
         (first, share), *rest = self.parts
         return sum((style.quantiles() * weight for style, weight in rest), first.quantiles() * share)
-
-    def tuning(self, digest: str) -> Tensor | None:
-        """The mean of the styles' tunings; those without one count as 0."""
-        found = [(style.tuning(digest), weight) for style, weight in self.parts]
-        tuned = [tuning * weight for tuning, weight in found if tuning is not None]
-        return torch.stack(tuned).sum(0) if tuned else None
 
     def squeezed(self, size: Size, side: int | None = None) -> Targets:
         """The mean of the styles' targets at (height, width)."""
