@@ -32,6 +32,9 @@ SHADES = 8  # quantiles of each direction of the palette that are in the code
 TILE = 64  # positions: side of the noise that is repeated over an image
 DEEP, MID, QUARTER, HALF, FINE = 96, 96, 64, 32, 12  # channels at 1/16, 1/8, 1/4, 1/2 of the level's size, and at it
 NOISE = 2  # channels
+LARGEST = 256  # pixels: longer side of the largest level in training; to the network larger levels are like that one
+LEAST_VARIANCE = 1e-3  # of a kept direction
+PAIRS = torch.triu_indices(PAIRED, PAIRED, 1)
 MIXED = 4  # filters that a mixed convolution mixes
 
 # Convolutions: name, inputs, outputs, width of the filters, filters that are mixed
@@ -98,7 +101,10 @@ Look = Mapping[str, Moments]  # of one painting at one size, B = 1
 
 
 def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
-    """What the network is told of a style: a vector. look: at the level's size; Q: 7xQUANTILES of the palette; side: longer, pixels."""
+    """What the network is told of a style: a vector of CODE numbers.
+
+    look: the style's moments at the level's size; Q: 7xQUANTILES of its palette; side: the level's longer side in pixels.
+    """
     parts = []
     for tap in TAPS:
         mean, covariance = (value[0] for value in look[tap])
@@ -106,12 +112,10 @@ def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
         first = covariance[:PAIRED, :PAIRED] / torch.outer(deviations[:PAIRED], deviations[:PAIRED])
         parts += [mean / 2, deviations.log(), first[PAIRS[0], PAIRS[1]]]
     shades = Q[:, Q.shape[1] // SHADES // 2 :: Q.shape[1] // SHADES].flatten() * 2 - 1
-    dials = Q.new_tensor([math.log2(side / 128) / 2, 2 * strength - 1])
+    dials = Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4])
     return torch.cat([*parts, shades, dials])
 
 
-LEAST_VARIANCE = 1e-3
-PAIRS = torch.triu_indices(PAIRED, PAIRED, 1)
 CODE = sum(2 * count + len(PAIRS[0]) for count in KEPT.values()) + 7 * SHADES + 2
 HIDDEN = (128, 192)
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from impasto.encoders import Encoder
 from impasto.fast.moments import mixed, moments
-from impasto.fast.net import TAPS, Look, Net
+from impasto.fast.net import SEEN, TAPS, Look, Net, code, moved, moves
 from impasto.fast.recolor import palette_distance
 from impasto.losses import TINT_FLOOR, TINT_REACH, detail
 from impasto.palette import averaged, quantiles
@@ -92,6 +92,34 @@ def target_of(painting: Pixels, sides: tuple[int, ...], net: Net, encoder: Encod
     fine = {side: fine_energy(image) for side, image in images.items()}
     straight = {side: straight_share(image) for side, image in images.items()}
     return Target(G, looks, quantiles(painting), fine, straight, images)
+
+
+def painted_level(
+    net: Net,
+    encoder: Encoder,
+    kept: Pixels,
+    start: Pixels,
+    target: Target,
+    strength: float,
+    *,
+    tuning: Tensor | None = None,
+    origin: tuple[int, int] = (0, 0),
+) -> Pixels:
+    """A level of a batch, with a gradient for the network and the tuning.
+
+    kept: the photographs in the style's colors; start: what the level starts from; both Bx3xSxS, like the result. origin: see
+    `Net.paint`.
+    """
+    side = kept.shape[-1]
+    with torch.no_grad():
+        small = functional.avg_pool2d(start, 2).contiguous(memory_format=torch.channels_last)
+        features = encoder.only(SEEN)(small)
+        z = {tap: net.basis.project(tap, features[tap]) for tap in SEEN}
+        seen = moved(z, moves({tap: moments(one) for tap, one in z.items()}, target.looks[side // 2]))
+        told = code(target.looks[side], target.Q, side, strength)
+    modulation = net.modulation(told)
+    own = net.filters(modulation if tuning is None else modulation + tuning, encoder.dtype)
+    return net.paint(kept, start, seen, own, origin)
 
 
 def blended(a: Target, b: Target, share: float) -> Target:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from impasto import pictures
-from impasto.encoders import Encoder
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of
-from impasto.fast.moments import moments
-from impasto.fast.net import SEEN, Look, Net
-from impasto.fast.objective import Target, Weights, fine_energy, levels, losses, reduced, straight_share, total
+from impasto.fast.net import Look, Net
+from impasto.fast.objective import Target, Weights, fine_energy, levels, losses, painted_level, reduced, straight_share, total
 from impasto.fast.recolor import recolored
 from impasto.fast.stored import Stored
 from impasto.styles import Painted
@@ -70,6 +68,7 @@ def tune(
         _target(style, stored.on(device), stored.digest),
         torch.Generator().manual_seed(seed),
     )
+    paint = partial(painted_level, net, style.encoder)
     photos = [photo.to(device) for photo in photos]
     tuning = torch.zeros(net.head.out_features, device=device, requires_grad=True)
     optimizer = torch.optim.Adam([tuning], betas=(0.9, 0.95))
@@ -80,27 +79,15 @@ def tune(
         if side == SIDES[1]:
             small = reduced(kept, SIDES[0])
             with torch.no_grad():
-                below = paint(net, style.encoder, small, small, target, tuning).clamp(0, 1)
+                below = paint(small, small, target, STRENGTH, tuning=tuning).clamp(0, 1)
             start = nets.start(below, kept, small)
-        x = paint(net, style.encoder, kept, start, target, tuning)
+        x = paint(kept, start, target, STRENGTH, tuning=tuning)
         loss = total(losses(x, kept, target, style.encoder, levels(side)), STRENGTH, Weights())
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, step / WARMUP, 0.02 + 2 * (1 - step / steps))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         yield Progress(step, steps, side, float(loss.detach())), tuning.detach().clone()
-
-
-def paint(net: Net, encoder: Encoder, kept: Tensor, start: Tensor, target: Target, tuning: Tensor) -> Tensor:
-    """A level of a batch. kept, start: Bx3xSxS. Returns the same."""
-    side = kept.shape[-1]
-    with torch.no_grad():
-        small = functional.avg_pool2d(start, 2).contiguous(memory_format=torch.channels_last)
-        features = encoder.only(SEEN)(small)
-        z = {tap: net.basis.project(tap, features[tap]) for tap in SEEN}
-        seen = nets.moved(z, nets.moves({tap: moments(one) for tap, one in z.items()}, target.looks[side // 2]))
-        modulation = net.modulation(nets.code(target.looks[side], target.Q, side, STRENGTH))
-    return net.paint(kept, start, seen, net.filters(modulation + tuning, encoder.dtype))
 
 
 def _target(style: Painted, net: Net, network: str) -> Target:
