@@ -3,7 +3,7 @@
 from impasto.fast.looks import moments_to_keep
 from impasto.fast.painter import Instant
 from impasto.fast.stored import load
-from impasto.fast.tune import tune
+from impasto.fast.tuning import tune
 from impasto.styles import TUNING
 
 __all__ = ["TUNING", "Instant", "load", "moments_to_keep", "tune"]
