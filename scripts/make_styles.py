@@ -66,7 +66,8 @@ def tuned(painting: Path, photos: Sequence[Tensor], stylizer: Stylizer) -> dict[
     style, stored = stylizer.style(painting), fast.load()
     assert isinstance(style, Painted)
     losses, vector = list[float](), torch.zeros(0)
-    for progress, vector in fast.tune(style, stored, photos):
+    for progress, latest in fast.tune(style, stored, photos):
+        vector = latest
         if progress.side == SIDES[0]:
             losses.append(progress.loss)
     first, last = statistics.mean(losses[:20]), statistics.mean(losses[-20:])

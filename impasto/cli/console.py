@@ -118,15 +118,18 @@ def refuse_address(file: Path) -> None:
 
 
 def seconds(span: float) -> str:
-    """A span of time as people say it: "0.4 s", "9 s", "2 min 05 s", "1 h 20 min"."""
-    if span < 2.95:
-        return f"{span:.1f} s"
+    """A span of time as people say it: "9 s", "2 min 05 s", "1 h 20 min"."""
     whole = round(span)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def exact_seconds(span: float) -> str:
+    """The same with a decimal where a second counts: "0.4 s"."""
+    return f"{span:.1f} s" if span < 2.95 else seconds(span)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import jobs
 from impasto.cli import console
-from impasto.cli.console import fail, note, refuse_address, seconds, tell, worded
+from impasto.cli.console import exact_seconds, fail, note, refuse_address, seconds, tell, worded
 from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
@@ -149,7 +149,7 @@ def _report(event: jobs.Saved | jobs.Failed, flags: PaintFlags) -> int:
         fail(f"{problem}; the best image so far is in {name}{more}", event.exit_code)
     elif not flags.quiet and event.path is not None:
         compared = f": {event.compared}" if event.compared else ""
-        tell(f"wrote {name} ({event.width}x{event.height}) in {seconds(event.seconds)}{compared}")
+        tell(f"wrote {name} ({event.width}x{event.height}) in {exact_seconds(event.seconds)}{compared}")
     if flags.json_line:
         tell(json.dumps(_summary(event)))
     return event.exit_code

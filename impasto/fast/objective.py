@@ -214,8 +214,8 @@ class Weights:
     style: float = 80.0
     palette: float = 10.0
     tint: float = 1.0
-    weave: float = 1.0
-    grain: float = 0.1
+    weave: float = 2.0
+    grain: float = 2.0
     outside: float = 30.0
 
 

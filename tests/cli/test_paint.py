@@ -35,7 +35,7 @@ def test_the_result_is_next_to_the_photograph_and_named_after_both(cli: Cli, her
     said = cli("holiday/beach.1.png", "style.png", *QUICK)
     assert (said.code, said.stderr) == (0, "")
     assert names(holiday) == {"beach.1.png", "beach.1-style.png"}
-    assert re.fullmatch(r"wrote holiday.beach\.1-style\.png \(32x27\) in \d+ s\n", said.stdout)
+    assert re.fullmatch(r"wrote holiday.beach\.1-style\.png \(32x27\) in [\d.]+ s\n", said.stdout)
     assert pixels_of(holiday / "beach.1-style.png").shape == (27, 32, 3)
     assert cli("holiday/beach.1.png", "starry-night", "another.png", *QUICK, "-q").code == 0
     assert cli("holiday/beach.1.png", "--mask", "mask.png=style.png", *QUICK, "-q").code == 0

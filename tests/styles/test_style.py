@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import torch
 from tensors import image
@@ -12,9 +10,8 @@ from torch import Tensor
 from impasto import pictures, weights
 from impasto.encoders import Lite
 from impasto.ladder import RATIO, SMALLEST, Size, rung
-from impasto.losses import GramSum
 from impasto.regions import guidance
-from impasto.styles import Blend, Painted, style
+from impasto.styles import Blend, Means, Painted, Targets, style
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1")
 PAINTING = image((90, 133), 3, torch.float32)
@@ -83,13 +80,13 @@ def test_targets_are_computed_once_and_forgotten_in_turn(encoder: Lite, monkeypa
 def test_a_painting_is_enlarged_at_most_to_the_next_rung(size: Size, encoder: Lite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly on a rung it is not enlarged at all, and below 64 pixels to 64."""
     asked = list[Size]()
-    painted, sums = Painted(image(size, 3, torch.float32), encoder, TAPS), Painted._sums
+    painted, statistics = Painted(image(size, 3, torch.float32), encoder, TAPS), Painted._statistics
 
-    def seen(self: Painted, sums_of: Sequence[GramSum], to: Size, side: int) -> dict[str, Tensor]:
+    def seen(self: Painted, to: Size, side: int | None) -> tuple[Targets, Means]:
         asked.append(to)
-        return sums(self, sums_of, to, side)
+        return statistics(self, to, side)
 
-    monkeypatch.setattr(Painted, "_sums", seen)
+    monkeypatch.setattr(Painted, "_statistics", seen)
     for longer in (*(max(size) * factor for factor in (0.7, 1, 1.1, 3)), 64, 4096):
         painted.targets(longer)
     own = max(*size, SMALLEST)
