@@ -42,8 +42,9 @@ def roots(covariance: Tensor) -> tuple[Tensor, Tensor]:
     size = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
     root, inverse = covariance / size, unit.expand_as(covariance)
+    middle = 1.5 * inverse
     for _ in range(ITERATIONS):
-        step = 1.5 * unit - 0.5 * inverse @ root
+        step = torch.baddbmm(middle, inverse, root, alpha=-0.5)
         root, inverse = root @ step, step @ inverse
     return root * size.sqrt(), inverse * size.rsqrt()
 

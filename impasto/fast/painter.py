@@ -17,12 +17,12 @@ from impasto.fast import net as nets
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import moments
 from impasto.fast.net import MULTIPLE, SEEN, Filters, Look
-from impasto.fast.recolor import recolored
+from impasto.fast.recolor import colors_of, looked_up, table
 from impasto.fast.stored import Stored, load
 from impasto.ladder import SMALLEST, Scale, Size, share_done
 from impasto.optimize import Step
 from impasto.problem import Problem
-from impasto.regions import Region, guidance
+from impasto.regions import guidance
 from impasto.session import Session
 from impasto.styles import Style
 
@@ -63,31 +63,49 @@ class Instant(Session):
 
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding a Step for every level."""
-        result, photos = None, list[Tensor]()
-        for number, scale in enumerate(self.scales, start=1):
+        result, smaller = None, list[Tensor]()
+        with memory.clear_errors(self.problem.name), torch.no_grad():
+            photos, tables = self._photos(), self._tables()
+        for number in range(1, len(self.scales) + 1):
             with memory.clear_errors(self.problem.name), torch.no_grad():
-                photo = pictures.resize(self.problem.pixels, scale.size)
-                result, photos = self._level(photo, result, photos)
+                result, smaller = self._level(photos.pop(), tables, result, smaller)
             self.last = _step(self.scales, number, result)
             yield self.last
 
-    def _level(self, photo: Tensor, below: Tensor | None, smaller: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def _photos(self) -> list[Tensor]:
+        """The photograph at every level, the largest first; each is made from the one before."""
+        found = list[Tensor]()
+        for scale in reversed(self.scales):
+            found.append(pictures.resize(found[-1] if found else self.problem.pixels, scale.size))
+        return found
+
+    def _tables(self) -> list[Tensor]:
+        """For every region the table that moves the photograph's colors to its style's."""
+        photo, found = self.problem.pixels, list[Tensor]()
+        for region, style in self.problem.regions:
+            T = None if region.weight is None else guidance(region.weight, (photo.shape[-2], photo.shape[-1])).to(photo.device)
+            found.append(table(colors_of(photo, T), style.quantiles().to(photo)))
+        return found
+
+    def _level(
+        self, photo: Tensor, tables: list[Tensor], below: Tensor | None, smaller: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         """One level: the result, and the photograph in the colors of each region's style.
 
-        photo: 1x3xHxW; below, smaller: the same of the level below.
+        photo: 1x3xHxW; tables: see `_tables`; below, smaller: the result, and the photograph in these colors, of the level below.
         """
         size, problem = (photo.shape[-2], photo.shape[-1]), self.problem
         share = terms.recolored_share(problem.options, problem.method)
         kept, results = list[Tensor](), list[tuple[Tensor, Tensor | None]]()
         for number, (region, style) in enumerate(problem.regions):
             T = None if region.weight is None else guidance(region.weight, size).to(photo.device)
-            colored = torch.lerp(photo, recolored(photo, style.quantiles().to(photo), T), share)
+            colored = torch.lerp(photo, looked_up(tables[number], photo), share)
             start = colored if below is None else nets.start(below, colored, smaller[number])
-            results.append((self._painted(colored, start, style, region, T), T))
+            results.append((self._painted(colored, start, style, T), T))
             kept.append(colored)
         return _composed(photo, results), kept
 
-    def _painted(self, colored: Tensor, start: Tensor, style: Style, region: Region, T: Tensor | None) -> Tensor:
+    def _painted(self, colored: Tensor, start: Tensor, style: Style, T: Tensor | None) -> Tensor:
         """A level painted in one style all over."""
         height, width = colored.shape[-2:]
         options = self.problem.options

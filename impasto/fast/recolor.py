@@ -19,11 +19,19 @@ SIDE = 48  # pixels: the photograph's colors are those of its means over squares
 PARTS = 256  # quantiles
 
 
-def colors_of(image: Tensor) -> Tensor:
-    """The colors that count: means over squares. image: Bx3xHxW. Returns Bx3xM."""
+def colors_of(image: Tensor, T: Tensor | None = None) -> Tensor:
+    """The colors that count: means over squares. image: Bx3xHxW. Returns Bx3xM.
+
+    T: 1x1xHxW, for a single image: the region whose colors count, or None for all.
+    """
     height, width = image.shape[-2:]
     block = -(-max(height, width) // SIDE)
-    return functional.avg_pool2d(image, (min(block, height), min(block, width))).flatten(2)
+    squares = (min(block, height), min(block, width))
+    colors = functional.avg_pool2d(image, squares).flatten(2)
+    if T is None:
+        return colors
+    inside = functional.avg_pool2d(T, squares).flatten()
+    return colors[..., inside >= min(0.5, float(inside.max()))]
 
 
 def table(colors: Tensor, Q: Tensor) -> Tensor:
@@ -48,16 +56,9 @@ def looked_up(table: Tensor, image: Tensor) -> Tensor:
     return found[:, :, 0].clamp(0, 1)
 
 
-def recolored(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
-    """Images in the painting's palette. image: Bx3xHxW, 0..1. Returns the same, channels_last.
-
-    T: 1x1xHxW, for a single image: the region whose colors count, or None for all.
-    """
-    colors = colors_of(image)
-    if T is not None:
-        inside = colors_of(T)[0, 0]
-        colors = colors[..., inside >= min(0.5, float(inside.max()))]
-    return looked_up(table(colors, Q), image).contiguous(memory_format=torch.channels_last)
+def recolored(image: Tensor, Q: Tensor) -> Tensor:
+    """Images in the painting's palette. image: Bx3xHxW, 0..1. Returns the same, channels_last."""
+    return looked_up(table(colors_of(image), Q), image).contiguous(memory_format=torch.channels_last)
 
 
 @cache
