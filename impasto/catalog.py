@@ -14,7 +14,7 @@ Quality = Literal["instant", "draft", "normal", "best"]
 EncoderName = Literal["auto", "lite", "vgg16", "vgg19"]
 Size = int | Literal["original"]
 KeepColors = Literal["off", "luma", "match"]
-Init = Literal["content", "noise"]
+Init = Literal["instant", "content", "noise"]
 Pooling = Literal["average", "max"]
 Padding = Literal["zero", "replicate"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -70,7 +70,10 @@ OPTIONS = {
         common=True,
     ),
     "init": Option(
-        Init, "Method", "What to start from: the photograph (content) or noise; on the command line also an image file."
+        Init,
+        "Method",
+        "What to start from: the photograph (content), the network's result (instant) or noise; on the command line also an image "
+        "file.",
     ),
     "init_size": Option(
         int,

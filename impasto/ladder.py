@@ -19,6 +19,7 @@ RATIO = math.sqrt(2)  # between neighboring rungs
 SMALLEST = 64  # longer side in pixels of the smallest rung at which a style is taken and stored
 ON_A_RUNG = 0.01  # of the distance between rungs: 181 pixels count as rung 1, which lies at 181.02
 SCALES = 3  # of a run: with more, the few steps at the last ones leave dots and a grid in large images
+FROM_INSTANT = 2  # scales of a run that starts from the network's result, which has its large forms already
 LEAST_STEPS = 2  # at a scale: the first step only evaluates
 STEP_OVERHEAD = 10_000  # pixels that could be computed in the time a step takes to start
 
@@ -34,14 +35,14 @@ def position(longer: float) -> float:
     return float(round(found)) if abs(found - round(found)) < ON_A_RUNG else found
 
 
-def longer_sides(longest: int, first: int | None = None) -> list[int]:
+def longer_sides(longest: int, first: int | None = None, most: int = SCALES) -> list[int]:
     """The longer sides of a run's scales, from coarse to `longest` pixels: 128, 256, 512 for 512.
 
     Large forms and the palette settle at the first ones. The last one below `longest` is left out if it is nearer than a rung.
-    first: the smallest side that is wanted; None for the last SCALES.
+    first: the smallest side that is wanted; None for the last `most` of them.
     """
     sides = [*takewhile(lambda side: side * RATIO < longest, map(rung, count(step=2))), longest]
-    return sides[-SCALES:] if first is None else [side for side in sides if side >= min(first, longest)]
+    return sides[-most:] if first is None else [side for side in sides if side >= min(first, longest)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from impasto import colors, pictures, terms
 from impasto.compute.memory import MemoryModel, Plan
 from impasto.encoders import Encoder
 from impasto.errors import PictureError
-from impasto.ladder import Scale, Size, longer_sides, schedule
+from impasto.ladder import FROM_INSTANT, SCALES, Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric
 from impasto.losses import Term, VariationLoss
 from impasto.objective import blocks
@@ -89,7 +89,8 @@ class Problem:
     def _scales(self, longer: int) -> list[Scale]:
         if self.method.one_scale:
             return schedule([self.size], self.options.iterations)
-        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer, self.options.init_size)]
+        most = FROM_INSTANT if self.options.init == "instant" else SCALES
+        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer, self.options.init_size, most)]
         return schedule([size for size in sizes if min(size) >= self.encoder.minimum_side], self.options.iterations)
 
     @property
@@ -114,7 +115,7 @@ class Problem:
         """What a scale of (height, width) starts from, 1x3xHxW."""
         if self._start is not None:
             return pictures.resize(self._start, size)
-        if self.options.init == "content":
+        if self.options.init != "noise":  # `run` gives the network's result
             self._prepared = {size: self._photo_and_target(size)}  # which the objective at this size needs next
             return self._prepared[size][1]
         generator = torch.Generator().manual_seed(self.options.seed)  # on the CPU: the same noise for every device

@@ -23,18 +23,25 @@ from impasto.problem import Problem
 from impasto.session import Session
 
 MoreTerms = Callable[[Size], Sequence[Term]]  # further terms of the objective at a size
+StartAt = Callable[[Problem, Size], torch.Tensor]  # an image to start from at a size, 1x3xHxW
 
 
 class Run(Session):
     """One run of the engine on a problem.
 
     limit: bytes of memory to plan for; None for the option max_memory, or what is free. more_terms: makes further terms of the
-    objective. last: the last Step; state: the engine's, after it. Raises MemoryLimitError if even the smallest blocks exceed
-    max_memory.
+    objective. start_at: makes the image to start from; None for the problem's own. last: the last Step; state: the engine's, after it.
+    Raises MemoryLimitError if even the smallest blocks exceed max_memory.
     """
 
-    def __init__(self, problem: Problem, limit: int | None = None, more_terms: MoreTerms = lambda size: ()) -> None:
-        self.problem = problem
+    def __init__(
+        self,
+        problem: Problem,
+        limit: int | None = None,
+        more_terms: MoreTerms = lambda size: (),
+        start_at: StartAt | None = None,
+    ) -> None:
+        self.problem, self.start_at = problem, start_at
         self.limit = limit or problem.options.memory_limit or memory.limit_of(problem.device)
         self.more_terms = more_terms
         self.memory = problem.memory()
@@ -99,7 +106,10 @@ class Run(Session):
             yield
 
     def _start(self) -> torch.Tensor:
-        return self.problem.start(self.scales[0].size if self.scales else self.problem.size)
+        size = self.scales[0].size if self.scales else self.problem.size
+        if self.start_at is None or not self.scales or self.state is not None:
+            return self.problem.start(size)
+        return self.start_at(self.problem, size)
 
     def _keep(self, state: State) -> None:
         self.state = state

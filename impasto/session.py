@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from PIL import Image
+from torch import Tensor
 
 from impasto.compute import memory
 from impasto.ladder import Scale
@@ -41,7 +42,9 @@ class Session:
 
     def image(self) -> Image.Image:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
-        problem = self.problem
-        with memory.clear_errors(problem.name):
-            start = self.scales[0].size if self.scales else problem.size
-            return problem.image(self.last.image if self.last else problem.start(start))
+        with memory.clear_errors(self.problem.name):
+            return self.problem.image(self.last.image if self.last else self._start())
+
+    def _start(self) -> Tensor:
+        """What is painted on, 1x3xHxW."""
+        return self.problem.start(self.scales[0].size if self.scales else self.problem.size)

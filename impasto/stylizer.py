@@ -78,7 +78,12 @@ class Stylizer:
     def paint(self, loaded: Inputs, limit: int | None = None) -> Session:
         """The session of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
         problem = self.problem(loaded)
-        return fast.Instant(problem, limit) if self.options.quality == "instant" else Run(problem, limit)
+        if self.options.quality == "instant":
+            return fast.Instant(problem, limit)
+        if self.options.init == "instant" and not problem.starts_from_image:
+            fast.check_encoder(problem, fast.load(), "init")
+            return Run(problem, limit, start_at=fast.start_at)
+        return Run(problem, limit)
 
     def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""

@@ -49,8 +49,7 @@ class Instant(Session):
 
     def __init__(self, problem: Problem, limit: int | None = None, stored: Stored | None = None) -> None:
         stored = stored or load()
-        if problem.encoder.digest != stored.card.encoder:
-            raise OptionError("'instant' needs the weights of lite that come with impasto", option="quality")
+        check_encoder(problem, stored, "quality")
         if problem.starts_from_image:
             raise OptionError("'instant' starts from the photograph; a start image needs another quality", option="quality")
         self.problem, self.network = problem, stored.digest
@@ -156,6 +155,24 @@ class Instant(Session):
                     )
                 found[tap][(..., *_at((rows.own, columns.own), stride))] = z[(..., *_at((rows.inside, columns.inside), stride))]
         return found
+
+
+def check_encoder(problem: Problem, stored: Stored, option: str) -> None:
+    """Raise OptionError, which names the option, for an encoder other than the one that the network was trained with."""
+    if problem.encoder.digest != stored.card.encoder or set(problem.encoder.taps) < set(TAPS):
+        raise OptionError(
+            "'instant' needs lite with the weights that come with impasto, and its five style taps", option=option
+        )
+
+
+def start_at(problem: Problem, size: Size) -> Tensor:
+    """The network's result for a problem at (height, width): what the optimizer may start from."""
+    session = Instant(problem)
+    for step in session:
+        if max(step.image.shape[-2:]) >= max(size):
+            break
+    found = session.last.image if session.last else problem.start(size)
+    return pictures.resize(found.clamp(0, 1), size)
 
 
 def _composed(photo: Tensor, results: list[tuple[Tensor, Tensor | None]]) -> Tensor:

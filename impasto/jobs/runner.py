@@ -137,7 +137,7 @@ def _planned(run: Session, memory: int) -> tuple[Session, list[str]]:
 
     if not isinstance(run, Run) or not memory or run.problem.options.memory_limit:
         return run, []
-    earlier = Run(run.problem, memory)
+    earlier = Run(run.problem, memory, run.more_terms, run.start_at)
     plans = [(earlier.plan(scale.size), run.plan(scale.size)) for scale in run.scales]
     if all((was.side, was.pairs) == (now.side, now.pairs) for was, now in plans):
         return run, []

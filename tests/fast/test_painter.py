@@ -182,3 +182,17 @@ def test_the_palette_is_the_paintings(photo: Path, painting: Path) -> None:
     before, after = (pictures.load(impasto.stylize(photo, painting, **(SMALL | {"strength": s}))).pixels for s in (0, 0.5))
     assert float(palette_loss(after, Q)) < 0.3 * float(palette_loss(before, Q))
     assert after.dtype == torch.float32
+
+
+def test_the_optimizer_can_start_from_the_networks_result(photo: Path, painting: Path) -> None:
+    """At its first scale, two before the last; and what cannot be painted instantly is said before the run."""
+    options = {"size": 256, "iterations": 4, "device": "cpu", "precision": "fp32", "init": "instant"}
+    run = impasto.Stylizer(**options).run(photo, painting)
+    assert [max(scale.size) for scale in run.scales] == [128, 256]
+    instant = impasto.stylize(photo, painting, **(SMALL | {"size": 128}))
+    assert np.abs(pixels(run.image()) - pixels(instant.resize(run.image().size, Image.Resampling.BICUBIC))).mean() < 0.02
+    steps = list(run)
+    assert len(steps) == 4
+    assert steps[-1].total < steps[2].total
+    with pytest.raises(OptionError, match="init 'instant' needs lite"):
+        impasto.stylize(photo, painting, **(options | {"style_taps": ("relu1_1",)}))
