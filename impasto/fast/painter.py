@@ -16,7 +16,7 @@ from impasto.errors import OptionError
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import moments
-from impasto.fast.net import MULTIPLE, SEEN, Filters, Look
+from impasto.fast.net import MULTIPLE, SEEN, TAPS, Filters, Look
 from impasto.fast.recolor import colors_of, looked_up, table
 from impasto.fast.stored import Stored, load
 from impasto.ladder import SMALLEST, Scale, Size, share_done
@@ -158,11 +158,11 @@ class Instant(Session):
 
 
 def check_encoder(problem: Problem, stored: Stored, option: str) -> None:
-    """Raise OptionError, which names the option, for an encoder other than the one that the network was trained with."""
-    if problem.encoder.digest != stored.card.encoder or set(problem.encoder.taps) < set(TAPS):
-        raise OptionError(
-            "'instant' needs lite with the weights that come with impasto, and its five style taps", option=option
-        )
+    """Raise OptionError, which names the option, for another encoder than the network was trained with, or other taps."""
+    encoder = problem.encoder
+    same = (encoder.digest, encoder.pooling, encoder.padding) == (stored.card.encoder, "max", "replicate")
+    if not same or not set(TAPS) <= set(problem.options.style_taps):
+        raise OptionError("'instant' needs the built-in lite as it is, and its five style taps", option=option)
 
 
 def start_at(problem: Problem, size: Size) -> Tensor:

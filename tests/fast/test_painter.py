@@ -194,5 +194,5 @@ def test_the_optimizer_can_start_from_the_networks_result(photo: Path, painting:
     steps = list(run)
     assert len(steps) == 4
     assert steps[-1].total < steps[2].total
-    with pytest.raises(OptionError, match="init 'instant' needs lite"):
+    with pytest.raises(OptionError, match="init 'instant' needs the built-in lite"):
         impasto.stylize(photo, painting, **(options | {"style_taps": ("relu1_1",)}))
