@@ -97,7 +97,8 @@ class PaintFlags(CommonFlags):
         int | None,
         flag(
             OUTPUT,
-            "Also save the image every so many steps, as ...-step00050.png.",
+            "Also save the image every so many steps, as ...-step00050.png, and first what quality 'instant' makes of it, as "
+            "...-step00000.png.",
             converter=whole_number("preview", least=1),
         ),
     ] = None

@@ -64,7 +64,8 @@ class Instant(Session):
         """Paint, yielding a Step for every level."""
         result, photos = None, list[Tensor]()
         for number, scale in enumerate(self.scales, start=1):
-            with memory.clear_errors(self.problem.name), torch.inference_mode():
+            # not inference_mode: styles remember the targets computed here, and an optimizer may use them next
+            with memory.clear_errors(self.problem.name), torch.no_grad():
                 photo = pictures.resize(self.problem.pixels, scale.size)
                 result, photos = self._level(photo, result, photos)
             self.last = _step(self.scales, number, result)

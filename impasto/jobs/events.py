@@ -35,7 +35,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview was written after step `count`."""
+    """A preview was written after step `count`; 0: before the first one, painted by the network of quality "instant"."""
 
     path: Path
     count: int
