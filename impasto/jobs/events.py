@@ -42,6 +42,19 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A tile of a contact sheet is being painted, or was. name: of its style; number, of: which style it is, from 1, and how many.
+
+    done: share of the work on all tiles, 0..1.
+    """
+
+    name: str
+    number: int
+    of: int
+    done: float
+
+
+@dataclass(frozen=True)
 class Saved:
     """The image was written, finished or, with a `problem`, as far as it was.
 
