@@ -15,6 +15,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "commandline.md"
 COMMANDS = (
     "",
     "demo",
+    "sheet",
     "info",
     "again",
     "resume",

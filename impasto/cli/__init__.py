@@ -56,7 +56,8 @@ def _run(words: list[str]) -> int:
 def _spelled(words: list[str], place: int) -> str:
     """A word as cyclopts takes it. It takes a lone "-" for a flag, so the photograph and the output are passed under another name."""
     word, before = words[place], words[place - 1] if place else ""
-    return STDIO if word == "-" and (not place or before in ("-o", "--output")) else word
+    photo = place == 0 or (place == 1 and before == "sheet")
+    return STDIO if word == "-" and (photo or before in ("-o", "--output")) else word
 
 
 def _print_help(words: list[str]) -> int:
@@ -76,5 +77,7 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
         return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}"
     if isinstance(error, cyclopts.MissingArgumentError) and error.argument and error.argument.name in ("PHOTO", "STYLE"):
         command = " ".join(("impasto", *error.command_chain)) if error.command_chain else "impasto"
+        if command == "impasto sheet":
+            return "a photograph is needed: impasto sheet PHOTO; see `impasto sheet --help`"
         return f"a photograph and a painting are needed: {command} PHOTO STYLE; see `{command} --help`"
     return " ".join(str(error).split())

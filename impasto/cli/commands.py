@@ -13,6 +13,7 @@ from impasto.catalog import OPTIONS
 from impasto.cli import again, paint
 from impasto.cli.compare import CompareFlags, compare
 from impasto.cli.forms import PaintFlags, with_flags
+from impasto.cli.sheet import SHEET_OPTIONS, SheetFlags, sheet
 from impasto.cli.styles import style_app, styles
 from impasto.cli.weights import weights_app
 
@@ -27,6 +28,12 @@ Examples:
     cat photo.jpg | impasto - starry-night -o - > result.png
 """
 MORE = "`impasto --help-all` lists all options.\n\n"
+SHEET_EXAMPLES = """\
+Examples:
+
+    impasto sheet photo.jpg
+    impasto sheet photo.jpg starry-night udnie painting.jpg -o choice.jpg --size 480 --columns 2
+"""
 COMPARE_EXAMPLES = """\
 Examples:
 
@@ -62,6 +69,11 @@ def app(short: bool = False) -> App:
     )
     made.default(paints(paint.paint))
     made.command(paints(paint.demo), help_epilogue=more)
+    made.command(
+        with_flags(sheet, SheetFlags, SHEET_OPTIONS),
+        usage="Usage: impasto sheet PHOTO [STYLE...] [OPTIONS]",
+        help_epilogue=SHEET_EXAMPLES,
+    )
     made.command(
         with_flags(compare, CompareFlags),
         usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]",

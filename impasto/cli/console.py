@@ -17,6 +17,7 @@ from impasto.errors import ImpastoError, PictureError
 
 if TYPE_CHECKING:
     from impasto.jobs.events import Progress as Progressed
+    from impasto.jobs.events import Tile
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, is gone
 LEAST_SHARE = 0.03  # share of the work after which its pace is known
@@ -156,8 +157,8 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], None]]:
-    """Show the progress of a job: a bar on a terminal, elsewhere a line every few seconds.
+def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | None], None]]:
+    """Show the progress of a job or a contact sheet: a bar on a terminal, elsewhere a line every few seconds.
 
     Yields show(event); None removes the bar before the last lines are printed.
     """
@@ -166,7 +167,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
     clock, said = Clock(), time.monotonic()
     if quiet or not Console(file=steady()).is_terminal:
 
-        def line(event: Progressed | None) -> None:
+        def line(event: Progressed | Tile | None) -> None:
             nonlocal said
             left, now = clock.left(event.done) if event else "", time.monotonic()
             if event and now - said >= PLAIN_EVERY:
@@ -178,7 +179,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
     with contextlib.ExitStack() as stack:
         update = stack.enter_context(bar("reading the images", 1.0))
 
-        def draw(event: Progressed | None) -> None:
+        def draw(event: Progressed | Tile | None) -> None:
             if event is None:
                 stack.close()
             else:
@@ -187,8 +188,12 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | None], N
         yield draw
 
 
-def describe(event: Progressed) -> str:
-    """A step in one line."""
+def describe(event: Progressed | Tile) -> str:
+    """A step, or a tile of a contact sheet, in one line."""
+    from impasto.jobs.events import Tile  # here: help need not wait for it
+
+    if isinstance(event, Tile):
+        return f"{event.name} ({event.number} of {event.of})"
     words = f"scale {event.scale}/{event.scales} {event.width}x{event.height}  step {event.step}/{event.steps}"
     order = {name: place for place, name in enumerate(LOSSES)}
     losses = sorted(event.losses.items(), key=lambda loss: order.get(loss[0], len(order)))

@@ -77,6 +77,15 @@ class CommonFlags:
     quiet: Annotated[bool, flag(OUTPUT, "Print errors only.", "--quiet", "-q")] = False
     json_line: Annotated[bool, flag(OUTPUT, "Print one line of JSON at the end, for programs.", "--json")] = False
 
+    def target(self, default: Path) -> Path | None:
+        """The file to write, or None for standard output. default: the file if none was named. Raises OptionError."""
+        path = self.output or default
+        if path != Path(STDIO):
+            return path
+        if self.json_line:
+            raise OptionError("cannot be used when the image goes to standard output", option="json")
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaintFlags(CommonFlags):
@@ -97,7 +106,8 @@ class PaintFlags(CommonFlags):
         int | None,
         flag(
             OUTPUT,
-            "Also save the image every so many steps, as ...-step00050.png.",
+            "Also save the image every so many steps, as ...-step00050.png, and first what quality 'instant' makes of it, as "
+            "...-step00000.png.",
             converter=whole_number("preview", least=1),
         ),
     ] = None
@@ -158,12 +168,8 @@ class PaintFlags(CommonFlags):
         """Where the image goes. default: the file if none was named. Raises OptionError."""
         from impasto.jobs import Output
 
-        path = self.output or default
-        stdout = path == Path(STDIO)
-        if stdout and self.json_line:
-            raise OptionError("cannot be used when the image goes to standard output", option="json")
         return Output(
-            path=None if stdout else path,
+            path=self.target(default),
             overwrite=self.overwrite,
             metadata=not self.no_metadata,
             keep_exif=self.keep_exif or (keep_exif and not self.no_metadata),

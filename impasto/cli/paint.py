@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,12 @@ def paint(photo: Path, /, *styles: Path, flags: PaintFlags) -> int:
     if not styles and "masks" not in found:
         raise OptionError("a photograph and a painting are needed: impasto PHOTO STYLE; see `impasto --help`")
     stdin = photo == Path(STDIO)
-    inputs = Inputs.of({"photo": _standard_input() if stdin else photo, "styles": styles} | found)
+    inputs = Inputs.of({"photo": standard_input() if stdin else photo, "styles": styles} | found)
     name = "-".join(["stdin" if stdin else photo.stem, *([style.stem for style in styles] or ["painted"])])
     return carry_out(jobs.Job(inputs, options, flags.to((Path() if stdin else photo.parent) / f"{name}.png")), flags)
 
 
-def _standard_input() -> bytes:
+def standard_input() -> bytes:
     """The bytes of standard input. Raises PictureError if it is a terminal, which would wait for typing."""
     if sys.stdin is None or sys.stdin.isatty():
         raise PictureError("photograph -: standard input is a terminal; pipe an image into it")
@@ -58,7 +59,10 @@ def _standard_input() -> bytes:
 
 
 def demo(*, flags: PaintFlags) -> int:
-    """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline."""
+    """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline.
+
+    At quality normal or best, it first writes what quality instant makes of it: impasto-demo-instant.png.
+    """
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
     style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
@@ -68,7 +72,33 @@ def demo(*, flags: PaintFlags) -> int:
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
     inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
-    return carry_out(jobs.Job(inputs, options, output), flags)
+    job = jobs.Job(inputs, options, output)
+    first = None if flags.dry_run else _instant(job, named=flags.output is not None)
+    if first:
+        jobs.check(job)  # nothing is painted if the second image cannot be written
+        code = carry_out(first, replace(flags, json_line=False))  # there is one line of JSON, for the second
+        if code:
+            return code
+    return carry_out(job, flags)
+
+
+def _instant(job: jobs.Job, *, named: bool) -> jobs.Job | None:
+    """The job that quality "instant" does first, to ...-instant.png.
+
+    named: whether the user chose the output's name; otherwise an earlier result of the demo is replaced. Returns None where "instant"
+    does not take the options or inputs, where a quick quality was asked for, and for standard output.
+    """
+    path, quick = job.output.path, job.options.quality in ("instant", "draft")
+    if path is None or quick or job.inputs.weights or job.inputs.start:
+        return None
+    try:
+        options = job.options.changed(quality="instant")
+    except OptionError:
+        return None
+    file = path.with_name(f"{path.stem}-instant{path.suffix}")
+    overwrite = job.output.overwrite if named else _is_demo(file)
+    kept = {"metadata": job.output.metadata, "keep_exif": job.output.keep_exif}
+    return jobs.Job(job.inputs, options, jobs.Output(path=file, overwrite=overwrite, **kept))
 
 
 def _is_demo(file: Path) -> bool:

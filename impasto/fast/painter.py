@@ -66,6 +66,7 @@ class Instant(Session):
         with memory.clear_errors(self.problem.name), torch.no_grad():
             photos, tables = self._photos(), self._tables()
         for number in range(1, len(self.scales) + 1):
+            # not inference_mode: styles remember the targets computed here, and an optimizer may use them next
             with memory.clear_errors(self.problem.name), torch.no_grad():
                 result, smaller = self._level(photos.pop(), tables, result, smaller)
             self.last = _step(self.scales, number, result)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from impasto.jobs.events import Event, Failed, Note, Preview, Progress, Saved
     from impasto.jobs.job import Job, Output
-    from impasto.jobs.runner import run
+    from impasto.jobs.runner import check, run
 
 _HOMES = {
     "Event": "impasto.jobs.events",
@@ -22,10 +22,11 @@ _HOMES = {
     "Preview": "impasto.jobs.events",
     "Progress": "impasto.jobs.events",
     "Saved": "impasto.jobs.events",
+    "check": "impasto.jobs.runner",
     "run": "impasto.jobs.runner",
 }
 
-__all__ = ["Event", "Failed", "Job", "Note", "Output", "Preview", "Progress", "Saved", "run"]
+__all__ = ["Event", "Failed", "Job", "Note", "Output", "Preview", "Progress", "Saved", "check", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -35,10 +35,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview was written after step `count`."""
+    """A preview was written after step `count`; 0: before the first one, painted by the network of quality "instant"."""
 
     path: Path
     count: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of a contact sheet is being painted, or was. name: of its style; number, of: which style it is, from 1, and how many.
+
+    done: share of the work on all tiles, 0..1.
+    """
+
+    name: str
+    number: int
+    of: int
+    done: float
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from impasto import files
-from impasto.errors import OptionError, PictureError
+from impasto.errors import OptionError, OutputError, PictureError
 from impasto.inputs import Inputs
 from impasto.jobs.lock import state_of
 from impasto.options import Options, invalid
@@ -26,8 +26,9 @@ class Output(BaseModel):
     """Where the image goes, and what else is saved.
 
     path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. keep_exif: copy the
-    photograph's EXIF to it. preview: also save the image every so many steps, as ...-step00050.png. frames: keep the making-of in a
-    folder, a .gif or an .mp4. Raises OptionError.
+    photograph's EXIF to it. preview: also save the image every so many steps, as ...-step00050.png, and before the first one what
+    quality "instant" makes of it, as ...-step00000.png (`look.first_look`). frames: keep the making-of in a folder, a .gif or an .mp4.
+    Raises OptionError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +94,15 @@ class Job:
             return cls(Inputs.of(stored["inputs"]), options, output)
         except (KeyError, TypeError, AttributeError) as error:
             raise OptionError(f"not a job: {files.one_line(repr(error))}") from error
+
+
+def check_no_input(target: Path, inputs: Inputs) -> None:
+    """Raise OutputError if the output is one of the input files."""
+    for file in inputs.files().values():
+        if target.exists() and file.exists() and target.samefile(file):
+            raise OutputError(
+                f"output {files.printable(target)} is the input {files.printable(file)} itself; choose another name"
+            )
 
 
 def preview_of(target: Path, count: int) -> Path:

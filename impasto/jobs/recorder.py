@@ -13,6 +13,7 @@ from impasto.errors import OutputError, SaveError
 from impasto.jobs import events, film
 from impasto.jobs.job import Output, preview_of
 from impasto.jobs.lock import alone, state_of
+from impasto.jobs.look import first_look
 from impasto.ladder import share_done
 from impasto.optimize import Step
 from impasto.session import Session
@@ -21,7 +22,7 @@ MOST_FRAMES = 120  # of a making-of: 10 seconds at 12 frames a second
 
 
 class Recorder:
-    """Saves previews and frames after steps. note: for the user, if the frames are incomplete.
+    """Saves previews and frames. note: for the user, if the frames are incomplete. looked: whether the preview of step 0 was saved.
 
     A run that resumes continues its previews and its frames. Raises OutputError before anything is done.
     """
@@ -32,8 +33,9 @@ class Recorder:
         self.overwrite = output.overwrite or run.state is not None
         self.frames: Frames | None = None
         self.note = ""
-        if self.every:
-            pictures.check_output(preview_of(target, self.every), overwrite=self.overwrite)
+        self.look, self.looked = (first_look(run) if self.every else None), False
+        for count in ([0] if self.look else []) + ([self.every] if self.every else []):
+            pictures.check_output(preview_of(target, count), overwrite=self.overwrite)
         if output.frames:
             if output.frames.suffix:
                 stack.enter_context(alone(output.frames))
@@ -44,6 +46,16 @@ class Recorder:
             else:
                 self.frames = frames
                 stack.callback(frames.tidy)
+
+    def before_steps(self) -> events.Preview | None:
+        """Save the first look, if there is one, as the preview of step 0. Returns its event."""
+        image = self.look.image() if self.look else None
+        if image is None:
+            return None
+        path = preview_of(self.target, 0)
+        pictures.save(image, path, overwrite=self.overwrite)
+        self.look, self.looked = None, True
+        return events.Preview(path, 0)
 
     def after_step(self, step: Step) -> events.Preview | None:
         """Save what is due. Returns the event of a preview."""

@@ -16,7 +16,7 @@ from impasto.errors import DivergenceError, OutputError, RunError, SaveError, St
 from impasto.files import printable
 from impasto.jobs import signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import SUFFIXES, Job, replaces
+from impasto.jobs.job import SUFFIXES, Job, check_no_input, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
@@ -53,7 +53,7 @@ def run(
     with alone(target):
         if resume:
             card = _unfinished(job, target)
-        _check(job, target, card)
+        check(job, card)
         yield from _start(job, stylizer, previous, card).events()
 
 
@@ -72,8 +72,11 @@ def _unfinished(job: Job, target: Path) -> Card | None:
     return None if job.output.overwrite and not _same_job(card, job) else card
 
 
-def _check(job: Job, target: Path, card: Card | None) -> None:
+def check(job: Job, card: Card | None = None) -> None:
     """Raise OutputError if the image must not be written. card: of the run to resume."""
+    target = job.output.path
+    if target is None:
+        return
     state = state_of(target)
     if card is None and not job.output.overwrite and state.exists():
         how = how_to_resume(target)
@@ -85,9 +88,8 @@ def _check(job: Job, target: Path, card: Card | None) -> None:
         )
     mine = card is not None and card.may_replace(target)
     files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
+    check_no_input(target, job.inputs)
     for file in job.inputs.files().values():
-        if target.exists() and file.exists() and target.samefile(file):
-            raise OutputError(f"output {printable(target)} is the input {printable(file)} itself; choose another name")
         if replaces(job.output, target, file):
             raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
 
@@ -227,6 +229,9 @@ class _Session:
             yield from map(Note, self.notes)
             problem = None
             try:
+                preview = recorder.before_steps() if recorder else None
+                if preview:
+                    yield preview
                 for step in self.run:
                     yield from self._after_step(step, keeper, recorder)
             except KeyboardInterrupt as stopped:
@@ -240,7 +245,8 @@ class _Session:
                         yield Note(keeper.how)
                 raise
             if problem and self.run.last is None:
-                yield Failed(f"{problem.text}; nothing was written", problem.code, problem.error)
+                written = "only a preview" if recorder and recorder.looked else "nothing"
+                yield Failed(f"{problem.text}; {written} was written", problem.code, problem.error)
                 return
             known = len(self.notes)
             with signals.ignored():

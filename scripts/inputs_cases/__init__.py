@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT = "out.png"
-COMMANDS = ("again", "compare", "demo", "info", "resume", "style", "styles", "weights")
+COMMANDS = ("again", "compare", "demo", "info", "resume", "sheet", "style", "styles", "weights")
 REFUSED, FAILED = 2, 1  # exit codes: the request is wrong; carrying it out failed
 SMALL = {"--size": "32", "--iterations": "2", "--device": "cpu"}  # if a row that should be refused paints, it is soon over
 PAINTED = {"--size": "64", "--iterations": "3", "--device": "cpu", "-o": OUTPUT}

@@ -128,7 +128,9 @@ def _frame_rows() -> Iterator[Row]:
     still = f"{GOOD} --frames making --strength 0"
     yield made("frames: nothing changes", still, same_pixels("making/0001.png"), writes="making making/0001.png")
     last = f"{GOOD} --iterations 4 --preview 4"
-    yield made("preview: the last iteration", last, same_pixels("out-step00004.png"), writes="out-step00004.png")
+    yield made(
+        "preview: the last iteration", last, same_pixels("out-step00004.png"), writes="out-step00000.png out-step00004.png"
+    )
     many, one = f"{GOOD} --iterations 6 --frames making", f"{GOOD} --iterations 1 --frames making --overwrite -o out.png"
     newest = same_pixels("making/0001.png")
     stale = made("frames: no stale ones after --overwrite", many, newest, then=((one, ""),), writes="making making/0001.png")
@@ -141,6 +143,8 @@ def _command_rows() -> Iterator[Row]:
     yield Row("styles: listed", "styles", code=0, prints="starry-night")
     demo = "demo --size 64 --iterations 2 --device cpu -q"
     yield Row("demo: twice", demo, code=0, then=((demo, ""),), writes="impasto-demo.png")
+    sheet = "sheet photo.png painting.png udnie --size 64 --device cpu -q"
+    yield Row("sheet: a painting and a name", sheet, code=0, writes="photo-sheet.png")
     yield made("stdin: the photo", "- painting.png", changed(), stdin="photo.png")
     yield made("stdout: the image", f"{GOOD} -o -", changed())
     yield made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png")

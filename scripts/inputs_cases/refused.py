@@ -103,6 +103,12 @@ OPTIONS = (
     ("words: only options", "--size 32", "(?i)photo"),
     ("words: no file", "again", "FILE"),
     ("words: one too many", "demo photo.png", r"photo\.png"),
+    ("words: no photo of a sheet", "sheet", "(?i)photo"),
+    ("sheet: a misspelt style", "sheet photo.png udnie starry-nihgt", "starry-night"),
+    ("sheet: no image", "sheet photo.png udnie text.jpg", r"text\.jpg"),
+    ("sheet: no columns", "sheet photo.png --columns 0", "--columns.*1.*0"),
+    ("sheet: of no size", "sheet photo.png --size 15", "--size.*16.*15"),
+    ("sheet: the photo itself", "sheet photo.png -o photo.png --overwrite", r"photo\.png.*itself"),
     ("words: a misspelt command", "weights fecth vgg19", "fecth"),
 )
 WEIGHTS = (

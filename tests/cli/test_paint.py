@@ -8,15 +8,17 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from command_line import QUICK, Cli, Said, after_step, fail_with, names, noise, pixels_of, save_pixels, start
+from command_line import QUICK, Cli, Said, after_step, fail_with, names, noise, pixels_of, press_control_c, save_pixels, start
 from PIL import Image
 
 import impasto
-from impasto import pictures
+from impasto import catalog, fast, pictures
 from impasto.cli import main
 from impasto.errors import DivergenceError
 
@@ -205,6 +207,86 @@ def test_the_demo_needs_nothing_and_may_be_run_again(cli: Cli, here: Path) -> No
     assert cli("demo", *QUICK).lines[-1] == "impasto: impasto-demo.png exists; use --overwrite to replace it"
     assert cli("demo", *QUICK, "--taps", "relu1_1", "-o", "other.webp").code == 0
     assert cli("demo", *QUICK, "-o", "other.webp").code == 2
+
+
+DEMO, QUICKER = "impasto-demo.png", "impasto-demo-instant.png"
+
+
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have qualities normal and best take two steps."""
+    for where, row in catalog.DEFAULTS:
+        if "iterations" in row and where != {"quality": "instant"}:
+            monkeypatch.setitem(row, "iterations", 2)
+
+
+def test_the_demo_shows_an_instant_result_first(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    for _ in range(2):
+        said = cli("demo", "--size", 64, "--json", "--preview", 2)
+        first, second, line = said.stdout.splitlines()
+        assert re.fullmatch(rf"wrote {QUICKER} \(64x43\) in \d+ s", first)
+        assert re.fullmatch(rf"wrote {DEMO} \(64x43\) in \d+ s", second)
+        assert json.loads(line)["output"] == DEMO
+        assert names(here) == {DEMO, QUICKER, "impasto-demo-step00000.png", "impasto-demo-step00002.png"}
+    assert (pixels_of(QUICKER) == pixels_of("impasto-demo-step00000.png")).all()
+    stored = {name: pictures.read_settings(name) or {} for name in (DEMO, QUICKER)}
+    assert [stored[name]["quality"] for name in (DEMO, QUICKER)] == ["normal", "instant"]
+    assert stored[DEMO]["inputs"] == stored[QUICKER]["inputs"]
+    assert cli("demo", "--size", 64, "--quality", "instant", "-o", "only.png", "-q") == Said(0, "", "")
+    assert (pixels_of("only.png") == pixels_of(QUICKER)).all()
+    assert not Path("only-instant.png").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--quality instant",
+        "--quality draft",
+        "--iterations 2",
+        "--taps relu1_1",
+        "--init noise",
+        "--strength 1 --style-weight 5",
+    ],
+)
+def test_the_demo_paints_one_image_where_instant_is_no_other_or_does_not_apply(
+    cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    short(monkeypatch)
+    said = cli("demo", "--size", 48, *words.split())
+    assert (said.code, names(here)) == (0, {DEMO})
+
+
+def test_the_instant_demo_goes_where_the_demo_goes(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short(monkeypatch)
+    assert cli("demo", "--size", 48, "-o", "cat.webp", "--quality", "best").code == 0
+    assert names(here) == {"cat.webp", "cat-instant.webp"}
+    for name in ("cat.webp", "cat-instant.webp"):
+        there = Path(name).read_bytes()
+        Path(name).unlink()
+        Path(name).write_bytes(b"mine")
+        other = next(iter(names(here) - {name}), "")
+        Path(other).unlink()
+        assert cli("demo", "--size", 48, "-o", "cat.webp").lines[-1] == f"impasto: {name} exists; use --overwrite to replace it"
+        assert names(here) == {name}
+        assert cli("demo", "--size", 48, "-o", "cat.webp", "--overwrite").code == 0
+        assert Path(name).read_bytes()[:4] == there[:4]
+    Path(QUICKER).write_bytes(Path("photo.png").read_bytes())  # another image is not replaced
+    assert cli("demo", "--size", 48).lines[-1] == f"impasto: {QUICKER} exists; use --overwrite to replace it"
+    assert not Path(DEMO).exists()
+    Path(QUICKER).unlink()
+    assert cli("demo", "--size", 48, "--dry-run").code == 0
+    assert names(here) == {"cat.webp", "cat-instant.webp"}
+
+
+def test_an_interrupted_instant_demo_is_the_end(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(session: fast.Instant) -> Iterator[Any]:
+        press_control_c()
+        yield
+
+    monkeypatch.setattr(fast.Instant, "__iter__", stop)
+    said = cli("demo", "--size", 48)
+    assert (said.code, said.lines[-1]) == (130, "impasto: interrupted; nothing was written")
+    assert names(here) == set()
 
 
 @pytest.mark.parametrize(

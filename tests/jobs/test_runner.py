@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 def test_events_come_in_order_and_survive_pickling() -> None:
     events = list(jobs.run(job(size=182, iterations=6, output={"preview": 4})))
-    assert [type(event) for event in events] == [Note, *[Progress] * 3, Preview, *[Progress] * 3, Saved]
+    assert [type(event) for event in events] == [Note, Preview, *[Progress] * 3, Preview, *[Progress] * 3, Saved]
     assert pickle.loads(pickle.dumps(events)) == events
     steps = [event for event in events if isinstance(event, Progress)]
     assert [(step.count, step.of, step.scales) for step in steps] == [(count, 6, 2) for count in range(1, 7)]
@@ -46,7 +46,7 @@ def test_events_come_in_order_and_survive_pickling() -> None:
     assert [step.done for step in steps] == sorted({step.done for step in steps})
     assert steps[-1].done == 1
     assert all(step.losses.keys() == {"content", "style", "palette"} for step in steps)
-    preview, saved = events[4], events[-1]
+    preview, saved = events[5], events[-1]
     assert preview == Preview(Path("out-step00004.png"), 4)
     assert isinstance(saved, Saved)
     assert (saved.path, saved.width, saved.height, saved.problem, saved.exit_code) == (OUT, 182, 152, "", 0)
