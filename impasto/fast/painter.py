@@ -115,8 +115,8 @@ class Instant(Session):
         modulation, tuning = self.net.modulation(code), tuning_of(self.network, style)
         own = self.net.filters(modulation if tuning is None else modulation + tuning, self.dtype)
         wide = _padded(colored), _padded(start)
-        found = self._paint(*wide, style_at(max(longer / 2, SMALLEST)), own, T)[..., :height, :width].clamp(0, 1)
-        return torch.lerp(colored, found, min(1.0, options.strength / FAINT))
+        found = self._paint(*wide, style_at(max(longer / 2, SMALLEST)), own, T)[..., :height, :width].clamp_(0, 1)
+        return found if options.strength >= FAINT else torch.lerp(colored, found, options.strength / FAINT)
 
     def _paint(self, photo: Tensor, start: Tensor, style: Look, own: Mapping[str, Filters], T: Tensor | None) -> Tensor:
         """The network's result for a level of any size, in blocks if it is large. Sides are multiples of MULTIPLE."""
@@ -178,10 +178,11 @@ def start_at(problem: Problem, size: Size) -> Tensor:
 
 def _composed(photo: Tensor, results: list[tuple[Tensor, Tensor | None]]) -> Tensor:
     """The results of all regions in one image, and the photograph where no region is. A region without a weight is everywhere."""
+    if results[-1][1] is None and len(results) == 1:
+        return results[0][0]
     total, left = torch.zeros_like(photo), torch.ones_like(photo[:, :1])
-    for image, T in results:
-        if T is None:
-            return image
+    for image, weight in results:
+        T = torch.ones_like(left) if weight is None else weight
         total, left = total + image * T, left - T
     return total + photo * left.clamp_min(0)
 
@@ -235,5 +236,5 @@ def _step(scales: list[Scale], number: int, image: Tensor) -> Step:
         losses={},
         total=0.0,
         done=share_done(scales, number, 1),
-        image=image.clone(),
+        image=image,
     )
