@@ -208,10 +208,10 @@ def losses(x: Pixels, kept: Pixels, target: Target, encoder: Encoder, shares: Ma
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the losses. style is twice that of the engine, because the network cannot come as near to the painting."""
+    """Of the losses. style is more than the engine's, because the network cannot come as near to the painting."""
 
-    content: float = 1.0
-    style: float = 80.0
+    content: float = 1.25
+    style: float = 65.0
     palette: float = 10.0
     tint: float = 1.0
     weave: float = 2.0

@@ -111,7 +111,7 @@ class Instant(Session):
         options = self.problem.options
         longer = max(height, width) * options.style_scale
         style_at = partial(look_of, self.net, self.network, style)
-        code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), options.strength)
+        code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), nets.told(options.strength))
         modulation, tuning = self.net.modulation(code), tuning_of(self.network, style)
         own = self.net.filters(modulation if tuning is None else modulation + tuning, self.dtype)
         wide = _padded(colored), _padded(start)

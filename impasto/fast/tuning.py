@@ -26,7 +26,7 @@ SIDES = (128, 256)  # of the levels, in pixels
 CROPS = {128: 4, 256: 2}  # photographs at a step
 EVERY = 3  # steps, of which one fits the second level
 RATE, WARMUP = 0.01, 5
-STRENGTH = 0.5
+STRENGTH = 0.5  # that styles are tuned at
 STEPS = 150
 
 
@@ -79,10 +79,10 @@ def tune(
         if side == SIDES[1]:
             small = reduced(kept, SIDES[0])
             with torch.no_grad():
-                below = paint(small, small, target, STRENGTH, tuning=tuning).clamp(0, 1)
+                below = paint(small, small, target, nets.told(STRENGTH), tuning=tuning).clamp(0, 1)
             start = nets.start(below, kept, small)
-        x = paint(kept, start, target, STRENGTH, tuning=tuning)
-        loss = total(losses(x, kept, target, style.encoder, levels(side)), STRENGTH, Weights())
+        x = paint(kept, start, target, nets.told(STRENGTH), tuning=tuning)
+        loss = total(losses(x, kept, target, style.encoder, levels(side)), nets.told(STRENGTH), Weights())
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, step / WARMUP, 0.02 + 2 * (1 - step / steps))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
