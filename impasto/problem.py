@@ -67,7 +67,7 @@ class Problem:
         parts = [(region, recolored[region.style]) for region in layout.regions]
         self.regions = [(region, style if region.part is None else style.part(region.part)) for region, style in parts]
         self.scales = self._scales(longer) if options.strength else []
-        self._start = None if start is None else start.pixels.to(self.device)
+        self.start_image = None if start is None else start.pixels.to(self.device)
         self._prepared = dict[Size, tuple[Tensor, Tensor]]()  # of the start, until the objective of its size is made
 
     def _check_size(self) -> None:
@@ -99,11 +99,6 @@ class Problem:
         return f"{self.size[1]}x{self.size[0]} pixels with encoder {self.encoder.name}"
 
     @property
-    def starts_from_image(self) -> bool:
-        """Whether an image to start from was given."""
-        return self._start is not None
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user about the images and styles."""
         sides = [max(scale.size) * self.options.style_scale for scale in self.scales]
@@ -113,8 +108,8 @@ class Problem:
 
     def start(self, size: Size) -> Tensor:
         """What a scale of (height, width) starts from, 1x3xHxW."""
-        if self._start is not None:
-            return pictures.resize(self._start, size)
+        if self.start_image is not None:
+            return pictures.resize(self.start_image, size)
         if self.options.init != "noise":  # `run` gives the network's result
             self._prepared = {size: self._photo_and_target(size)}  # which the objective at this size needs next
             return self._prepared[size][1]

@@ -80,7 +80,7 @@ class Stylizer:
         problem = self.problem(loaded)
         if self.options.quality == "instant":
             return fast.Instant(problem, limit)
-        if self.options.init == "instant" and not problem.starts_from_image:
+        if self.options.init == "instant" and problem.start_image is None:
             fast.check_encoder(problem, fast.load(), "init")
             return Run(problem, limit, start_at=fast.start_at)
         return Run(problem, limit)

@@ -27,7 +27,7 @@ from impasto.session import Session
 from impasto.styles import Style
 
 COARSEST = 96  # pixels: least longer side of the first level; the largest is twice that
-BLOCK = 1536  # pixels: side of the blocks of a level, of which larger images are painted one at a time
+BLOCK = 1280  # pixels: side of the blocks of a level, of which larger images are painted one at a time
 MARGIN = 192  # pixels around a block: more than a result's pixel depends on
 FAINT = 0.1  # strength below which the result fades into the photograph; the network was trained above it
 
@@ -50,7 +50,7 @@ class Instant(Session):
     def __init__(self, problem: Problem, limit: int | None = None, stored: Stored | None = None) -> None:
         stored = stored or load()
         check_encoder(problem, stored, "quality")
-        if problem.starts_from_image:
+        if problem.start_image is not None:
             raise OptionError("'instant' starts from the photograph; a start image needs another quality", option="quality")
         self.problem, self.network = problem, stored.digest
         self.net = stored.on(problem.device)
@@ -99,7 +99,7 @@ class Instant(Session):
         kept, results = list[Tensor](), list[tuple[Tensor, Tensor | None]]()
         for number, (region, style) in enumerate(problem.regions):
             T = None if region.weight is None else guidance(region.weight, size).to(photo.device)
-            colored = torch.lerp(photo, looked_up(tables[number], photo), share)
+            colored = torch.lerp(photo, looked_up(tables[number], photo), share).contiguous(memory_format=torch.channels_last)
             start = colored if below is None else nets.start(below, colored, smaller[number])
             results.append((self._painted(colored, start, style, T), T))
             kept.append(colored)
@@ -220,8 +220,8 @@ def _at(spans: tuple[slice, slice], stride: int) -> tuple[slice, slice]:
 
 def _padded(x: Tensor) -> Tensor:
     """With replicated rows and columns, to sides that are multiples of MULTIPLE."""
-    height, width = x.shape[-2:]
-    padded = functional.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+    down, right = (-side % MULTIPLE for side in x.shape[-2:])
+    padded = functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
     return padded.contiguous(memory_format=torch.channels_last)
 
 
