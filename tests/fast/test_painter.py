@@ -219,3 +219,19 @@ def test_the_optimizer_can_start_from_the_networks_result(photo: Path, painting:
     assert steps[-1].total < steps[2].total
     with pytest.raises(OptionError, match="init 'instant' needs the built-in lite"):
         impasto.stylize(photo, painting, **(options | {"style_taps": ("relu1_1",)}))
+
+
+def test_an_image_in_its_own_style_is_nearly_unchanged(photo: Path, painting: Path) -> None:
+    for image in (photo, painting):
+        original = pixels(impasto.stylize(image, image, **(SMALL | {"strength": 0})))
+        assert np.abs(painted(image, image) - original).mean() < 0.05
+    assert np.abs(painted(photo, painting) - painted(photo, photo)).mean() > 0.1
+
+
+def test_the_border_is_painted_as_the_middle(painting: Path) -> None:
+    """On gray the outer four rows and columns have the mean and the spread of the rest."""
+    result = painted(Image.new("RGB", (192, 192), (128, 128, 128)), painting, size=192).mean(2)
+    inside = np.zeros_like(result, bool)
+    inside[4:-4, 4:-4] = True
+    assert abs(result[~inside].mean() - result[inside].mean()) < 0.5 * result[inside].std()
+    assert 0.5 < result[~inside].std() / result[inside].std() < 2
