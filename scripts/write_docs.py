@@ -23,6 +23,7 @@ COMMANDS = (
     "style make",
     "style show",
     "compare",
+    "export",
     "weights",
     "weights list",
     "weights fetch",
