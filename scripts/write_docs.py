@@ -24,6 +24,7 @@ COMMANDS = (
     "style make",
     "style show",
     "compare",
+    "export",
     "weights",
     "weights list",
     "weights fetch",

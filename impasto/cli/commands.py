@@ -12,6 +12,7 @@ from impasto import __version__
 from impasto.catalog import OPTIONS
 from impasto.cli import again, paint
 from impasto.cli.compare import CompareFlags, compare
+from impasto.cli.export import EXPORT_EXAMPLES, ExportFlags, export
 from impasto.cli.forms import PaintFlags, with_flags
 from impasto.cli.sheet import SHEET_OPTIONS, SheetFlags, sheet
 from impasto.cli.styles import style_app, styles
@@ -86,6 +87,7 @@ def app(short: bool = False) -> App:
         help_epilogue=more + AGAIN_EXAMPLES,
     )
     made.command(_switches(again.resume), usage="Usage: impasto resume FILE [OPTIONS]", help_epilogue=RESUME_EXAMPLES)
+    made.command(with_flags(export, ExportFlags), usage="Usage: impasto export [OPTIONS]", help_epilogue=EXPORT_EXAMPLES)
     made.command(styles)
     made.command(style_app)
     made.command(weights_app)

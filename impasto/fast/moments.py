@@ -41,12 +41,11 @@ def roots(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     unit = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    root, inverse = covariance / size, unit.expand_as(covariance)
-    middle = 1.5 * inverse
+    root, half, unit = covariance / size, (0.5 * unit).expand_as(covariance), 1.5 * unit  # half: of the inverse
     for _ in range(ITERATIONS):
-        step = torch.baddbmm(middle, inverse, root, alpha=-0.5)
-        root, inverse = root @ step, step @ inverse
-    return root * size.sqrt(), inverse * size.rsqrt()
+        step = unit - half @ root
+        root, half = root @ step, step @ half
+    return root * size.sqrt(), half * (2 * size.rsqrt())
 
 
 def transport(photo: Moments, style: Moments) -> tuple[Tensor, Tensor]:
@@ -54,14 +53,24 @@ def transport(photo: Moments, style: Moments) -> tuple[Tensor, Tensor]:
 
     Of all maps that do, it moves features least. Returns BxKxK and BxKx1.
     """
+    A = mapping(*guarded(photo, style))
+    return A, style.mean[..., None] - A @ photo.mean[..., None]
+
+
+def guarded(photo: Moments, style: Moments) -> tuple[Tensor, Tensor]:
+    """The covariances of both, BxKxK, with a share of the style's mean variance added to every variance."""
     count = style.covariance.shape[-1]
     mean_variance = style.covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(LEAST)
     unit = torch.eye(count, dtype=style.covariance.dtype, device=style.covariance.device)
     guard = SLACK * mean_variance * unit
-    root, inverse = roots(photo.covariance + guard)
-    middle, _ = roots(root @ (style.covariance + guard) @ root)
-    A = inverse @ middle @ inverse
-    return A, style.mean[..., None] - A @ photo.mean[..., None]
+    return photo.covariance + guard, style.covariance + guard
+
+
+def mapping(C: Tensor, S: Tensor) -> Tensor:
+    """The symmetric A such that A C A = S, for positive definite matrices. All BxKxK."""
+    root, inverse = roots(C)
+    middle, _ = roots(root @ S @ root)
+    return inverse @ middle @ inverse
 
 
 def mixed(parts: list[tuple[Mapping[str, Moments], float]]) -> dict[str, Moments]:

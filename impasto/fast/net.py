@@ -62,6 +62,10 @@ LAYERS = (
 SMALL = {"deep2": 0.3, "mid2": 0.3, "quarter2": 0.3, "quarter4": 0.3, "out": 0.1}  # of the usual size of filters, at first
 
 
+# Values of a style's modulation for each of them: scales, shifts, and shares of mixed filters
+MODULATED = [(outputs, outputs, experts) if experts > 1 else (outputs, outputs) for _, _, outputs, _, experts in LAYERS]
+
+
 class Filters(NamedTuple):
     """A convolution for one style. weight: KxCxSxS; bias: K."""
 
@@ -142,7 +146,7 @@ class Net(nn.Module):
             apart = torch.randn(experts, outputs, inputs, width, width) * size * 0.5
             self.weights[name] = nn.Parameter((shared + apart - apart.mean(0)) if experts > 1 else shared[None])
         self.first, self.second = nn.Linear(CODE, HIDDEN[0]), nn.Linear(*HIDDEN)
-        self.head = nn.Linear(HIDDEN[1], sum(2 * outputs + experts * (experts > 1) for _, _, outputs, _, experts in LAYERS))
+        self.head = nn.Linear(HIDDEN[1], sum(map(sum, MODULATED)))
         with torch.no_grad():
             self.head.weight.mul_(0.3)
             self.head.bias.zero_()
@@ -157,20 +161,11 @@ class Net(nn.Module):
 
     def filters(self, modulation: Tensor, dtype: torch.dtype = torch.float32) -> dict[str, Filters]:
         """The convolutions for a style."""
-        found, at = {}, 0
-        for name, _, outputs, _, experts in LAYERS:
-            scale, shift = modulation[at : at + outputs], modulation[at + outputs : at + 2 * outputs]
-            at += 2 * outputs
-            weight = self.weights[name]
-            if experts > 1:
-                shares = 1 / experts + modulation[at : at + experts]
-                at += experts
-                weight = (shares[:, None, None, None, None] * weight).sum(0)
-            else:
-                weight = weight[0]
-            weight = (weight * (1 + scale)[:, None, None, None]).to(dtype, memory_format=torch.channels_last)
-            found[name] = Filters(weight, shift.to(dtype))
-        return found
+        found = folded(dict(self.weights.items()), modulation)
+        return {
+            name: Filters(weight.to(dtype, memory_format=torch.channels_last), bias.to(dtype))
+            for name, (weight, bias) in found.items()
+        }
 
     def paint(
         self,
@@ -213,6 +208,21 @@ class Net(nn.Module):
         return start + conv("out", y).float()
 
 
+def folded(weights: Mapping[str, Tensor], modulation: Tensor) -> dict[str, Filters]:
+    """The network's weights with a style's modulation folded in, in float32."""
+    found, at, parts = {}, 0, torch.split_with_sizes(modulation, [size for sizes in MODULATED for size in sizes])
+    for name, _, _, _, experts in LAYERS:
+        weight, scale, shift = weights[name], parts[at], parts[at + 1]
+        at += 2
+        if experts > 1:
+            weight = ((1 / experts + parts[at]).view(-1, 1, 1, 1, 1) * weight).sum(0)
+            at += 1
+        else:
+            weight = weight[0]
+        found[name] = Filters(weight * (1 + scale).view(-1, 1, 1, 1), shift)
+    return found
+
+
 def moves(photo: Mapping[str, Moments], style: Look) -> dict[str, tuple[Tensor, Tensor]]:
     """The maps that move features to a style: {tap: (A, b)}, see `transport`. photo: the moments of the start's features, whitened."""
     return {tap: transport(photo[tap], style[tap]) for tap in SEEN}
@@ -239,9 +249,9 @@ def noise_for(noise: Tensor, like: Tensor, origin: tuple[int, int], stride: int)
     origin: of `like`, in pixels of the level; stride: of its positions, in pixels.
     """
     batch, _, height, width = like.shape
-    tile = noise.roll((-(origin[0] // stride), -(origin[1] // stride)), (2, 3))
-    repeated = tile.repeat(1, 1, -(-height // TILE), -(-width // TILE))[..., :height, :width]
-    return repeated.to(like.dtype).expand(batch, -1, -1, -1)
+    for axis, length, first in ((2, height, origin[0]), (3, width, origin[1])):
+        noise = noise.index_select(axis, (torch.arange(length, device=noise.device) + first // stride) % TILE)
+    return noise.to(like.dtype).expand(batch, -1, -1, -1)
 
 
 def doubled(x: Tensor) -> Tensor:
