@@ -111,7 +111,7 @@ def export(*, flags: ExportFlags) -> int:
     properties = {f"impasto.{name}": str(value) for name, value in words.items()}
     data = onnxfile.made(painter, properties, first if one_style else None)
     apart = onnxfile.verify(data, painter, first, one_style=one_style)
-    lost = None if painter is exact else onnxfile.loss(data, exact, first, flags.size, one_style=one_style)
+    lost = None if painter is exact else onnxfile.loss(painter, exact, first, flags.size)
     files.write(target, data, (".onnx",), overwrite=flags.overwrite)
     _write_codes(flags, codes, found)
     return _report(flags, target, len(data), apart, lost, codes)

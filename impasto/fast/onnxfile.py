@@ -35,7 +35,7 @@ SIZES = (
     (333, 250),
 )  # (height, width) in pixels at which a file is compared with torch
 TOLERANCE = 1e-3  # largest difference between ONNX Runtime and torch, of values in 0..1
-HALF_TOLERANCE = 0.1  # of float16: the runtimes round in different places
+HALF_TOLERANCE = 0.02  # of float16: the runtimes round in different places
 FOLDED = 512  # values: operations on larger constants are left to the runtime, which does them once, when it loads the file
 SEVERAL = ("split", "reduced", "tables")  # parts of a painter that return tuples
 MODULES = ("onnx", "onnxscript", "onnxruntime")
@@ -269,10 +269,13 @@ def verify(data: bytes, painter: Portable, code: Tensor, *, one_style: bool) -> 
 
 
 @torch.inference_mode()
-def loss(data: bytes, exact: Portable, code: Tensor, size: int, *, one_style: bool) -> Distance:
-    """How the images of a file differ from those in float32, at a longer side of `size` pixels. exact: the painter in float32."""
+def loss(painter: Portable, exact: Portable, code: Tensor, size: int) -> Distance:
+    """How a painter's images differ from those in float32, at a longer side of `size` pixels. exact: the painter in float32.
+
+    Both are computed by torch. ONNX Runtime on a CPU computes some of what is float16 in float32, and so it loses less.
+    """
     photo = sample(None, size)
-    return distance(run(opened(data), photo, None if one_style else code), exact(photo, code))
+    return distance(painter(photo, code), exact(photo, code))
 
 
 def distance(one: Tensor, other: Tensor) -> Distance:

@@ -16,10 +16,10 @@ from command_line import ROOT, Cli
 from PIL import Image
 from torch import Tensor
 
-from impasto import Stylizer
+from impasto import Stylizer, palette
 from impasto.errors import RunError, UsageError
-from impasto.fast import export, onnxfile, recolor
-from impasto.fast.export import OneStyle, Portable, code_length, level_count, style_code
+from impasto.fast import onnxfile, recolor, searched
+from impasto.fast.export import Portable, code_length, level_count, style_code
 from impasto.styles import Style
 
 ROUNDING = 2e-4  # between the module and the product; 5e-6 is found. They sum in another order, and steep colors enlarge that
@@ -129,7 +129,7 @@ def test_one_style_in_8_bits_as_the_command_writes_it(one_style: SimpleNamespace
     assert [value.name for value in session.get_inputs()] == ["photo"]
     found = onnxfile.run(session, photo, None)
     with torch.inference_mode():
-        assert onnxfile.distance(found, OneStyle(Portable(1, 0.8, "int8"), code)(photo)).largest < onnxfile.TOLERANCE
+        assert onnxfile.distance(found, Portable(1, 0.8, "int8")(photo, code)).largest < onnxfile.TOLERANCE
         assert 0 < onnxfile.distance(found, Portable(1, 0.8)(photo, code)).mean < 0.02
 
 
@@ -172,20 +172,24 @@ def test_searching_by_comparisons_is_searchsorted(make: Callable[..., Tensor]) -
     torch.manual_seed(0)
     rows, values = make(2, 7, recolor.PARTS).sort(2).values, make(2, 7, 300)
     values[..., :2] = torch.tensor([-1.0, 2.0])
-    assert torch.equal(export._counted(rows, values), torch.searchsorted(rows, values))
+    assert torch.equal(searched._counted(rows, values), torch.searchsorted(rows, values))
     Q = torch.rand(2, 7, recolor.PARTS)
-    assert torch.allclose(export._at_middle_ranks(Q, rows), recolor._at_middle_ranks(Q, rows))
+    assert torch.allclose(searched._at_middle_ranks(Q, rows), recolor._at_middle_ranks(Q, rows))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (129, 97), (20, 300), (48, 49)])
 def test_colors_of_a_fixed_count_are_those_of_the_product(size: tuple[int, int]) -> None:
     photo, Q = photograph(*size), stylizer(128).style("starry-night").quantiles()
-    found, inside = export.colors_of(photo)
+    found, inside = searched.colors_of(photo)
     expected = recolor.colors_of(photo)[0]
     assert torch.allclose(found[:, inside].sort(1).values, expected.sort(1).values, atol=1e-6)
-    table = Portable(1).tables([photo], Q)
-    assert float((table - recolor.table(expected[None], Q).flatten(2)).abs().max()) < ROUNDING
-    assert torch.allclose(export._looked_up(table[0], photo), recolor.looked_up(table.view(1, 3, 17, 17, 17), photo), atol=1e-5)
+    flow = searched.begun([photo])
+    for _ in range(palette.STEPS):
+        flow = flow._replace(colors=searched.stepped(flow, Q))
+    (table,) = searched.tables(flow.colors)
+    known = recolor.table(expected[None], Q)
+    assert float((table - known[0].flatten(1)).abs().max()) < ROUNDING
+    assert torch.allclose(searched.looked_up(table, photo), recolor.looked_up(known, photo), atol=ROUNDING)
 
 
 # ------------------------------------------------------------------------------------------------------------ errors
@@ -194,7 +198,7 @@ def test_colors_of_a_fixed_count_are_those_of_the_product(size: tuple[int, int])
 @pytest.fixture
 def stored(any_style: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the command write a file that was exported before: exporting takes seconds."""
-    monkeypatch.setattr(onnxfile, "made", lambda painter, properties: any_style.data)
+    monkeypatch.setattr(onnxfile, "made", lambda painter, properties, code: any_style.data)
     monkeypatch.setattr(onnxfile, "SIZES", ODD[:1])
 
 
@@ -217,7 +221,7 @@ def test_a_file_that_is_wrong_is_not_written(cli: Cli, here: Path, monkeypatch: 
     before = sorted(here.iterdir())
     said = cli("export", "--size", 256)
     assert (said.code, said.line[:49]) == (1, "the exported network is wrong: ONNX Runtime and t")
-    monkeypatch.setattr(onnxfile, "made", lambda painter, properties: b"nothing")
+    monkeypatch.setattr(onnxfile, "made", lambda painter, properties, code: b"nothing")
     said = cli("export", "--size", 256)
     assert (said.code, said.line[:49]) == (1, "ONNX Runtime does not open the exported network: ")
     assert sorted(here.iterdir()) == before
