@@ -153,7 +153,8 @@ def test_the_page_of_the_documents_runs(one_style: SimpleNamespace, here: Path, 
     page = (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(compile(block, "onnx.md", "exec"), {})
-    assert Image.open(here / "night.png").size == (160, 107)
+    with Image.open(here / "night.png") as image:
+        assert image.size == (160, 107)
 
 
 def test_half_precision_is_near_and_needs_no_other_code() -> None:
