@@ -224,8 +224,8 @@ def test_the_demo_shows_an_instant_result_first(cli: Cli, here: Path, monkeypatc
     for _ in range(2):
         said = cli("demo", "--size", 64, "--json", "--preview", 2)
         first, second, line = said.stdout.splitlines()
-        assert re.fullmatch(rf"wrote {QUICKER} \(64x43\) in \d+ s", first)
-        assert re.fullmatch(rf"wrote {DEMO} \(64x43\) in \d+ s", second)
+        assert re.fullmatch(rf"wrote {QUICKER} \(64x43\) in [\d.]+ s", first)
+        assert re.fullmatch(rf"wrote {DEMO} \(64x43\) in [\d.]+ s", second)
         assert json.loads(line)["output"] == DEMO
         assert names(here) == {DEMO, QUICKER, "impasto-demo-step00000.png", "impasto-demo-step00002.png"}
     assert (pixels_of(QUICKER) == pixels_of("impasto-demo-step00000.png")).all()

@@ -70,7 +70,7 @@ def test_the_photograph_comes_first_and_then_every_built_in_style(cli: Cli, here
     assert (said.code, said.lines, names(here)) == (0, [], {OUT})
     grid = Grid.of(len(style_names()) + 1, TILE)
     height, width = grid.size
-    assert re.fullmatch(rf"wrote {OUT} \({width}x{height}\) in \d+ s", said.stdout.splitlines()[0])
+    assert re.fullmatch(rf"wrote {OUT} \({width}x{height}\) in [\d.]+ s", said.stdout.splitlines()[0])
     assert said.json["styles"] == style_names()
     assert (said.json["output"], said.json["width"], said.json["height"], said.json["exit_code"]) == (OUT, width, height, 0)
     found = tiles(OUT, grid)
