@@ -209,8 +209,12 @@ class Trainer:
         files.write(target, checkpoints.serialize(tensors, metadata), (target.suffix,), overwrite=True)
 
     def load(self, file: Path, *, fresh: bool = False) -> None:
-        """Resume from a checkpoint. fresh: only take the moving average of its network. Raises WeightsFileError."""
+        """Resume from a checkpoint. fresh: only take its network, or that of an exported file. Raises WeightsFileError."""
         metadata, tensors = checkpoints.read(file)
+        if fresh and stored.CARD in metadata:
+            self.net.load_state_dict(stored.load(file).net.state_dict())
+            self.ema = {name: value.detach().clone() for name, value in self.named.items()}
+            return
         if metadata.get("format") != FORMAT:
             raise WeightsFileError(f"{files.printable(file)} is not a checkpoint of this program")
         with torch.no_grad():
@@ -279,7 +283,7 @@ def train(
     output: Path
         The checkpoint, from which the same command resumes.
     start: Path
-        A checkpoint whose network a new run starts from.
+        A checkpoint, or a network exported before, that a new run starts from.
     held_out: int
         Images of each kind, the last by name, that are not used.
     """

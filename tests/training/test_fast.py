@@ -95,6 +95,11 @@ def test_the_exported_file_is_the_moving_average(
     for name, value in trainer.ema.items():
         torch.testing.assert_close(found.net.state_dict()[name], value.half().float(), rtol=0, atol=0)
     assert found.card.encoder == weights.load("lite").digest
+    again = fast.Trainer(fast.Config(**TINY), pictures, CPU)  # type: ignore[arg-type]
+    again.load(tmp_path / "net.safetensors", fresh=True)
+    for name, value in again.named.items():
+        assert torch.equal(value, trainer.ema[name].half().float()), name
+        assert torch.equal(value, again.ema[name]), name
     (tmp_path / "b.ckpt").write_bytes((tmp_path / "net.safetensors").read_bytes())
     with pytest.raises(WeightsFileError, match="not a checkpoint"):
         fast.export(tmp_path / "b.ckpt", output=tmp_path / "c.safetensors")
