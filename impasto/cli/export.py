@@ -76,7 +76,7 @@ class ExportFlags(CommonFlags):
         Literal["fp32", "fp16", "int8"],
         flag(
             NETWORK,
-            "fp16: convolutions compute in 16 bits, for GPUs; int8: filters are stored in 8 bits, for a smaller file. What this "
+            "fp16: convolutions compute in 16 bits, for GPUs; int8: most filters are stored in 8 bits, for a smaller file. What this "
             "changes is printed. [default: fp32]",
         ),
     ] = "fp32"

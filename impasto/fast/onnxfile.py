@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from impasto.errors import RunError, UsageError
 from impasto.fast import recolor
 from impasto.fast.export import LEVEL, Portable, painted
 from impasto.fast.net import MULTIPLE
-from impasto.fast.searched import begun
+from impasto.fast.searched import Flow, begun
 
 SUFFIX = ".onnx"
 OPSET, IR_VERSION = 20, 10
@@ -83,7 +84,7 @@ def made(painter: Portable, properties: dict[str, str], code: Tensor | None = No
     else:
         parts.constants.append(importlib.import_module("onnx.numpy_helper").from_array(code.numpy(), "style"))
     output = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, image)
-    graph = helper.make_graph(parts.nodes, "impasto", inputs, [output], parts.constants)
+    graph = helper.make_graph(parts.nodes, "impasto", inputs, [output], parts.used())
     opset = helper.make_operatorsetid("", OPSET)
     model = helper.make_model(graph, producer_name="impasto", opset_imports=[opset], ir_version=IR_VERSION)
     helper.set_model_props(model, properties)
@@ -95,87 +96,114 @@ def made(painter: Portable, properties: dict[str, str], code: Tensor | None = No
 
 
 class _Parts:
-    """The parts of a painter, exported one by one. Calling a part with names of values adds its nodes to the graph.
+    """The parts of a painter in ONNX. Calling a part with names of values adds its nodes to the graph, and returns names.
 
     Torch takes seconds for every thousand operations. So what happens at several levels is exported once.
     """
 
     def __init__(self, painter: Portable) -> None:
-        self.nodes, self.constants = list[Any](), list[Any]()
-        self._graphs: dict[str, Any] = {name: _exported(painter, name, *of) for name, of in _examples(painter).items()}
-        for part, graph in self._graphs.items():
-            for constant in graph.initializer:
-                constant.name = f"{part}.{constant.name}"
-                self.constants.append(constant)
+        graph = _exported(painter)
+        self.nodes, self.constants = list[Any](), list(graph.initializer)
+        self._fixed = {"": ""} | {constant.name: constant.name for constant in self.constants}
+        self._outputs: dict[str, list[str]] = {}
+        for value in graph.output:
+            self._outputs.setdefault(value.name.partition(".")[0], []).append(value.name)
+        self._nodes = {part: _needed(graph.node, names) for part, names in self._outputs.items()}
 
     def add(self, kind: str, source: str, target: str) -> None:
         """Add a node with one input and one output."""
         self.nodes.append(importlib.import_module("onnx.helper").make_node(kind, [source], [target]))
 
     def __getattr__(self, part: str) -> Callable[..., Any]:
-        graph = self._graphs[part]
-
         def call(*inputs: str) -> Any:
-            names = {"": ""} | dict(zip((value.name for value in graph.input), inputs, strict=True))
-            names |= {constant.name.removeprefix(f"{part}."): constant.name for constant in graph.initializer}
+            names = self._fixed | {f"{part}.{number}": name for number, name in enumerate(inputs)}
             prefix = f"{len(self.nodes)}."
-            for node in graph.node:
+            for node in self._nodes[part]:
                 copy = type(node)()
                 copy.CopyFrom(node)
                 names |= {name: prefix + name for name in node.output if name}
                 copy.input[:], copy.output[:] = [names[name] for name in node.input], [names[name] for name in node.output]
                 self.nodes.append(copy)
-            found = [names[value.name] for value in graph.output]
+            found = [names[name] for name in self._outputs[part]]
             return found if part in SEVERAL else found[0]
 
         return call
 
+    def used(self) -> list[Any]:
+        """The constants that nodes use: a network of one level has no use for some parts."""
+        names = {name for node in self.nodes for name in node.input}
+        return [constant for constant in self.constants if constant.name in names]
+
+
+def _needed(nodes: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """Of nodes in the order of execution those that the values of these names depend on."""
+    needed, found = set(names), list[Any]()
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            found.append(node)
+            needed |= set(node.input)
+    return found[::-1]
+
 
 def _examples(painter: Portable) -> dict[str, tuple[tuple[Tensor, ...], tuple[Any, ...]]]:
-    """For each part of a painter arguments of it, and which of their sizes vary. They serve for all sizes."""
+    """For each part of a painter arguments of it, and which of their sizes vary. They serve for all sizes.
+
+    Sizes that vary differ in the examples: torch takes equal ones for the same size.
+    """
     free: dict[int, Any] = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     wide: dict[int, Any] = {axis: MULTIPLE * torch.export.Dim(name) for axis, name in ((2, "rows"), (3, "columns"))}
-    image, small, broad = (150, 203), (75, 101), (160, 208)  # (height, width)
     Q, table = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES), torch.zeros(3, recolor.GRID**3)
-    flow = begun([_image(image)])
+    flow = begun([_black(0)])
+    padded = [torch.zeros(1, 3, 12 * MULTIPLE, 20 * MULTIPLE) for _ in range(2)]
     return {
         "split": ((torch.zeros(painter.code_length),), ({},)),
-        "reduced": ((_image(image),), (free,)),
+        "reduced": ((_black(0),), (free,)),
         "stepped": ((Q, *flow), ({},) * (1 + len(flow))),
-        "tables": ((flow.colors,), ({},)),
-        "colored": ((_image(image), table), (free, {})),
-        "start": ((_image(small), _image(image), _image(small)), (free, free, free)),
-        "padded": ((_image(image),), (free,)),
-        "paint": ((_image(broad), _image(broad), torch.zeros(LEVEL)), (wide, wide, {})),
-        "cropped": ((_image(broad), _image(image)), (free, free)),
-        "finished": ((_image(image), Q), (free, {})),
+        "tables": ((flow.colors.clone(),), ({},)),
+        "colored": ((_black(1), table), (free, {})),
+        "start": ((_black(2), _black(3), _black(2)), (free, free, free)),
+        "padded": ((_black(4),), (free,)),
+        "paint": ((*padded, torch.zeros(LEVEL)), (wide, wide, {})),
+        "cropped": ((_black(5), _black(6)), (free, free)),
+        "finished": ((_black(7), Q.clone()), (free, {})),
     }
 
 
-def _image(size: tuple[int, int]) -> Tensor:
-    """A black image of (height, width)."""
-    return torch.zeros(1, 3, *size)
+def _black(number: int) -> Tensor:
+    """A black image, 1x3xHxW, of a size of its own for every number."""
+    return torch.zeros(1, 3, 150 + number, 250 + number)
 
 
-class _Part(nn.Module):
-    """One method of a painter as a module."""
+class _Apart(nn.Module):
+    """Every part of a painter, each with arguments of its own."""
 
-    def __init__(self, painter: Portable, part: str) -> None:
+    def __init__(self, painter: Portable, counts: dict[str, int]) -> None:
         super().__init__()
-        self.painter, self.part = painter, part
+        self.painter, self.counts = painter, counts
 
-    def forward(self, *values: Tensor) -> Any:
-        return getattr(self.painter, self.part)(*values)
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        left, found = iter(values), list[Tensor]()
+        for part, count in self.counts.items():
+            result = getattr(self.painter, part)(*itertools.islice(left, count))
+            found += result if part in SEVERAL else [result]
+        return tuple(found)
 
 
-def _exported(painter: Portable, part: str, example: tuple[Tensor, ...], sizes: tuple[Any, ...]) -> Any:
-    """The graph of a part of a painter, with constants folded but for filters, and without what only its makers need."""
+def _exported(painter: Portable) -> Any:
+    """The graph of all parts of a painter, with small constants folded, and without what only its makers need.
+
+    Inputs are called "part.0", "part.1", ... and outputs "part.out.0", ...
+    """
     passes, folding = (importlib.import_module(name) for name in ("onnx_ir.passes.common", "onnxscript.optimizer"))
+    examples = _examples(painter)
+    results = {"split": 1 + painter.levels, "reduced": painter.levels + len(Flow._fields)}
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
-            _Part(painter, part).eval(),
-            example,
-            dynamic_shapes=(sizes,),
+            _Apart(painter, {part: len(example) for part, (example, _) in examples.items()}).eval(),
+            tuple(value for example, _ in examples.values() for value in example),
+            dynamic_shapes=(tuple(size for _, sizes in examples.values() for size in sizes),),
+            input_names=[f"{part}.{number}" for part, (example, _) in examples.items() for number in range(len(example))],
+            output_names=[f"{part}.out.{number}" for part in examples for number in range(results.get(part, 1))],
             dynamo=True,
             opset_version=OPSET,
             optimize=False,
