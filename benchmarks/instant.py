@@ -6,7 +6,7 @@
     python benchmarks/instant.py starts --pairs PHOTOS PAINTINGS
 
 speed: seconds and peak memory of painting in a process of its own for each size and precision, and of analyzing a painting. quality:
-the measures of `benchmarks/quality.py` for instant, draft, normal and best, beside existing images. tuning: the same measures with the
+the measures of `benchmarks/quality.py` for instant and other qualities, beside existing images. tuning: the same measures with the
 built-in styles as they are and without their tuning. starts: the engine's loss by seconds, from the photograph and from the network's
 result. Each command replaces its own section of the page. Run it on an idle machine.
 """
@@ -134,7 +134,7 @@ def _has_bf16() -> bool:
 
 
 def quality(arguments: argparse.Namespace) -> None:
-    """The measures beside existing images, draft, normal and best, from `benchmarks/quality.py`."""
+    """The measures beside existing images and other qualities, from `benchmarks/quality.py`."""
     import quality as pages
     from pairs import named_folder, pictures_in
 

@@ -29,13 +29,13 @@ def quantiles(image: Tensor, T: Tensor | None = None) -> Tensor:
     The weighted mean of two images' quantiles is the palette between them (the sliced barycenter of Bonneel et al. 2015).
     """
     values, ranks, _ = _sorted_colors(image, T)
-    return _interpolated(_middles(QUANTILES, values), ranks, values)
+    return interpolated(middles(QUANTILES, values), ranks, values)
 
 
 def is_gray(Q: Tensor) -> bool:
     """Whether the painting with the `quantiles` Q (7xQUANTILES) has no colors, only grays: a drawing or a print in black ink."""
     lightness = Q[:3].mean(0)
-    along = _directions(Q.dtype, Q.device).sum(1, keepdim=True)  # where a color (1, 1, 1) lies along each direction
+    along = directions_on(Q.dtype, Q.device).sum(1, keepdim=True)  # where a color (1, 1, 1) lies along each direction
     return bool((Q - along * lightness).abs().max() < GRAY)
 
 
@@ -64,7 +64,7 @@ def palette_loss(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
     image: 1x3xHxW, 0..1; Q: 7xQUANTILES, the painting's `quantiles`; T: 1x1xhxw, 0..1, the region that counts, or None for all.
     """
     values, ranks, weights = _sorted_colors(image, T)
-    squares = (values - _interpolated(ranks, _middles(Q.shape[1], values), Q)).square()
+    squares = (values - interpolated(ranks, middles(Q.shape[1], values), Q)).square()
     distance = (squares * weights).sum() / weights.expand_as(values).sum().clamp_min(torch.finfo(values.dtype).eps)
     return distance / Q.var(dim=1, correction=0).mean().clamp_min(LEAST_SPREAD)
 
@@ -80,21 +80,21 @@ def recolored(image: Tensor, Q: Tensor, T: Tensor | None = None) -> Tensor:
     height, width = image.shape[-2:]
     block = math.ceil(max(height, width) / RECOLORED_SIDE)
     small = functional.avg_pool2d(image, (min(block, height), min(block, width)))
-    directions, found = _directions(image.dtype, image.device), small
+    directions, found = directions_on(image.dtype, image.device), small
     for _ in range(STEPS):
         colors, rows = directions @ found[0].flatten(1), quantiles(found, T)
-        moves = _interpolated(colors, rows, _at_middle_ranks(Q, rows)) - colors
+        moves = interpolated(colors, rows, at_middle_ranks(Q, rows)) - colors
         # a move of all colors by d is followed exactly
         found = found + (3 / len(directions) * directions.T @ moves).view_as(found)
     change = functional.avg_pool2d(functional.pad(found - small, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return (image + functional.interpolate(change, size=(height, width), mode="bilinear")).clamp(0, 1)
 
 
-def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
+def at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
     """What sorted rows are mapped to: Q at the rank of each value, and for equal values at the middle of their ranks.
 
     Otherwise a white sky, which is the lightest colors of a photograph all at once, would take only the darkest of those that the
-    painting has for them. Q, rows: 7xQUANTILES. Returns the same.
+    painting has for them. Q, rows: DxQUANTILES. Returns the same.
     """
     first, last = torch.searchsorted(rows, rows - TIED), torch.searchsorted(rows, rows + TIED, right=True) - 1
     below, above = (first + last) // 2, (first + last + 1) // 2
@@ -104,11 +104,11 @@ def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
 def _sorted_colors(image: Tensor, T: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The colors along each direction, sorted: (values, ranks in 0..1, weights), each 7xM, or 1xM if all rows are equal."""
     small = averaged(image)
-    directions = _directions(image.dtype, image.device)
+    directions = directions_on(image.dtype, image.device)
     colors = small[0].flatten(1)
     if T is None:
         values = (directions @ colors).sort(dim=1, stable=True).values
-        ranks = _middles(values.shape[1], values)
+        ranks = middles(values.shape[1], values)
         return values, ranks, torch.ones_like(ranks)
     shares = _averaged(T.to(image), (small.shape[-2], small.shape[-1])).flatten()
     inside = shares.nonzero()[:, 0]
@@ -126,17 +126,17 @@ def _averaged(T: Tensor, size: Size) -> Tensor:
 
 
 @cache
-def _directions(dtype: torch.dtype, device: torch.device) -> Tensor:
+def directions_on(dtype: torch.dtype, device: torch.device) -> Tensor:
     """DIRECTIONS as 7x3 unit vectors; moved to a device once, since every move waits for the device."""
     return functional.normalize(torch.tensor(DIRECTIONS, dtype=dtype, device=device))
 
 
-def _middles(count: int, like: Tensor) -> Tensor:
+def middles(count: int, like: Tensor) -> Tensor:
     """The middles of `count` equal parts of 0..1, 1xcount."""
     return ((torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / count)[None]
 
 
-def _interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+def interpolated(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
     """Row by row, ys at x, linear between the points (xs, ys) and constant beyond them; a single row of x or xs is used for all.
 
     Of points with equal xs, the first one counts at that place.

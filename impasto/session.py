@@ -17,7 +17,8 @@ class Session:
     """One image being painted. `Run` optimizes it, `fast.Instant` paints it with a network.
 
     limit: bytes of memory it is planned for. scales: those it goes through. last: the last Step. state: what a later session resumes
-    from, after that step; None for a painter that has no need of it.
+    from, after that step; None for a painter that has no need of it. network: SHA-256 of the network that paints, or that the optimizer
+    starts from; "" if there is none.
     """
 
     problem: Problem
@@ -25,6 +26,7 @@ class Session:
     scales: list[Scale]
     last: Step | None = None
     state: State | None = None
+    network: str = ""
 
     def __len__(self) -> int:
         """The number of steps."""

@@ -81,8 +81,11 @@ class Stylizer:
         if self.options.quality == "instant":
             return fast.Instant(problem, limit)
         if self.options.init == "instant" and problem.start_image is None:
-            fast.check_encoder(problem, fast.load(), "init")
-            return Run(problem, limit, start_at=fast.start_at)
+            network = fast.load()
+            fast.check_encoder(problem, network, "init")
+            run = Run(problem, limit, start_at=fast.start_at)
+            run.network = network.digest
+            return run
         return Run(problem, limit)
 
     def problem(self, loaded: Inputs) -> Problem:

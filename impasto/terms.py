@@ -125,7 +125,7 @@ def drop_pages(photo: Mapping[str, Tensor]) -> None:
 @torch.no_grad()
 def content_terms(options: Options, method: Method, photo: Mapping[str, Tensor], target: Tensor) -> list[Term]:
     """The terms that keep the photograph. photo: the features of `target` from `photo_features`; target: 1x3xHxW, the image to keep."""
-    weight = _strength_factor(options, content=True) * options.content_weight
+    weight = strength_factors(options.strength)[0] * options.content_weight
     found = [Term("content", weight * method.tint, TintLoss.of(target))] if method.tint else []
     weight /= len(photo)
     for tap, P in photo.items():
@@ -154,7 +154,7 @@ def style_terms(
     for region, style in regions:
         every, device = style_targets(options, method, style, size, side), _device(style)
         targets = {tap: A for tap, A in every.items() if block_of(tap) <= depth} or every
-        weight = _strength_factor(options, content=False) * options.style_weight * region.share * share / len(targets)
+        weight = strength_factors(options.strength)[1] * options.style_weight * region.share * share / len(targets)
         for tap, A in targets.items():
             T = None if region.weight is None else guidance(region.weight, style.encoder.size_at(tap, size)).to(device)
             yield Term("style", weight, StyleLoss(tap, T, A=A, measure=method.style_measure))
@@ -182,7 +182,7 @@ def palette_terms(options: Options, regions: Regions) -> Iterator[Term]:
     """The palette terms, if they have a weight."""
     for region, style in regions if options.palette_weight else ():
         T = None if region.weight is None else region.weight.to(_device(style))
-        weight = _strength_factor(options, content=False) * options.palette_weight * region.share
+        weight = strength_factors(options.strength)[1] * options.palette_weight * region.share
         yield Term("palette", weight, PaletteLoss(style.quantiles(), T))
 
 
@@ -209,10 +209,10 @@ def _device(style: Style) -> torch.device:
     return next(style.encoder.parameters()).device
 
 
-def _strength_factor(options: Options, *, content: bool) -> float:
-    """The factor that `strength` puts on a weight: 4 (1 - t)^2 for the content, 4 t^2 for the style, both 1 at strength 0.5.
+def strength_factors(strength: float) -> tuple[float, float]:
+    """The factors that the option puts on the weights of content and style: 4 (1 - t)^2 and 4 t^2, both 1 at strength 0.5.
 
     t is 0.72 at strength 1, where the ratio of style to content is 6.6 times that at 0.5. A larger t did not lower the style distance.
     """
-    t = options.strength * (1.28 - 0.56 * options.strength)
-    return 4 * ((1 - t) if content else t) ** 2
+    t = strength * (1.28 - 0.56 * strength)
+    return 4 * (1 - t) ** 2, 4 * t**2

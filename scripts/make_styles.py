@@ -76,10 +76,10 @@ def tuned(painting: Path, photos: Sequence[Tensor], stylizer: Stylizer) -> dict[
 
 
 def keep(target: Path, instant: Mapping[str, Tensor]) -> None:
-    """Put what is kept for the network into a style file, in place of what it kept before."""
+    """Replace what a style file keeps for the network."""
     with safe_open(target, framework="pt") as content:
         card = json.loads(content.metadata()[CARD])
-        tensors = {name: content.get_tensor(name) for name in content.keys() if not name.startswith(INSTANT)}  # noqa: SIM118
+        tensors = {name: content.get_tensor(name) for name in sorted(content.keys()) if not name.startswith(INSTANT)}
     tensors |= {f"{INSTANT}{name}": tensor.half() for name, tensor in instant.items()}
     card |= {"network": fast.load().digest, "tuned": True}
     text = json.dumps(card, ensure_ascii=False, separators=(",", ":"))

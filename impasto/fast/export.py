@@ -31,7 +31,7 @@ from impasto.colors import LUMA
 from impasto.encoders.lite import HEADS, POOL
 from impasto.errors import OptionError, WeightsFileError
 from impasto.fast import net as nets
-from impasto.fast import recolor, searched
+from impasto.fast import searched
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import Moments, guarded, mapping, moments
 from impasto.fast.net import KEPT, MODULATED, MULTIPLE, SEEN, Filters
@@ -148,7 +148,7 @@ class Portable(nn.Module):
             self.shifts[f"basis_{tap}"] = nn.Parameter(-(center @ directions), requires_grad=False)
         self.net = copy.deepcopy(net)  # for its way of painting and its noise
         self.net.noise = net.noise.half()
-        self.register_buffer("directions", recolor._directions(), persistent=False)
+        self.register_buffer("directions", palette.directions_on(torch.float32, torch.device("cpu")), persistent=False)
         self.directions: Tensor
 
     @property
@@ -172,7 +172,7 @@ class Portable(nn.Module):
         """The photograph at every level, 1x3xhxw, and then the parts of the `Flow` of its colors."""
         photo = photo.clamp(0, 1)
         photos = [reduced(photo, 2**level) for level in reversed(range(self.levels))]
-        return *photos, *searched.begun(photos[-1:])
+        return *photos, *searched.first_flow(photos[-1:])
 
     def stepped(self, Q: Tensor, *flow: Tensor) -> Tensor:
         """The colors of a flow after a step."""
@@ -252,7 +252,7 @@ class Portable(nn.Module):
 
 
 def painted(painter: Any, photo: Any, style: Any) -> Any:
-    """How a `Portable` paints with its parts. An ONNX file is made by calling this with names in place of tensors."""
+    """How a `Portable` paints with its parts. Called with the names of values, it builds the graph of an ONNX file."""
     Q, *levels = painter.split(style)
     found = painter.reduced(photo)
     photos, colors, known = found[: len(levels)], found[len(levels)], found[len(levels) + 1 :]

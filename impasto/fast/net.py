@@ -60,9 +60,7 @@ LAYERS = (
     ("out", FINE, 3, 3, 1),
 )
 SMALL = {"deep2": 0.3, "mid2": 0.3, "quarter2": 0.3, "quarter4": 0.3, "out": 0.1}  # of the usual size of filters, at first
-
-
-# Values of a style's modulation for each of them: scales, shifts, and shares of mixed filters
+# Of every convolution, how many values of a style's modulation are scales, shifts, and shares of mixed filters
 MODULATED = [(outputs, outputs, experts) if experts > 1 else (outputs, outputs) for _, _, outputs, _, experts in LAYERS]
 
 
@@ -236,11 +234,6 @@ def moved(z: Mapping[str, Tensor], moves: Mapping[str, tuple[Tensor, Tensor]]) -
         other = (A.to(x.dtype) @ x.flatten(2) + b.to(x.dtype)).view_as(x)
         found[tap] = torch.cat([x, other], 1).contiguous(memory_format=torch.channels_last)
     return found
-
-
-def strided(z: Mapping[str, Tensor]) -> list[tuple[str, Tensor, int]]:
-    """(tap, map, stride in pixels of the level) of features of the start at half the level's size."""
-    return [(tap, one, STRIDES[tap]) for tap, one in z.items()]
 
 
 def noise_for(noise: Tensor, like: Tensor, origin: tuple[int, int], stride: int) -> Tensor:

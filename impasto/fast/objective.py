@@ -19,11 +19,12 @@ from impasto.encoders import Encoder
 from impasto.fast.moments import mixed, moments
 from impasto.fast.net import SEEN, TAPS, Look, Net, code, moved, moves
 from impasto.fast.recolor import palette_distance
+from impasto.ladder import SMALLEST
 from impasto.losses import TINT_FLOOR, TINT_REACH, detail
 from impasto.palette import averaged, quantiles
+from impasto.terms import METHODS, strength_factors
 
-LEVELS = ((1, 0.5), (2, 0.3), (4, 0.2))  # of the style loss, as in `terms.METHODS`
-SMALLEST = 64  # pixels: least side at which a painting is taken
+METHOD = METHODS["impasto"]
 SOFT = 0.2  # style distance beyond which it counts less, so that no painting outweighs the others
 
 FAINT = 1e-4  # energy of fine detail that does not count
@@ -72,18 +73,21 @@ class _StyleDistance(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Target:
-    """A style at several sizes: {side: {tap: Gram matrix}}, its looks by side, its palette, and its fine detail."""
+    """A style at several sizes, by side in pixels.
+
+    grams: {tap: NxN per position}; looks: its moments; Q: 7xQUANTILES of its palette; fine: `fine_energy`, 1x27; straight:
+    `straight_share`, 1x2.
+    """
 
     grams: Mapping[int, Mapping[str, Tensor]]
     looks: Mapping[int, Look]
     Q: Tensor
     fine: Mapping[int, Tensor]
     straight: Mapping[int, Tensor]
-    image: Mapping[int, Tensor]
 
 
 def target_of(painting: Pixels, sides: tuple[int, ...], net: Net, encoder: Encoder) -> Target:
-    """painting: 1x3xSxS."""
+    """The target that a painting gives. painting: 1x3xSxS, 0..1; sides: in pixels, each divides into levels; encoder: lite."""
     G, looks, images = {}, {}, {side: reduced(painting, side) for side in sides}
     for side, image in images.items():
         features = encoder(image)
@@ -91,7 +95,7 @@ def target_of(painting: Pixels, sides: tuple[int, ...], net: Net, encoder: Encod
         looks[side] = {tap: moments(net.basis.project(tap, features[tap].float())) for tap in TAPS}
     fine = {side: fine_energy(image) for side, image in images.items()}
     straight = {side: straight_share(image) for side, image in images.items()}
-    return Target(G, looks, quantiles(painting), fine, straight, images)
+    return Target(G, looks, quantiles(painting), fine, straight)
 
 
 def painted_level(
@@ -128,7 +132,7 @@ def blended(a: Target, b: Target, share: float) -> Target:
     looks = {side: mixed([(a.looks[side], 1 - share), (b.looks[side], share)]) for side in a.looks}
     fine = {side: torch.maximum(a.fine[side], b.fine[side]) for side in a.fine}
     straight = {side: torch.maximum(a.straight[side], b.straight[side]) for side in a.straight}
-    return Target(G, looks, torch.lerp(a.Q, b.Q, share), fine, straight, a.image)
+    return Target(G, looks, torch.lerp(a.Q, b.Q, share), fine, straight)
 
 
 def reduced(x: Pixels, side: int) -> Pixels:
@@ -175,7 +179,10 @@ def straight_share(x: Pixels) -> Tensor:
 
 
 def losses(x: Pixels, kept: Pixels, target: Target, encoder: Encoder, shares: Mapping[int, float]) -> dict[str, Tensor]:
-    """The mean losses of results x of one style. kept: the photographs in its colors; shares: of the levels, by side."""
+    """The mean losses of results of one style: scalars by name.
+
+    x: Bx3xSxS, the results; kept: the same, the photographs in the style's colors; shares: of the levels of the style loss, by side.
+    """
     side = x.shape[-1]
     found: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -186,7 +193,7 @@ def losses(x: Pixels, kept: Pixels, target: Target, encoder: Encoder, shares: Ma
         straight = torch.maximum(straight_share(kept), target.straight[side])
     style = []
     for at, share in shares.items():
-        taps = TAPS[:3] if at == side and len(shares) == len(LEVELS) else TAPS
+        taps = TAPS[: METHOD.depth] if at == side and len(shares) == len(METHOD.levels) else TAPS
         F = encoder.only(taps)(functional.avg_pool2d(x, side // at) if at < side else x)
         if at == side:
             distance = (W * (F["relu3_1"].float() - P).square()).mean((1, 2, 3))
@@ -220,9 +227,8 @@ class Weights:
 
 
 def total(parts: Mapping[str, Tensor], strength: float, weights: Weights) -> Tensor:
-    """The weighted sum, a scalar. strength: 0..1, divides the weight as `terms` does."""
-    t = strength * (1.28 - 0.56 * strength)
-    keep, change = 4 * (1 - t) ** 2, 4 * t**2
+    """The weighted sum, a scalar. strength: 0..1, see `terms.strength_factors`."""
+    keep, change = strength_factors(strength)
     found = keep * (weights.content * parts["content"] + weights.tint * parts["tint"])
     found = found + change * (weights.style * parts["soft"] + weights.palette * parts["palette"])
     return found + weights.grain * parts["grain"] + weights.weave * parts["weave"] + weights.outside * parts["outside"]
@@ -230,5 +236,5 @@ def total(parts: Mapping[str, Tensor], strength: float, weights: Weights) -> Ten
 
 def levels(side: int) -> dict[int, float]:
     """{side: share} of the levels of the style loss."""
-    fitting = {side // factor: share for factor, share in LEVELS if side // factor >= SMALLEST}
+    fitting = {side // factor: share for factor, share in METHOD.levels if side // factor >= SMALLEST}
     return {at: share / sum(fitting.values()) for at, share in fitting.items()}

@@ -23,7 +23,7 @@ from impasto.errors import RunError, UsageError
 from impasto.fast import recolor
 from impasto.fast.export import LEVEL, Portable, painted
 from impasto.fast.net import MULTIPLE
-from impasto.fast.searched import Flow, begun
+from impasto.fast.searched import Flow, first_flow
 
 SUFFIX = ".onnx"
 OPSET, IR_VERSION = 20, 10
@@ -153,7 +153,7 @@ def _examples(painter: Portable) -> dict[str, tuple[tuple[Tensor, ...], tuple[An
     free: dict[int, Any] = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     wide: dict[int, Any] = {axis: MULTIPLE * torch.export.Dim(name) for axis, name in ((2, "rows"), (3, "columns"))}
     Q, table = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES), torch.zeros(3, recolor.GRID**3)
-    flow = begun([_black(0)])
+    flow = first_flow([_black(0)])
     padded = [torch.zeros(1, 3, 12 * MULTIPLE, 20 * MULTIPLE) for _ in range(2)]
     return {
         "split": ((torch.zeros(painter.code_length),), ({},)),

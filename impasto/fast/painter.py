@@ -131,7 +131,7 @@ class Instant(Session):
         result = torch.empty_like(start)
         for rows, columns in _blocks(photo):
             outer = rows.outer, columns.outer
-            seen = nets.moved({tap: one[(..., *_at(outer, stride))] for tap, one, stride in nets.strided(z)}, moves)
+            seen = nets.moved({tap: one[(..., *_at(outer, nets.STRIDES[tap]))] for tap, one in z.items()}, moves)
             piece = self.net.paint(
                 photo[(..., *outer)], start[(..., *outer)], seen, own, (rows.outer.start, columns.outer.start)
             )
@@ -178,7 +178,7 @@ def start_at(problem: Problem, size: Size) -> Tensor:
 
 def _composed(photo: Tensor, results: list[tuple[Tensor, Tensor | None]]) -> Tensor:
     """The results of all regions in one image, and the photograph where no region is. A region without a weight is everywhere."""
-    if results[-1][1] is None and len(results) == 1:
+    if len(results) == 1 and results[0][1] is None:  # no further image is allocated
         return results[0][0]
     total, left = torch.zeros_like(photo), torch.ones_like(photo[:, :1])
     for image, weight in results:

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto.palette import DIRECTIONS, STEPS, TIED
+from impasto.palette import QUANTILES, STEPS, at_middle_ranks, directions_on, interpolated, middles
 
 GRID = 17  # colors along each axis of the table
 SIDE = 48  # pixels: the photograph's colors are those of its means over squares that leave about so many
-PARTS = 256  # quantiles
 
 
 def colors_of(image: Tensor, T: Tensor | None = None) -> Tensor:
@@ -39,14 +38,20 @@ def table(colors: Tensor, Q: Tensor) -> Tensor:
 
     colors: Bx3xM of the photographs (`colors_of`); Q: 7xQUANTILES of the painting.
     """
-    directions = _directions().to(colors)
+    directions = directions_on(colors.dtype, colors.device)
     moved, found = _grid().to(colors).expand(len(colors), -1, -1), colors
     for _ in range(STEPS):
-        rows = _quantiles(directions @ found)
-        wanted = _at_middle_ranks(Q.expand(len(colors), -1, -1), rows)
-        pull = 3 / len(DIRECTIONS) * directions.T
-        moved, found = (x + pull @ (_mapped(directions @ x, rows, wanted) - directions @ x) for x in (moved, found))
+        rows = _quantiles(directions @ found).flatten(0, 1)
+        wanted = at_middle_ranks(Q.repeat(len(colors), 1), rows)
+        moved, found = (_pulled(x, directions, rows, wanted) for x in (moved, found))
     return moved.reshape(len(colors), 3, GRID, GRID, GRID)
+
+
+def _pulled(colors: Tensor, directions: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
+    """Colors, Bx3xM, after a step along all directions, Dx3, by the monotonic maps from rows to wanted, both BDxQUANTILES."""
+    along = directions @ colors
+    moves = interpolated(along.flatten(0, 1), rows, wanted).view_as(along) - along
+    return colors + 3 / len(directions) * directions.T @ moves
 
 
 def looked_up(table: Tensor, image: Tensor) -> Tensor:
@@ -62,11 +67,6 @@ def recolored(image: Tensor, Q: Tensor) -> Tensor:
 
 
 @cache
-def _directions() -> Tensor:
-    return functional.normalize(torch.tensor(DIRECTIONS, dtype=torch.float32))
-
-
-@cache
 def _grid() -> Tensor:
     """All colors of the table, 1x3xGRID^3: red varies fastest."""
     steps = torch.linspace(0, 1, GRID)
@@ -75,30 +75,13 @@ def _grid() -> Tensor:
 
 
 def _quantiles(values: Tensor) -> Tensor:
-    """BxDxM -> BxDxPARTS: the values at the middles of equal parts."""
-    ordered = values.sort(2).values
-    places = (torch.arange(PARTS, device=values.device) + 0.5) / PARTS * values.shape[2] - 0.5
-    below = places.floor().long().clamp(0, values.shape[2] - 1)
-    above = (below + 1).clamp_max(values.shape[2] - 1)
-    return torch.lerp(ordered[..., below], ordered[..., above], (places - below).clamp(0, 1))
-
-
-def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
-    """See `palette._at_middle_ranks`."""
-    first, last = torch.searchsorted(rows, rows - TIED), torch.searchsorted(rows, rows + TIED, right=True) - 1
-    return (Q.gather(2, (first + last) // 2) + Q.gather(2, (first + last + 1) // 2)) / 2
-
-
-def _mapped(values: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
-    """Values through the monotonic maps from rows to wanted, constant beyond them. BxDxM."""
-    after = torch.searchsorted(rows, values.contiguous()).clamp_max(rows.shape[2] - 1)
-    before = (after - 1).clamp_min(0)
-    low, high = rows.gather(2, before), rows.gather(2, after)
-    share = ((values - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    return torch.lerp(wanted.gather(2, before), wanted.gather(2, after), share)
+    """The values in the middle of QUANTILES equal parts, sorted. values: BxDxM. Returns BxDxQUANTILES."""
+    ordered = values.sort(2).values.flatten(0, 1)
+    found = interpolated(middles(QUANTILES, values), middles(values.shape[2], values), ordered)
+    return found.view(*values.shape[:2], QUANTILES)
 
 
 def palette_distance(image: Tensor, Q: Tensor) -> Tensor:
     """`palette.palette_loss` of Bx3xHxW images, B."""
-    rows = _quantiles(_directions().to(image) @ colors_of(image))
+    rows = _quantiles(directions_on(image.dtype, image.device) @ colors_of(image))
     return (rows - Q).square().mean((1, 2)) / Q.var(1, correction=0).mean().clamp_min(1e-3)

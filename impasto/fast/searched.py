@@ -15,7 +15,7 @@ from impasto import palette
 from impasto.fast import recolor
 
 OUTSIDE = 1e9  # a color's place in the order where there is no color
-BRANCH = 16  # values compared at once when looking up one of PARTS = BRANCH**2 sorted ones
+BRANCH = 16  # values compared at once when looking up one of QUANTILES = BRANCH**2 sorted ones
 
 
 class Flow(NamedTuple):
@@ -32,7 +32,7 @@ class Flow(NamedTuple):
     share: Tensor
 
 
-def begun(photos: list[Tensor]) -> Flow:
+def first_flow(photos: list[Tensor]) -> Flow:
     """The flow before its first step. photos: each 1x3xHxW in 0..1."""
     found, inside = (torch.stack(each) for each in zip(*map(colors_of, photos), strict=True))
     grid = _grid(found).expand(len(photos), -1, -1)
@@ -41,7 +41,7 @@ def begun(photos: list[Tensor]) -> Flow:
 
 def stepped(flow: Flow, Q: Tensor) -> Tensor:
     """The colors after a step towards a palette, 7xQUANTILES. There are `palette.STEPS`."""
-    directions = recolor._directions().to(Q)
+    directions = palette.directions_on(Q.dtype, Q.device)
     along, Q = directions @ flow.colors, Q.expand(len(flow.colors), -1, -1)
     ordered = torch.where(flow.inside, along[..., recolor.GRID**3 :], OUTSIDE).sort(2).values
     rows = torch.lerp(ordered.gather(2, flow.below), ordered.gather(2, flow.above), flow.share)
@@ -76,16 +76,16 @@ def _means(places: Tensor, block: Tensor) -> Tensor:
 def _places(count: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """Where quantiles are among `count` sorted values: (place below, place above, share of the latter), see `recolor._quantiles`.
 
-    count: Bx1x1. Returns places as BxrowsxPARTS, and shares as Bx1xPARTS.
+    count: Bx1x1. Returns places as BxrowsxQUANTILES, and shares as Bx1xQUANTILES.
     """
-    places = (torch.arange(recolor.PARTS, device=count.device) + 0.5) / recolor.PARTS * count - 0.5
+    places = (torch.arange(palette.QUANTILES, device=count.device) + 0.5) / palette.QUANTILES * count - 0.5
     below = torch.minimum(places.floor().long().clamp_min(0), count - 1)
     above = torch.minimum(below + 1, count - 1)
     return below.expand(-1, rows, -1), above.expand(-1, rows, -1), (places - below).clamp(0, 1)
 
 
 def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
-    """`recolor._at_middle_ranks`. Q, rows: BxDxPARTS."""
+    """`palette.at_middle_ranks`. Q, rows: BxDxQUANTILES."""
     others = rows[..., None, :]
     first = (others < (rows - palette.TIED)[..., None]).sum(3)
     last = (others <= (rows + palette.TIED)[..., None]).sum(3) - 1
@@ -93,8 +93,8 @@ def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
 
 
 def _mapped(values: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
-    """`recolor._mapped`. values: BxDxM; rows, wanted: BxDxPARTS. Returns BxDxM."""
-    after = _counted(rows, values).clamp_max(recolor.PARTS - 1)
+    """`palette.interpolated`. values: BxDxM; rows, wanted: BxDxQUANTILES. Returns BxDxM."""
+    after = _counted(rows, values).clamp_max(palette.QUANTILES - 1)
     before = (after - 1).clamp_min(0)
     low, high = rows.gather(2, before), rows.gather(2, after)
     share = ((values - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
@@ -104,7 +104,7 @@ def _mapped(values: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
 def _counted(rows: Tensor, values: Tensor) -> Tensor:
     """How many of the sorted rows are below each value, by comparing with every BRANCH-th and then with those of one branch.
 
-    rows: BxDxPARTS; values: BxDxM. Returns BxDxM, int64.
+    rows: BxDxQUANTILES; values: BxDxM. Returns BxDxM, int64.
     """
     x = values[..., None]
     branch = (rows[..., None, BRANCH - 1 :: BRANCH] < x).sum(3).clamp_max(BRANCH - 1) * BRANCH

@@ -49,13 +49,9 @@ class Stored:
         return self.net if device.type == "cpu" else copy.deepcopy(self.net).to(device)
 
 
+@cache
 def load(file: Path = FILE) -> Stored:
     """Read the network. Raises WeightsFileError, which says what to do, if the file is missing or damaged."""
-    return _load(file)
-
-
-@cache
-def _load(file: Path) -> Stored:
     try:
         with cards.opened(file, CARD, _CARDS.validate_json, WeightsFileError, "network of quality 'instant'") as (
             card,
@@ -63,7 +59,7 @@ def _load(file: Path) -> Stored:
         ):
             if card.format != FORMAT:
                 raise WeightsFileError(f"{files.printable(file)} has format {card.format}; expected {FORMAT}")
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            tensors = {name: content.get_tensor(name) for name in sorted(content.keys())}
         return Stored(_net(file, tensors), card, files.digest(file))
     except WeightsFileError as error:
         raise WeightsFileError(str(error), remedy="install impasto again: `pip install --force-reinstall impasto`") from error

@@ -20,6 +20,7 @@ from impasto.fast.net import Look, Net
 from impasto.fast.objective import Target, Weights, fine_energy, levels, losses, painted_level, reduced, straight_share, total
 from impasto.fast.recolor import recolored
 from impasto.fast.stored import Stored
+from impasto.ladder import SMALLEST
 from impasto.styles import Painted
 
 SIDES = (128, 256)  # of the levels, in pixels
@@ -91,7 +92,7 @@ def tune(
 
 
 def _target(style: Painted, net: Net, network: str) -> Target:
-    sides = sorted({side // factor for side in SIDES for factor in (1, 2, 4) if side // factor >= 64})
+    sides = sorted({side // factor for side in SIDES for factor in (1, 2, 4) if side // factor >= SMALLEST})
     looks: dict[int, Look] = {side: look_of(net, network, style, side) for side in sides}
     images = {side: pictures.resize(style.painting, style.size_at(side)) for side in sides}
     return Target(
@@ -100,5 +101,4 @@ def _target(style: Painted, net: Net, network: str) -> Target:
         style.quantiles(),
         {side: fine_energy(image) for side, image in images.items()},
         {side: straight_share(image) for side, image in images.items()},
-        images,
     )

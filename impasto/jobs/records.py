@@ -51,10 +51,11 @@ class Input(BaseModel):
 class Record(BaseModel):
     """What is stored in addition to the options.
 
-    impasto, torch: versions. encoder_digest: SHA-256 of the encoder's weights. ran_on: device and arithmetic, "cpu bf16". threads: of
-    torch. memory: bytes the run was planned for, on which its last bits depend if the image was computed in blocks. inputs: {role:
-    Input}. width, height: in pixels. seconds: time taken. losses: {name: weighted loss} at the end. picture: SHA-256 of the pixels
-    before the file's format. done: share of the work, less than 1 if interrupted. keep_exif: whether the photograph's EXIF was kept.
+    impasto, torch: versions. encoder_digest: SHA-256 of the encoder's weights. network: SHA-256 of the network of quality
+    "instant", if it was used. ran_on: device and arithmetic, "cpu bf16". threads: of torch. memory: bytes the run was planned for,
+    on which its last bits depend if the image was computed in blocks. inputs: {role: Input}. width, height: in pixels. seconds:
+    time taken. losses: {name: weighted loss} at the end. picture: SHA-256 of the pixels before the file's format. done: share of
+    the work, less than 1 if interrupted. keep_exif: whether the photograph's EXIF was kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -62,6 +63,7 @@ class Record(BaseModel):
     impasto: str = ""
     torch: str = ""
     encoder_digest: str = ""
+    network: str = ""
     ran_on: str = ""
     threads: Annotated[int, Field(ge=0)] = 0
     memory: Annotated[int, Field(ge=0)] = 0
@@ -90,6 +92,7 @@ def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False) -> Record:
         impasto=__version__,
         torch=str(torch.__version__),
         encoder_digest=problem.encoder.digest,
+        network=run.network,
         ran_on=f"{problem.device.type} {'bf16' if problem.encoder.dtype == torch.bfloat16 else 'fp32'}",
         threads=torch.get_num_threads(),
         memory=run.limit,
@@ -173,6 +176,8 @@ class Previous:
                 yield f"it was made with {what} {one_line(before)}, and this is {now}"
         if was.encoder_digest not in ("", record.encoder_digest):
             yield "the encoder's weights have changed (their hash differs)"
+        if was.network not in ("", record.network):
+            yield "the network of quality 'instant' has changed (its hash differs)"
         if was.ran_on not in ("", record.ran_on):
             yield f"it was computed on {one_line(was.ran_on)}, and this is {record.ran_on}"
         if was.threads not in (0, record.threads):

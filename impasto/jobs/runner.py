@@ -144,6 +144,7 @@ def _planned(run: Session, memory: int) -> tuple[Session, list[str]]:
     if all((was.side, was.pairs) == (now.side, now.pairs) for was, now in plans):
         return run, []
     if all(was.peak <= run.limit for was, _ in plans):
+        earlier.network = run.network
         return earlier, []
     return run, [
         f"it was computed with {memory / 1e9:.1f} GB of memory, and {run.limit / 1e9:.1f} GB are free: the last bits may differ"

@@ -204,11 +204,13 @@ def test_8_bits_keep_every_output_to_half_a_step() -> None:
 @pytest.mark.parametrize("make", [torch.rand, lambda *size: (torch.rand(*size) * 9).round() / 9], ids=["any", "tied"])
 def test_searching_by_comparisons_is_searchsorted(make: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
-    rows, values = make(2, 7, recolor.PARTS).sort(2).values, make(2, 7, 300)
+    rows, values = make(2, 7, palette.QUANTILES).sort(2).values, make(2, 7, 300)
     values[..., :2] = torch.tensor([-1.0, 2.0])
     assert torch.equal(searched._counted(rows, values), torch.searchsorted(rows, values))
-    Q = torch.rand(2, 7, recolor.PARTS)
-    assert torch.allclose(searched._at_middle_ranks(Q, rows), recolor._at_middle_ranks(Q, rows))
+    Q = torch.rand(2, 7, palette.QUANTILES)
+    assert torch.allclose(
+        searched._at_middle_ranks(Q, rows), palette.at_middle_ranks(Q.flatten(0, 1), rows.flatten(0, 1)).view_as(rows)
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 64), (129, 97), (20, 300), (48, 49)])
@@ -217,7 +219,7 @@ def test_colors_of_a_fixed_count_are_those_of_the_product(size: tuple[int, int])
     found, inside = searched.colors_of(photo)
     expected = recolor.colors_of(photo)[0]
     assert torch.allclose(found[:, inside].sort(1).values, expected.sort(1).values, atol=1e-6)
-    flow = searched.begun([photo])
+    flow = searched.first_flow([photo])
     for _ in range(palette.STEPS):
         flow = flow._replace(colors=searched.stepped(flow, Q))
     (table,) = searched.tables(flow.colors)

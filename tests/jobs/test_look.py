@@ -116,7 +116,7 @@ def test_stopped_after_it_a_run_says_what_there_is(here: Path) -> None:
         events = list(jobs.run(job(output=PREVIEW)))
     assert events == [Preview(FIRST, 0), Failed("interrupted; only a preview was written", 130)]
     assert names(here) == {FIRST.name}
-    begin(job("closed.png", output=PREVIEW), 1).close()  # type: ignore[attr-defined]  # a generator
+    begin(job("closed.png", output=PREVIEW), 1).close()
     assert names(here) >= {"closed-step00000.png", "closed.png.unfinished"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from training import fast
 from training.data import Picture
 
 CPU = torch.device("cpu")
-TINY = {"styles": 1, "photos": 1, "basis": 6, "warmup": 1, "cooldown": 1}
+TINY = fast.Config(styles=1, photos=1, basis=6, warmup=1, cooldown=1)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def trained(trainer: fast.Trainer) -> list[dict[str, float]]:
 def test_a_resumed_run_ends_as_one_that_never_stopped(
     pictures: tuple[tuple[Picture, ...], tuple[Picture, ...]], tmp_path: Path, second: float
 ) -> None:
-    config = fast.Config(steps=4, second=second, **TINY)  # type: ignore[arg-type]
+    config = replace(TINY, steps=4, second=second)
     whole = fast.Trainer(config, pictures, CPU, dtype=torch.float32)
     whole.find_basis()
     whole.save(tmp_path / "start.ckpt")
@@ -65,7 +66,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(
 @pytest.mark.usefixtures("small")
 def test_the_kept_directions_vary_by_one(pictures: tuple[tuple[Picture, ...], tuple[Picture, ...]]) -> None:
     """Over the same images; and the first varies with the largest share of the features' variance, as numpy finds it."""
-    trainer = fast.Trainer(fast.Config(**TINY), pictures, CPU, dtype=torch.float32)  # type: ignore[arg-type]
+    trainer = fast.Trainer(TINY, pictures, CPU, dtype=torch.float32)
     trainer.find_basis()
     rng, rows = np.random.default_rng(0), []
     encoder = encoders.build(weights.load("lite"), ("relu2_1",), pooling="max", padding="replicate")
@@ -86,7 +87,7 @@ def test_the_kept_directions_vary_by_one(pictures: tuple[tuple[Picture, ...], tu
 def test_the_exported_file_is_the_moving_average(
     pictures: tuple[tuple[Picture, ...], tuple[Picture, ...]], tmp_path: Path
 ) -> None:
-    trainer = fast.Trainer(fast.Config(**TINY), pictures, CPU)  # type: ignore[arg-type]
+    trainer = fast.Trainer(TINY, pictures, CPU)
     for value in trainer.ema.values():
         value.add_(0.125)
     trainer.save(tmp_path / "a.ckpt")
@@ -95,7 +96,7 @@ def test_the_exported_file_is_the_moving_average(
     for name, value in trainer.ema.items():
         torch.testing.assert_close(found.net.state_dict()[name], value.half().float(), rtol=0, atol=0)
     assert found.card.encoder == weights.load("lite").digest
-    again = fast.Trainer(fast.Config(**TINY), pictures, CPU)  # type: ignore[arg-type]
+    again = fast.Trainer(TINY, pictures, CPU)
     again.load(tmp_path / "net.safetensors", fresh=True)
     for name, value in again.named.items():
         assert torch.equal(value, trainer.ema[name].half().float()), name
