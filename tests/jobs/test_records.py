@@ -186,6 +186,7 @@ def test_a_built_in_style_keeps_its_name_while_it_is_the_same(here: Path) -> Non
         ({"impasto": "0.0.1"}, "it was made with impasto 0.0.1, and this is now"),
         ({"torch": "1.0\x1b"}, "it was made with torch 1.0, and this is now"),
         ({"encoder_digest": "ab"}, "the encoder's weights have changed (their hash differs)"),
+        ({"network": "ab"}, "the network of quality 'instant' has changed (its hash differs)"),
         ({"ran_on": "cuda bf16"}, "it was computed on cuda bf16, and this is now"),
         ({"threads": 3}, "it was computed with 3 threads, and these are 1: the last bits may differ"),
         ({"done": 0.25}, "it was interrupted at 25%; this one will be finished"),
