@@ -1,89 +1,169 @@
-"""What colors a file's numbers stand for: ICC profiles and color spaces to sRGB."""
+"""What a file's numbers mean: the one place that turns the colors of any file into sRGB.
+
+A file may say several things about its colors. Its reader (`png`, `boxes`, `containers`) lists them as statements, in the order of
+precedence that browsers use; the first one that can be used counts.
+"""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image
 
-from impasto.files import one_line
+from impasto.pictures import hdr, icc, spaces
+from impasto.pictures.icc import BYTE, Profile, ProfileError
+from impasto.pictures.spaces import HLG, PQ, PRIMARIES, TRANSFERS, Chromaticities, Floats, Space
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+__all__ = ["ADOBE_RGB", "BYTE", "Calibrated", "Coded", "Floats", "Icc", "Statement", "to_srgb"]
 
-BYTE = 255
-_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}  # an ICC profile's color space -> Pillow's mode
+_UNSPECIFIED = 2  # in ITU-T H.273
+_DIFFERENT = 12 / 255  # how far sRGB's curve and a gamma of 2.2, which files state for it, are apart at most
+_PROBE = np.stack(np.meshgrid(*[np.linspace(0, 1, 6, dtype=np.float32)] * 3), axis=-1).reshape(36, 6, 3)
 
 
-def to_srgb(color: Image.Image | Floats, profile: bytes | None) -> tuple[Floats, str]:
-    """Convert colors to sRGB, by their ICC profile where there is one.
+@dataclass(frozen=True)
+class Icc:
+    """An ICC profile."""
 
-    color: an image in mode L, RGB, CMYK or LAB, or HxW grays or HxWx3 sRGB values in [0, 1]. Returns HxWx3 in [0, 1] and a note for
-    the user, "" for none.
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Numbers of ITU-T H.273 for primaries and transfer. source: where they stand, for notes. full_range: black is 0, not 16 of 255."""
+
+    primaries: int
+    transfer: int
+    source: str
+    full_range: bool = True
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Light as a power of the value, and the chromaticities of white and of the primaries; None for those of sRGB."""
+
+    gamma: float | None
+    chromaticities: Chromaticities | None
+    source: str
+
+
+Statement: TypeAlias = Icc | Coded | Calibrated
+
+SRGB = Coded(1, 13, "sRGB")
+ADOBE_RGB = Calibrated(spaces.ADOBE_GAMMA, spaces.ADOBE_RGB, "Adobe RGB (EXIF)")
+
+
+class _UnusableError(Exception):
+    """Why a statement is ignored, as a note without its subject."""
+
+
+def to_srgb(color: Image.Image | Floats, statements: Iterable[Statement]) -> tuple[Floats, tuple[str, ...]]:
+    """Convert colors to sRGB.
+
+    color: an image in mode L, RGB, CMYK or LAB, or HxW or HxWx3 encoded values in [0, 1]. Returns HxWx3 sRGB values in [0, 1], and a
+    note for each statement that changed colors or could not be used. Without a usable statement, L and RGB are taken as sRGB, CMYK as
+    ideal inks, and LAB as CIELAB under D50.
     """
-    cmyk = isinstance(color, Image.Image) and color.mode == "CMYK"
-    guess = "; its CMYK colors are approximate" if cmyk else ""
-    if not profile:
-        return _as_srgb(color), f"has no color profile{guess}" if guess else ""
+    notes: list[str] = []
+    statements = tuple(statements)
+    for number, statement in enumerate(statements, 1):
+        try:
+            found, note = _converted(color, statement)
+        except _UnusableError as unusable:
+            notes.append(str(unusable))
+        else:
+            note = note or _contradiction(statement, statements[number:])
+            return found, (*notes, note) if note else tuple(notes)
+    if isinstance(color, Image.Image) and color.mode == "CMYK":
+        if notes:
+            notes[-1] += "; its CMYK colors are approximate"
+        else:
+            notes = ["has no color profile; its CMYK colors are approximate"]
+    return _as_it_is(color), tuple(notes)
+
+
+def _contradiction(used: Statement, others: Iterable[Statement]) -> str:
+    """A note where colors stay because of one statement, and another one would change them; "" elsewhere."""
+    known = "its ICC profile" if isinstance(used, Icc) else used.source
+    for other in others:
+        try:
+            changed = 0.0 if isinstance(other, Icc) else np.abs(_converted(_PROBE, other)[0] - _PROBE).max()
+        except _UnusableError:
+            continue
+        if changed > _DIFFERENT and not isinstance(other, Icc):
+            return f"states {other.source} colors, which do not count beside {known}"
+    return ""
+
+
+def _converted(color: Image.Image | Floats, statement: Statement) -> tuple[Floats, str]:
+    """sRGB values and a note, "" for none. Raises _UnusableError."""
+    if isinstance(statement, Icc):
+        return _by_profile(color, statement.data)
+    if isinstance(color, Image.Image) and color.mode not in ("L", "RGB"):
+        raise _UnusableError(f"states {statement.source} colors for {color.mode} values, which is ignored")
+    values = _as_it_is(color)
+    if isinstance(statement, Coded):
+        return _by_code(values, statement)
     try:
-        transform, name = _transform(profile, color.mode if isinstance(color, Image.Image) else "L")
-        if transform is None:
-            return _as_srgb(color), f"has a color profile of another kind ({name}), which is ignored{guess}"
-        if _is_srgb(transform):
-            return _as_srgb(color), ""
-        return _through(transform, color), f"has its colors converted from {name}"
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return _as_srgb(color), f"has a damaged color profile, which is ignored{guess}"
+        matrix = spaces.to_linear_srgb(statement.chromaticities or spaces.SRGB)
+    except ValueError as error:
+        raise _UnusableError(f"states impossible colors ({statement.source}), which is ignored") from error
+    curve = spaces.srgb_to_linear if statement.gamma is None else spaces.power(statement.gamma)
+    return _through(Space(statement.source, (curve,), matrix), values)
 
 
-def _as_srgb(color: Image.Image | Floats) -> Floats:
-    """The colors without a profile: L and RGB as sRGB, CMYK as ideal inks, LAB as CIELAB under D50."""
+def _as_it_is(color: Image.Image | Floats) -> Floats:
+    """HxWx3: L and RGB as sRGB, CMYK as ideal inks, LAB as CIELAB under D50."""
     if not isinstance(color, Image.Image):
         return color if color.ndim == 3 else np.repeat(color[..., None], 3, axis=2)
     if color.mode == "LAB":
-        color = _build(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB").apply(color)
+        return icc.lab().to_srgb(color)
     return np.asarray(color.convert("RGB"), np.float32) / np.float32(BYTE)
 
 
-def _transform(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform | None, str]:
-    """The transform from a profile to sRGB, None where the profile is not for such pixels, and the profile's name."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    name = one_line(ImageCms.getProfileDescription(source)) or "an unnamed color profile"
-    wanted = _SPACES.get(source.profile.xcolor_space.strip())
-    if wanted is None or (wanted != mode and (wanted, mode) != ("RGB", "L")):
-        return None, name
-    return _build(source, wanted), name
+def _through(space: Space, values: Floats) -> tuple[Floats, str]:
+    return (values, "") if space.is_srgb else (space.to_srgb(values), f"has its colors converted from {space.name}")
 
 
-def _build(source: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
-    # A print or Lab gamut does not fit into sRGB, so it is compressed. Between screens, colors that fit stay exact.
-    intent = ImageCms.Intent.PERCEPTUAL if mode in ("CMYK", "LAB") else ImageCms.Intent.RELATIVE_COLORIMETRIC
-    # lcms speeds transforms up with a coarse table, which is up to 10 levels off for linear grays and 50 for Lab.
-    speed = ImageCms.Flags.NOOPTIMIZE if mode in ("L", "LAB") else ImageCms.Flags.HIGHRESPRECALC
-    flags = speed | ImageCms.Flags.BLACKPOINTCOMPENSATION
-    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
+    try:
+        profile = Profile(data)
+        mode = color.mode if isinstance(color, Image.Image) else "L" if color.ndim == 2 else "RGB"
+        if profile.mode != mode and (profile.mode, mode) != ("RGB", "L"):
+            raise _UnusableError(f"has a color profile of another kind ({profile.name}), which is ignored")
+        space = profile.space()
+        if space:
+            return _through(space, _as_it_is(color))
+        note = f"has its colors converted from {profile.name}"
+        if isinstance(color, Image.Image):
+            return profile.to_srgb(color if color.mode == profile.mode else color.convert(profile.mode)), note
+        if profile.mode == "RGB":
+            return profile.deep_to_srgb(_as_it_is(color)), note
+        ramp = profile.to_srgb(Image.fromarray(np.arange(BYTE + 1, dtype=np.uint8)[None]))[0]
+        return np.stack([np.interp(color, np.linspace(0, 1, BYTE + 1), each) for each in ramp.T], axis=2).astype(
+            np.float32
+        ), note
+    except ProfileError as error:
+        raise _UnusableError("has a damaged color profile, which is ignored") from error
 
 
-def _through(transform: ImageCms.ImageCmsTransform, color: Image.Image | Floats) -> Floats:
-    if isinstance(color, Image.Image) and color.mode != "L":
-        return _as_srgb(transform.apply(color))
-    levels = np.arange(BYTE + 1, dtype=np.uint8)
-    ramp = Image.fromarray(levels[None]).convert(transform.input_mode)
-    curve: Floats = _as_srgb(transform.apply(ramp))[0]  # 256x3
-    if isinstance(color, Image.Image):
-        return np.take(curve, np.asarray(color), axis=0)
-    # Pillow gives lcms 8 bits only, so deeper grays are interpolated.
-    return np.stack([np.interp(color, levels / BYTE, channel) for channel in curve.T], axis=2).astype(np.float32)
-
-
-def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
-    """Whether a transform changes nothing. Names cannot tell: some profiles called sRGB have other curves."""
-    if transform.input_mode not in ("L", "RGB"):
-        return False
-    levels = np.linspace(0, BYTE, 9).round().astype(np.uint8)
-    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
-    probe = Image.fromarray(cube).convert(transform.input_mode)
-    change = np.abs(_through(transform, probe) - _as_srgb(probe)) * BYTE
-    return bool(change.max() < 2.5)  # two levels: how far the rounding of two sRGB profiles differs
+def _by_code(values: Floats, stated: Coded) -> tuple[Floats, str]:
+    primaries = 1 if stated.primaries == _UNSPECIFIED else stated.primaries
+    transfer = 13 if stated.transfer == _UNSPECIFIED else stated.transfer
+    known = primaries in PRIMARIES and (transfer in TRANSFERS or transfer in (PQ, HLG))
+    if not known:
+        numbers = f"primaries {primaries}, transfer {transfer}"
+        raise _UnusableError(f"states colors that are not supported ({stated.source}: {numbers}), which is ignored")
+    if not stated.full_range:
+        values = np.clip((values * BYTE - 16) / np.float32(219), 0, 1)
+    name, chromaticities = PRIMARIES[primaries]
+    if transfer in (PQ, HLG):
+        kind = "PQ" if transfer == PQ else "HLG"
+        note = f"has a high dynamic range ({kind}, {name}), which is mapped to the range of sRGB"
+        return hdr.to_srgb(values, transfer, primaries), note
+    words, curve = TRANSFERS[transfer]
+    found, note = _through(Space(f"{name}, {words} ({stated.source})", (curve,), spaces.to_linear_srgb(chromaticities)), values)
+    return found, note

@@ -1,0 +1,222 @@
+"""Image files of every format: the main image, and what the file says about colors, transparency and bits.
+
+Pillow decodes all formats. What it does not read is found here, and files that viewers read and Pillow refuses are mended in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from impasto.pictures import boxes, jpeg, kinds, png, tiff
+from impasto.pictures.faults import RefusedError
+from impasto.pictures.profile import Calibrated, Icc, Statement
+
+# Everything Pillow decodes itself. Left out: formats that run another program (EPS), that are only identified, or that hold no
+# images. TGA has no signature, so it is tried last. JXL is there when the plugin of impasto[formats] is.
+_READABLE = (
+    *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "JXL"),
+    *("ICO", "ICNS", "PSD", "PCX", "SGI", "QOI", "DDS", "TGA"),
+)
+_LOSSLESS = {"PNG", "GIF", "BMP", "DIB", "PPM", "ICO", "PSD", "PCX", "SGI", "QOI", "TGA"}
+
+
+@dataclass
+class Container:
+    """An opened file. image: its main image, with the header read and the pixels not.
+
+    reopened: opens it a second time. statements: about colors, in their order of precedence. bits: per sample. signed: its samples are
+    signed. opaque: what Pillow takes for transparency is none. lossless: nearby values are different values. tiff: what was found in a
+    TIFF. notes: without subject.
+    """
+
+    image: ImageFile.ImageFile
+    reopened: Callable[[], ImageFile.ImageFile]
+    data: bytes
+    statements: tuple[Statement, ...] = ()
+    bits: int = 8
+    signed: bool = False
+    opaque: bool = False
+    lossless: bool = True
+    tiff: tiff.Tiff | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def opened(data: bytes) -> Container:
+    """Open the bytes of an image file. Raises RefusedError, and whatever Pillow raises for damaged files."""
+    if data.startswith(png.SIGNATURE):
+        return _png(data)
+    if data.startswith(tiff.SIGNATURES):
+        return _tiff(data)
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    if kinds.needs_plugin(data) and not _is_avif(data):
+        return _by_plugin(data)
+    found = _container(data)
+    if found is None:
+        raise kinds.refusal(data)
+    kind = found.image.format
+    found.lossless = kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in data[:64])
+    if kind in ("JPEG2000", "AVIF"):
+        stated = boxes.jpeg2000(data) if kind == "JPEG2000" else boxes.heif(data)
+        found.statements, found.bits = stated.statements, stated.bits
+    find_profile = {"BMP": _bmp_colors, "DIB": _bmp_colors, "GIF": _gif_profile}.get(str(kind), _embedded)
+    found.statements = (*_embedded(found), *found.statements) if kind == "AVIF" else (*found.statements, *find_profile(found))
+    find_alpha = {"PSD": _psd_has_alpha, "TGA": _tga_has_alpha, "JPEG2000": boxes.has_alpha}.get(str(kind))
+    found.opaque = find_alpha is not None and not find_alpha(data)
+    return found
+
+
+def _container(data: bytes, **known: Any) -> Container | None:
+    """None for a format that is not readable."""
+    Image.init()
+    names = [name for name in _READABLE if name in Image.OPEN]
+
+    def reopened() -> ImageFile.ImageFile:
+        return Image.open(io.BytesIO(data), formats=names)
+
+    try:
+        return Container(reopened(), reopened, data, **known)
+    except UnidentifiedImageError:
+        return None
+
+
+def _embedded(found: Container) -> tuple[Statement, ...]:
+    """The ICC profile that Pillow found."""
+    profile = found.image.info.get("icc_profile")
+    return (Icc(profile),) if profile else ()
+
+
+# ---------------------------------------------------------------------------------------------------- PNG, TIFF, JPEG
+
+
+def _png(data: bytes) -> Container:
+    examined = png.examine(data)
+    found = _container(examined.data, bits=examined.bits, statements=examined.statements, notes=list(examined.notes))
+    if found is None:
+        raise RefusedError("truncated or damaged")
+    _repair_transparent_color(found.image, examined.bits, data[25])
+    return found
+
+
+def _repair_transparent_color(image: Image.Image, bits: int, kind: int) -> None:
+    """Scale a gray PNG's transparent value to 8 bits, as Pillow scales the pixels but (as of 13.0) not this value."""
+    key = image.info.get("transparency")
+    if isinstance(key, int) and kind == 0 and bits in (1, 2, 4):
+        image.info["transparency"] = min(key * (255 // (2**bits - 1)), 255)
+
+
+def _tiff(data: bytes) -> Container:
+    if data[8:10] == b"CR":
+        raise RefusedError("is a RAW photograph (CR2), which is not supported", "develop it and save it as TIFF or JPEG")
+    main = tiff.examine(data)
+    found = _container(main.data, bits=main.bits, signed=main.signed, opaque=main.opaque, lossless=main.lossless)
+    if found is None or main.separate:
+        raise UnsupportedTiffError(main)
+    found.tiff = main
+    found.notes += main.notes
+    found.statements = _embedded(found)
+    return found
+
+
+class UnsupportedTiffError(Exception):
+    """A TIFF that Pillow cannot decode. main: what was found in it."""
+
+    def __init__(self, main: tiff.Tiff) -> None:
+        super().__init__(main.layout)
+        self.main = main
+
+
+def _jpeg(data: bytes) -> Container:
+    mended, notes = jpeg.without_stray_bytes(data)
+    found = _container(mended, lossless=False, notes=list(notes))
+    if found is None:
+        raise RefusedError("truncated or damaged")
+    found.statements = _embedded(found)
+    return found
+
+
+# -------------------------------------------------------------------------------------------- formats of other packages
+
+
+def _is_avif(data: bytes) -> bool:
+    length = int.from_bytes(data[:4], "big")
+    return b"avif" in data[8 : min(length, 200)] or b"avis" in data[8 : min(length, 200)]
+
+
+def _by_plugin(data: bytes) -> Container:
+    """HEIC or JPEG XL, with a package of impasto[formats]."""
+    try:
+        if data[4:8] == b"ftyp":
+            from pillow_heif import HeifImageFile
+
+            def reopened() -> ImageFile.ImageFile:
+                return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+
+            stated = boxes.heif(data)
+            found = Container(reopened(), reopened, data, stated.statements, stated.bits, lossless=False)
+        else:
+            import pillow_jxl  # noqa: F401  (registers its format)
+
+            jxl = _container(data, lossless=False)
+            if jxl is None:
+                raise RefusedError("truncated or damaged")
+            found = jxl
+            found.statements = _embedded(found)
+    except ImportError as error:
+        raise kinds.refusal(data) from error
+    return found
+
+
+# ------------------------------------------------------------------------------------------- what Pillow does not look at
+
+
+def _bmp_colors(found: Container) -> tuple[Statement, ...]:
+    """Of a BMP with header version 4 or 5: an embedded profile, or gamma and end points (BITMAPV5HEADER)."""
+    data = found.data
+    start = 14 if data[:2] == b"BM" else 0
+    if len(data) < start + 124 or struct.unpack_from("<I", data, start)[0] not in (108, 124):
+        return ()
+    kind = data[start + 56 : start + 60][::-1]
+    if kind == b"MBED":
+        offset, size = struct.unpack_from("<II", data, start + 112)
+        return (Icc(data[start + offset : start + offset + size]),)
+    if kind != b"\0\0\0\0":
+        return ()
+    xyz = [value / 2**30 for value in struct.unpack_from("<9I", data, start + 60)]
+    gammas = [value / 2**16 for value in struct.unpack_from("<3I", data, start + 96)]
+    if min(map(sum, (xyz[0:3], xyz[3:6], xyz[6:9]))) <= 0 or not 0.1 < min(gammas) == max(gammas) < 10:
+        return ()
+    primaries = [value / sum(xyz[n : n + 3]) for n in (0, 3, 6) for value in xyz[n : n + 2]]
+    white = [sum(xyz[n::3]) for n in range(3)]
+    chromaticities = (white[0] / sum(white), white[1] / sum(white), *primaries)
+    return (Calibrated(gammas[0], chromaticities, "BITMAPV4HEADER"),)
+
+
+def _gif_profile(found: Container) -> tuple[Statement, ...]:
+    """Of a GIF, whose profile is an application extension in blocks of up to 255 bytes (ICC.1:2022, B.6)."""
+    head = re.search(rb"!\xff\x0bICCRGBG1012", found.data)
+    parts, at = [], head.end() if head else len(found.data)
+    while at < len(found.data) and found.data[at]:
+        parts.append(found.data[at + 1 : at + 1 + found.data[at]])
+        at += 1 + found.data[at]
+    return (Icc(b"".join(parts)),) if parts else ()
+
+
+def _psd_has_alpha(data: bytes) -> bool:
+    """Whether a PSD's fourth channel is transparency: its number of layers is negative then (Adobe's specification, Layer info)."""
+    at = 26
+    for _ in range(2):  # color mode data, image resources
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    return int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
+
+
+def _tga_has_alpha(data: bytes) -> bool:
+    """Whether the descriptor of a TGA counts bits of alpha."""
+    return bool(data[17] & 0x0F)

@@ -1,0 +1,149 @@
+"""ICC profiles: those of displays in float, all others through Little CMS in 8 bits.
+
+A profile of a display consists of three curves and a matrix (ICC.1:2022, sections 8.3.3 and F.3), which `spaces.Space` applies without
+rounding. Little CMS, as Pillow offers it, is limited to 8 bits. It is used for profiles with tables: print, scanners, Lab.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms
+
+from impasto.files import one_line
+from impasto.pictures.spaces import FROM_D50, Curve, Floats, Space, power
+
+Tags: TypeAlias = dict[bytes, bytes]
+
+BYTE = 255
+GRID = 52  # grid points along each channel, 5 levels of 255 apart
+_MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}  # an ICC profile's color space -> Pillow's mode
+_MOST_TAGS = 1000
+
+
+class ProfileError(ValueError):
+    """A profile is damaged, or of a kind that is not supported."""
+
+
+class Profile:
+    """An ICC profile. mode: Pillow's mode of the colors that it describes, "" for others. name: its description.
+
+    Raises ProfileError if it is damaged.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            self._profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+            self.name = one_line(ImageCms.getProfileDescription(self._profile)) or "an unnamed color profile"
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            raise ProfileError("damaged") from error
+        self.mode = _MODES.get(data[16:20], "")
+        self._data = data
+
+    def space(self) -> Space | None:
+        """The space of RGB or gray values, where curves and a matrix describe it; None where tables do. Raises ProfileError."""
+        tags = _tags(self._data)
+        if self._data[20:24] != b"XYZ " or {b"A2B0", b"A2B1", b"D2B0", b"D2B1"} & tags.keys():
+            return None
+        try:
+            if self.mode == "L":
+                return Space(self.name, (_curve(tags[b"kTRC"]),), np.eye(3))
+            if self.mode == "RGB":
+                columns = [_xyz(tags[tag]) for tag in (b"rXYZ", b"gXYZ", b"bXYZ")]
+                curves = tuple(_curve(tags[tag]) for tag in (b"rTRC", b"gTRC", b"bTRC"))
+                return Space(self.name, curves, FROM_D50 @ np.stack(columns, axis=1))
+        except (KeyError, IndexError, struct.error) as error:
+            raise ProfileError("damaged") from error
+        return None
+
+    def to_srgb(self, image: Image.Image) -> Floats:
+        """An image in the profile's mode to HxWx3 sRGB values in [0, 1], in 8 bits. Raises ProfileError."""
+        return np.asarray(self._apply(image), np.float32) / np.float32(BYTE)
+
+    def deep_to_srgb(self, values: Floats) -> Floats:
+        """HxWx3 encoded values in [0, 1] to sRGB, interpolated between the conversions of 8-bit colors. Raises ProfileError."""
+        levels = np.linspace(0, BYTE, GRID).round().astype(np.uint8)
+        cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
+        table = self.to_srgb(Image.fromarray(cube.reshape(GRID, GRID * GRID, 3)))
+        grid = torch.from_numpy(table.reshape(GRID, GRID, GRID, 3)).permute(3, 0, 1, 2)[None]
+        points = torch.from_numpy(values[None, None, ..., ::-1].copy()).mul_(2).sub_(1)  # the last axis of the grid is x
+        found = torch.nn.functional.grid_sample(grid, points, mode="bilinear", padding_mode="border", align_corners=True)
+        return found[0, :, 0].permute(1, 2, 0).numpy()
+
+    def _apply(self, image: Image.Image) -> Image.Image:
+        # A print or Lab gamut does not fit into sRGB, so it is compressed. Between screens, colors that fit stay exact.
+        tables = self.mode in ("CMYK", "LAB")
+        intent = ImageCms.Intent.PERCEPTUAL if tables else ImageCms.Intent.RELATIVE_COLORIMETRIC
+        # lcms speeds transforms up with a coarse table, which is up to 10 levels off for linear grays and 50 for Lab.
+        speed = ImageCms.Flags.NOOPTIMIZE if self.mode in ("L", "LAB") else ImageCms.Flags.HIGHRESPRECALC
+        flags = speed | ImageCms.Flags.BLACKPOINTCOMPENSATION
+        try:
+            srgb = ImageCms.createProfile("sRGB")
+            transform = ImageCms.buildTransform(self._profile, srgb, self.mode, "RGB", intent, flags)
+            return transform.apply(image)
+        except (ImageCms.PyCMSError, OSError, ValueError) as error:
+            raise ProfileError("damaged") from error
+
+
+def lab() -> Profile:
+    """CIELAB under D50."""
+    return Profile(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
+
+
+def _tags(data: bytes) -> Tags:
+    """{signature: data} of a profile. Raises ProfileError."""
+    try:
+        (count,) = struct.unpack_from(">I", data, 128)
+        entries = [struct.unpack_from(">4sII", data, 132 + 12 * number) for number in range(min(count, _MOST_TAGS))]
+    except struct.error as error:
+        raise ProfileError("damaged") from error
+    return {signature: data[offset : offset + size] for signature, offset, size in entries}
+
+
+def _fixed(data: bytes, offset: int, count: int) -> tuple[float, ...]:
+    """Numbers of type s15Fixed16."""
+    return tuple(value / 65536 for value in struct.unpack_from(f">{count}i", data, offset))
+
+
+def _xyz(tag: bytes) -> tuple[float, ...]:
+    return _fixed(tag, 8, 3)
+
+
+def _curve(tag: bytes) -> Curve:
+    """A curve of type curv or para (ICC.1:2022, sections 10.6 and 10.18)."""
+    kind = tag[:4]
+    if kind == b"curv":
+        (count,) = struct.unpack_from(">I", tag, 8)
+        if count == 0:
+            return power(1)
+        if count == 1:
+            return power(struct.unpack_from(">H", tag, 12)[0] / 256)
+        table = np.array(struct.unpack_from(f">{count}H", tag, 12), np.float64) / 65535
+        return lambda values: np.interp(values, np.linspace(0, 1, count), table).astype(np.float32)
+    if kind == b"para":
+        return _parametric(int.from_bytes(tag[8:10], "big"), tag)
+    raise ProfileError("damaged")
+
+
+def _parametric(kind: int, tag: bytes) -> Curve:
+    """Types 0 to 4: a power of a x + b, and for small x a line c x."""
+    counts = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
+    if kind not in counts:
+        raise ProfileError("damaged")
+    g, a, b, c, d, e, f = (*_fixed(tag, 12, counts[kind]), *(0.0,) * 7)[:7]
+    if kind == 0:
+        return power(g)
+    if kind in (1, 2):  # zero, or c, below -b / a
+        start, above, slope, below = (-b / a if a else 0.0), c, 0.0, c
+    else:
+        start, above, slope, below = d, e, c, f
+
+    def curve(values: Floats) -> Floats:
+        base = np.maximum(a * values + b, 0)
+        return np.where(values >= start, base**g + above, slope * values + below).astype(np.float32)
+
+    return curve

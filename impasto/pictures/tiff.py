@@ -1,0 +1,155 @@
+"""TIFF files: which of their images is the main one, and images that Pillow cannot decode (TIFF 6.0, TIFF/EP, DNG)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from impasto.pictures.faults import RefusedError, check_size
+from impasto.pictures.profile import Icc, Statement
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_IMAGES = 1000
+_DNG_VERSION = 50706
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_CFA, _LINEAR_RAW = 32803, 34892  # photometric interpretations of what a camera's sensor saw
+_CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # photometric interpretation -> channels of color
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_LOSSLESS = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000}
+_COMMON = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}
+_ALPHA = {1, 2, 999}  # kinds of extra samples that are transparency; Corel Draw writes 999
+
+
+@dataclass(frozen=True)
+class Tiff:
+    """The main image of a TIFF file.
+
+    data: a file whose first image it is, for Pillow. bits: per sample. opaque: its extra samples are no transparency. signed: its
+    samples are signed integers. lossless, common: its compression keeps values, and is decoded everywhere. channels: of color, 0 for
+    other than gray and RGB. separate: uncompressed planes of more than 8 bits, which Pillow misreads. layout: in words. statements:
+    about colors. notes: for the user.
+    """
+
+    data: bytes
+    bits: int
+    opaque: bool
+    signed: bool
+    lossless: bool
+    common: bool
+    channels: int
+    separate: bool
+    layout: str
+    statements: tuple[Statement, ...]
+    notes: tuple[str, ...]
+
+    def unsupported(self) -> RefusedError:
+        """The refusal of an image that nothing here decodes."""
+        return RefusedError(
+            f"{self.layout}, which is not supported", "save it with 8 or 16 bits per channel and LZW compression"
+        )
+
+
+def examine(data: bytes) -> Tiff:
+    """Find the main image of a file that begins with one of SIGNATURES. Raises RefusedError where there is none."""
+    pages = _pages(data)
+    if not pages:
+        raise RefusedError("truncated or damaged (a TIFF in which no image is found)")
+    main = [page for page in pages if not int(page.subfiletype) & (_REDUCED | _MASK)]
+    raw = any(page.photometric in (_CFA, _LINEAR_RAW) for page in main)
+    if raw or (not main and any(_DNG_VERSION in page.tags for page in pages)):
+        raise RefusedError("is a RAW photograph, which is not supported", remedy="develop it and save it as TIFF or JPEG")
+    if not main and any(page.subifds for page in pages):
+        raise RefusedError("holds a thumbnail, and the image itself is damaged or not supported")
+    main = main or pages
+    page = main[0]
+    extra = tuple(page.extrasamples)
+    color = _CHANNELS.get(int(page.photometric), page.samplesperpixel)
+    opaque = page.samplesperpixel > color and not (_ALPHA & set(map(int, extra)))
+    return Tiff(
+        data=_starting_at(data, page.offset),
+        bits=_bits(page),
+        opaque=opaque,
+        signed=int(page.sampleformat) == _SIGNED,
+        lossless=int(page.compression) in _LOSSLESS,
+        common=int(page.compression) in _COMMON,
+        channels={1: 1, 2: 3}.get(int(page.photometric), 0),
+        separate=int(page.planarconfig) == 2 and int(page.compression) == 1 and _bits(page) > 8,
+        layout=_layout(page),
+        statements=(Icc(profile),) if (profile := page.iccprofile) else (),
+        notes=(
+            *(("holds several images: its first frame is used",) if len(main) > 1 else ()),
+            *(("has extra channels that are not transparency, which are ignored",) if opaque else ()),
+        ),
+    )
+
+
+def _pages(data: bytes) -> list[Any]:
+    """All images of a file, also those inside others (SubIFDs), as far as they can be read."""
+    logging.getLogger("tifffile").disabled = True  # it reports damaged tags on standard error
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            return list(islice(_walk(file.pages), _MOST_IMAGES))
+    except Exception:  # a damaged file may raise anything
+        return []
+
+
+def _walk(pages: Any, depth: int = 0) -> Iterator[Any]:
+    for number in range(_MOST_IMAGES):
+        try:
+            page = pages[number]
+        except Exception:  # there are no more, or the rest is damaged
+            return
+        if not isinstance(page, tifffile.TiffPage):
+            page = page.aspage()
+        if page.imagewidth > 0 and page.imagelength > 0:
+            yield page
+        if page.subifds and depth < 2:
+            yield from _walk(page.pages, depth + 1)
+
+
+def _starting_at(data: bytes, offset: int) -> bytes:
+    """The file with its first image at an offset."""
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2] == 43 or data[3] == 43:  # BigTIFF
+        return data[:8] + struct.pack(f"{order}Q", offset) + data[16:]
+    return data[:4] + struct.pack(f"{order}I", offset) + data[8:]
+
+
+def _bits(page: Any) -> int:
+    return int(np.max(page.bitspersample))
+
+
+def _layout(page: Any) -> str:
+    kind = {_SIGNED: "signed ", _FLOAT: "floating-point "}.get(int(page.sampleformat), "")
+    channels = f"{page.samplesperpixel} channels" if page.samplesperpixel > 1 else "1 channel"
+    compression = getattr(page.compression, "name", page.compression)
+    return f"a TIFF with {channels} of {_bits(page)} {kind}bits and compression {compression}"
+
+
+def decoded(data: bytes, max_pixels: int) -> npt.NDArray[Any] | None:
+    """HxWxC samples of the first image, for images without compression; None for others, which Pillow can decode or nobody.
+
+    Compressed images are left out because their size in memory cannot be limited. Raises RefusedError.
+    """
+    pages = _pages(data)
+    page = pages[0] if pages else None
+    if page is None or int(page.compression) != 1:
+        return None
+    check_size((page.imagelength, page.imagewidth), max_pixels)
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            samples = np.asarray(file.pages[0].asarray())
+    except Exception as error:
+        raise RefusedError("truncated or damaged") from error
+    if samples.ndim == 3 and int(page.planarconfig) == 2:
+        samples = samples.transpose(1, 2, 0)
+    return samples[..., None] if samples.ndim == 2 else samples
