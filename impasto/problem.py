@@ -164,8 +164,15 @@ class Problem:
 
     def image(self, pixels: Tensor) -> Image.Image:
         """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
+        return pictures.to_image(self.finished(pixels), self._alpha())
+
+    def words(self, pixels: Tensor) -> pictures.Words:
+        """The same with 16 bits per channel, HxWx3 or HxWx4."""
+        return pictures.to_words(self.finished(pixels), self._alpha())
+
+    def _alpha(self) -> Tensor | None:
         alpha = self.photo.alpha
-        return pictures.to_image(self.finished(pixels), alpha if alpha is None else pictures.resize(alpha, self.size))
+        return alpha if alpha is None else pictures.resize(alpha, self.size)
 
     def finished(self, pixels: Tensor) -> Tensor:
         """Pixels at the final size on the CPU, 1x3xHxW, with the photograph's colors and unpainted parts where asked.

@@ -10,6 +10,7 @@ from torch import Tensor
 from impasto.compute import memory
 from impasto.ladder import Scale
 from impasto.optimize import State, Step
+from impasto.pictures import Words
 from impasto.problem import Problem
 
 
@@ -45,7 +46,15 @@ class Session:
     def image(self) -> Image.Image:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
         with memory.clear_errors(self.problem.name):
-            return self.problem.image(self.last.image if self.last else self._start())
+            return self.problem.image(self._best())
+
+    def words(self) -> Words:
+        """The same with 16 bits per channel: HxWx3, or HxWx4 with transparency."""
+        with memory.clear_errors(self.problem.name):
+            return self.problem.words(self._best())
+
+    def _best(self) -> Tensor:
+        return self.last.image if self.last else self._start()
 
     def _start(self) -> Tensor:
         """What is painted on, 1x3xHxW."""

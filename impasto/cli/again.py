@@ -140,7 +140,9 @@ def again(file: Path, /, *inputs: Path, flags: PaintFlags) -> int:
     options = previous.options(changes)
     cleared = {role: None for option, role in (("encoder", "weights"), ("init", "start")) if option in changes}
     found = records.inputs_again(previous, inputs, cleared | others)
-    output = flags.to(file.with_name(f"{file.stem}-again{file.suffix}"), keep_exif=previous.record.keep_exif)
+    output = flags.to(
+        file.with_name(f"{file.stem}-again{file.suffix}"), keep_exif=previous.record.keep_exif, depth=previous.record.depth
+    )
     return carry_out(jobs.Job(found, options, output), flags, previous)
 
 

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 OUTPUT = Group("Output", sort_key=0)
 GROUPS = {name: Group(name, sort_key=key) for key, name in enumerate(("Image", "Look", "Method", "Machine"), 1)}
 Convert = Callable[[Any, Sequence[Token]], Any]
-RARE = ("preview", "no_metadata", "keep_exif", "content_mask", "style_mask", "weights")  # flags that only --help-all lists
+RARE = (
+    "preview",
+    "no_metadata",
+    "keep_exif",
+    "depth",
+    "content_mask",
+    "style_mask",
+    "weights",
+)  # flags that only --help-all lists
 NAMES = {"style_taps": ("--taps", "--style-taps")}  # flags with other names than their options
 STARTS = ("content", "noise")
 STDIO = "\0"  # what a lone "-" becomes, since cyclopts takes it for a flag: standard input or output, and the name of no file
@@ -117,6 +125,14 @@ class PaintFlags(CommonFlags):
     keep_exif: Annotated[
         bool, flag(OUTPUT, "Copy the photograph's EXIF (camera, exposure, date, owner, GPS) to the output.")
     ] = False
+    depth: Annotated[
+        int | None,
+        flag(
+            OUTPUT,
+            "Bits per channel of the output, 8 or 16 (.png and .tif). [default: 8]",
+            converter=whole_number("depth", least=8, most=16),
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         flag(OUTPUT, "Paint nothing. Print the size of the result, how it would be computed, and the memory and time needed."),
@@ -164,12 +180,18 @@ class PaintFlags(CommonFlags):
         masks = {"masks": tuple(map(Layer.parse, self.mask))} if self.mask else {}
         return {role: source for role, source in found.items() if source is not None} | masks
 
-    def to(self, default: Path, *, keep_exif: bool = False) -> Output:
-        """Where the image goes. default: the file if none was named. Raises OptionError."""
+    def to(self, default: Path, *, keep_exif: bool = False, depth: int = 8) -> Output:
+        """Where the image goes. default: the file if none was named. keep_exif, depth: of the image that is made again, for a file
+        that can have them. Raises OptionError.
+        """
         from impasto.jobs import Output
+        from impasto.jobs.job import DEEP_SUFFIXES
 
+        path = self.target(default)
+        kept = depth if (path or default).suffix.lower() in DEEP_SUFFIXES else 8
         return Output(
-            path=self.target(default),
+            path=path,
+            depth=kept if self.depth is None else self.depth,
             overwrite=self.overwrite,
             metadata=not self.no_metadata,
             keep_exif=self.keep_exif or (keep_exif and not self.no_metadata),

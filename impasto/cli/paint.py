@@ -97,7 +97,7 @@ def _instant(job: jobs.Job, *, named: bool) -> jobs.Job | None:
         return None
     file = path.with_name(f"{path.stem}-instant{path.suffix}")
     overwrite = job.output.overwrite if named else _is_demo(file)
-    kept = {"metadata": job.output.metadata, "keep_exif": job.output.keep_exif}
+    kept = {"metadata": job.output.metadata, "keep_exif": job.output.keep_exif, "depth": job.output.depth}
     return jobs.Job(job.inputs, options, jobs.Output(path=file, overwrite=overwrite, **kept))
 
 

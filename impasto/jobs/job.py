@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -20,15 +20,17 @@ from impasto.jobs.lock import state_of
 from impasto.options import Options, invalid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.SUFFIXES`, known before torch is loaded
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+BYTE_DEPTH = 8
 
 
 class Output(BaseModel):
     """Where the image goes, and what else is saved.
 
     path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. keep_exif: copy the
-    photograph's EXIF to it. preview: also save the image every so many steps, as ...-step00050.png, and before the first one what
-    quality "instant" makes of it, as ...-step00000.png (`look.first_look`). frames: keep the making-of in a folder, a .gif or an .mp4.
-    Raises OptionError.
+    photograph's EXIF to it. depth: bits per channel; 16 for PNG and TIFF only. preview: also save the image every so many steps, as
+    ...-step00050.png, and before the first one what quality "instant" makes of it, as ...-step00000.png (`look.first_look`). frames:
+    keep the making-of in a folder, a .gif or an .mp4. Raises OptionError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +40,7 @@ class Output(BaseModel):
     overwrite: bool = False
     metadata: bool = True
     keep_exif: bool = False
+    depth: Literal[8, 16] = 8
     preview: Annotated[int, Field(ge=1)] | None = None
     frames: Path | None = None
 
@@ -51,6 +54,9 @@ class Output(BaseModel):
     def _goes_together(self) -> Self:
         if self.keep_exif and not self.metadata:
             raise PydanticCustomError("rule", "EXIF cannot be kept without metadata", {"remedy": "drop {keep_exif}"})
+        suffix = self.suffix if self.path is None else self.path.suffix
+        if self.depth > BYTE_DEPTH and suffix.lower() not in DEEP_SUFFIXES:
+            raise PydanticCustomError("rule", "16 bits per channel need a .png or a .tif", {"remedy": "drop {depth}"})
         if self.path is None and (self.preview or self.frames):
             raise PydanticCustomError("rule", "previews and frames need an output file")
         return self

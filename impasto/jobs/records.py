@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL import Image
@@ -55,7 +55,8 @@ class Record(BaseModel):
     "instant", if it was used. ran_on: device and arithmetic, "cpu bf16". threads: of torch. memory: bytes the run was planned for,
     on which its last bits depend if the image was computed in blocks. inputs: {role: Input}. width, height: in pixels. seconds:
     time taken. losses: {name: weighted loss} at the end. picture: SHA-256 of the pixels before the file's format. done: share of
-    the work, less than 1 if interrupted. keep_exif: whether the photograph's EXIF was kept.
+    the work, less than 1 if interrupted. keep_exif: whether the photograph's EXIF was kept. depth: bits
+    per channel of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -75,6 +76,7 @@ class Record(BaseModel):
     picture: str = ""
     done: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_exif: bool = False
+    depth: Literal[8, 16] = 8
 
     def stored(self) -> dict[str, Any]:
         """As JSON; fields at their defaults are left out."""
@@ -84,7 +86,7 @@ class Record(BaseModel):
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
-def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False) -> Record:
+def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False, depth: Literal[8, 16] = 8) -> Record:
     """What is known before an image is painted. loaded: the inputs of the run."""
     problem = run.problem
     height, width = problem.size
@@ -100,6 +102,7 @@ def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False) -> Record:
         width=width,
         height=height,
         keep_exif=keep_exif,
+        depth=depth,
     )
 
 
@@ -232,8 +235,9 @@ def apart(image: Image.Image, path: Path) -> tuple[float, int]:
         again = pictures.load(opened)
     if stored.size != again.size:
         return 1.0, 255
-    change = (stored.pixels - again.pixels).abs_().amax(dim=1)
-    return float((change > 0).float().mean()), round(float(change.max()) * 255)
+    levels = [(each.pixels * 255).round_() for each in (stored, again)]  # a file may have 16 bits
+    change = (levels[0] - levels[1]).abs_().amax(dim=1)
+    return float((change > 0).float().mean()), round(float(change.max()))
 
 
 def read(file: Path) -> Previous:

@@ -16,7 +16,7 @@ from impasto.errors import DivergenceError, OutputError, RunError, SaveError, St
 from impasto.files import printable
 from impasto.jobs import signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import SUFFIXES, Job, check_no_input, replaces
+from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_no_input, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
     from impasto.jobs.records import Previous, Record
     from impasto.jobs.states import Card
     from impasto.optimize import Step
+    from impasto.pictures import Words
     from impasto.session import Session
     from impasto.stylizer import Stylizer
 
@@ -118,7 +119,7 @@ def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card:
         run, notes = stylizer.paint(loaded, before.memory), list[str]()
     else:
         run, notes = _planned(stylizer.paint(loaded), previous.record.memory if previous else 0)
-    record = records.begin(run, loaded, keep_exif=job.output.keep_exif)
+    record = records.begin(run, loaded, keep_exif=job.output.keep_exif, depth=job.output.depth)
     notes = [*stylizer.notes, *run.problem.notes, *notes]
     if job.output.path is not None:
         mine = card is not None and card.may_replace(job.output.path)
@@ -295,7 +296,8 @@ class _Session:
         compared = previous.compared(image, record) if previous and not problem else ""
         stored = records.settings(run.problem.options) | (previous.settled(record) if previous else record).stored()
         settings = stored if output.metadata else None
-        path, data = self._write(image, settings, keeper, whole=not problem)
+        exact = run.words() if output.depth > BYTE_DEPTH else image
+        path, data = self._write(exact, settings, keeper, whole=not problem)
         if recorder:
             with _with_resume_hint(keeper):
                 recorder.finish()
@@ -318,7 +320,7 @@ class _Session:
         )
 
     def _write(
-        self, image: Image.Image, settings: dict[str, object] | None, keeper: Keeper | None, *, whole: bool
+        self, image: Image.Image | Words, settings: dict[str, object] | None, keeper: Keeper | None, *, whole: bool
     ) -> tuple[Path | None, bytes]:
         """Write under the output's name, or under the next free one if a file has appeared there meanwhile.
 

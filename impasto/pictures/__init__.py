@@ -3,7 +3,7 @@
 from impasto.pictures.metadata import Kept
 from impasto.pictures.read import DEFAULT_MAX_PIXELS, Picture, Source, load, read_settings
 from impasto.pictures.resample import enlarge, fit, resize
-from impasto.pictures.write import SUFFIXES, check_output, encode, flatten, save, to_image
+from impasto.pictures.write import SUFFIXES, Words, check_output, encode, flatten, save, to_image, to_words
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -11,6 +11,7 @@ __all__ = [
     "Kept",
     "Picture",
     "Source",
+    "Words",
     "check_output",
     "encode",
     "enlarge",
@@ -21,4 +22,5 @@ __all__ = [
     "resize",
     "save",
     "to_image",
+    "to_words",
 ]

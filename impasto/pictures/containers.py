@@ -61,15 +61,15 @@ def opened(data: bytes) -> Container:
     found = _container(data)
     if found is None:
         raise kinds.refusal(data)
-    kind = found.image.format
+    kind = str(found.image.format)
     found.lossless = kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in data[:64])
-    if kind in ("JPEG2000", "AVIF"):
-        stated = boxes.jpeg2000(data) if kind == "JPEG2000" else boxes.heif(data)
+    if kind in _BOXED:
+        stated = _BOXED[kind](data)
         found.statements, found.bits = stated.statements, stated.bits
-    find_profile = {"BMP": _bmp_colors, "DIB": _bmp_colors, "GIF": _gif_profile}.get(str(kind), _embedded)
-    found.statements = (*_embedded(found), *found.statements) if kind == "AVIF" else (*found.statements, *find_profile(found))
-    find_alpha = {"PSD": _psd_has_alpha, "TGA": _tga_has_alpha, "JPEG2000": boxes.has_alpha}.get(str(kind))
-    found.opaque = find_alpha is not None and not find_alpha(data)
+    elif kind in _COLORS:
+        found.statements = _COLORS[kind](data)
+    found.statements = found.statements or embedded(found.image)
+    found.opaque = kind in _ALPHA and not _ALPHA[kind](data)
     return found
 
 
@@ -87,10 +87,10 @@ def _container(data: bytes, **known: Any) -> Container | None:
         return None
 
 
-def _embedded(found: Container) -> tuple[Statement, ...]:
+def embedded(image: Image.Image) -> tuple[Statement, ...]:
     """The ICC profile that Pillow found."""
-    profile = found.image.info.get("icc_profile")
-    return (Icc(profile),) if profile else ()
+    profile = image.info.get("icc_profile")
+    return (Icc(profile),) if profile and isinstance(profile, bytes) else ()  # the tag of a TIFF may be anything
 
 
 # ---------------------------------------------------------------------------------------------------- PNG, TIFF, JPEG
@@ -121,7 +121,7 @@ def _tiff(data: bytes) -> Container:
         raise UnsupportedTiffError(main)
     found.tiff = main
     found.notes += main.notes
-    found.statements = _embedded(found)
+    found.statements = embedded(found.image)
     return found
 
 
@@ -138,7 +138,7 @@ def _jpeg(data: bytes) -> Container:
     found = _container(mended, lossless=False, notes=list(notes))
     if found is None:
         raise RefusedError("truncated or damaged")
-    found.statements = _embedded(found)
+    found.statements = embedded(found.image)
     return found
 
 
@@ -168,7 +168,7 @@ def _by_plugin(data: bytes) -> Container:
             if jxl is None:
                 raise RefusedError("truncated or damaged")
             found = jxl
-            found.statements = _embedded(found)
+            found.statements = embedded(found.image)
     except ImportError as error:
         raise kinds.refusal(data) from error
     return found
@@ -177,9 +177,8 @@ def _by_plugin(data: bytes) -> Container:
 # ------------------------------------------------------------------------------------------- what Pillow does not look at
 
 
-def _bmp_colors(found: Container) -> tuple[Statement, ...]:
+def _bmp_colors(data: bytes) -> tuple[Statement, ...]:
     """Of a BMP with header version 4 or 5: an embedded profile, or gamma and end points (BITMAPV5HEADER)."""
-    data = found.data
     start = 14 if data[:2] == b"BM" else 0
     if len(data) < start + 124 or struct.unpack_from("<I", data, start)[0] not in (108, 124):
         return ()
@@ -199,13 +198,13 @@ def _bmp_colors(found: Container) -> tuple[Statement, ...]:
     return (Calibrated(gammas[0], chromaticities, "BITMAPV4HEADER"),)
 
 
-def _gif_profile(found: Container) -> tuple[Statement, ...]:
+def _gif_profile(data: bytes) -> tuple[Statement, ...]:
     """Of a GIF, whose profile is an application extension in blocks of up to 255 bytes (ICC.1:2022, B.6)."""
-    head = re.search(rb"!\xff\x0bICCRGBG1012", found.data)
-    parts, at = [], head.end() if head else len(found.data)
-    while at < len(found.data) and found.data[at]:
-        parts.append(found.data[at + 1 : at + 1 + found.data[at]])
-        at += 1 + found.data[at]
+    head = re.search(rb"!\xff\x0bICCRGBG1012", data)
+    parts, at = [], head.end() if head else len(data)
+    while at < len(data) and data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
     return (Icc(b"".join(parts)),) if parts else ()
 
 
@@ -220,3 +219,8 @@ def _psd_has_alpha(data: bytes) -> bool:
 def _tga_has_alpha(data: bytes) -> bool:
     """Whether the descriptor of a TGA counts bits of alpha."""
     return bool(data[17] & 0x0F)
+
+
+_BOXED = {"JPEG2000": boxes.jpeg2000, "AVIF": boxes.heif}
+_COLORS = {"BMP": _bmp_colors, "DIB": _bmp_colors, "GIF": _gif_profile}
+_ALPHA = {"PSD": _psd_has_alpha, "TGA": _tga_has_alpha, "JPEG2000": boxes.has_alpha}

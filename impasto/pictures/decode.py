@@ -17,10 +17,10 @@ from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
 from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, unit
-from impasto.pictures.containers import Container, UnsupportedTiffError, opened
+from impasto.pictures.containers import Container, UnsupportedTiffError, embedded, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
-from impasto.pictures.profile import ADOBE_RGB, Floats, Icc, Statement
+from impasto.pictures.profile import ADOBE_RGB, Floats, Statement
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 _LABELED = DEEP | {"1", "L", "P"}
@@ -37,7 +37,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_FEW = 16
+_FEW, _MANY = 16, 1 << 24
 # Pillow unpacks words of 16 bits to their high bytes. With the other byte order, it unpacks the low ones.
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -83,10 +83,8 @@ def from_image(image: Image.Image, max_pixels: int) -> Decoded:
         raise RefusedError("is a PIL image that was closed before its pixels were read", remedy="call its load() first")
     check_size((image.height, image.width), max_pixels)
     image.load()
-    profile = image.info.get("icc_profile")
-    stated = (Icc(profile),) if profile else ()
     lossless = image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
-    found = Container(image, lambda: image, b"", stated, lossless=lossless)  # type: ignore[arg-type, return-value]
+    found = Container(image, lambda: image, b"", embedded(image), lossless=lossless)  # type: ignore[arg-type, return-value]
     return _upright(image, found, None, _frame_notes(image))
 
 
@@ -169,7 +167,7 @@ def _turned(values: Floats, method: Image.Transpose | None) -> Floats:
 
 def _frame_notes(image: Image.Image) -> list[str]:
     # MPO is an ordinary JPEG from a phone, whose second image is a depth or gain map. The frames of a PSD are its layers.
-    if not getattr(image, "is_animated", False) or image.format in ("MPO", "PSD", "HEIF"):
+    if image.format in ("MPO", "PSD", "HEIF") or not getattr(image, "is_animated", False):
         return []
     frame = "first frame" if image.tell() == 0 else f"frame {image.tell() + 1}"
     if image.format in ("GIF", "PNG", "WEBP", "AVIF", "JXL"):
@@ -217,29 +215,36 @@ def _split(image: Image.Image, *, opaque: bool) -> tuple[Image.Image, Floats | N
 
 
 def _gray(image: Image.Image, original: Image.Image, *, signed: bool) -> tuple[Floats, Floats | None]:
-    """Grays of more than 8 bits as floats. original: the image before it was rotated, which still has its file's tags.
-
-    Where none exceeds 255 they are bytes, which programs store like that. Floats then reach 16 at least: those of 1.5 are a mistake.
-    """
-    values = np.asarray(image).astype(np.float64)
+    """Grays of more than 8 bits as floats. original: the image before it was rotated, which still has its file's tags."""
+    tags = getattr(original, "tag_v2", {})
+    bits = max(tags.get(_BITS, (16,)))
+    stored = np.asarray(image)
+    if tags and image.mode == "I" and bits == 32 and not signed:
+        stored = stored.view(np.uint32)  # which Pillow takes for signed ones
+    values = stored.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    tops = _float_tops(high) if image.mode == "F" else _integer_tops(high, bits - signed if tags else 16)
+    top = next((top for top in tops if high <= top), None)
+    if top is None or not low >= (-ROUNDING if image.mode == "F" else 0):
+        most = 1 if image.mode == "F" else min(max(tops), WORD)
+        raise RefusedError(f"gray values must lie in [0, {most}] and reach from {low:g} to {high:g}")
     key = image.info.get("transparency")
     alpha = (values != key).astype(np.float32) if isinstance(key, int) else None
-    tags = getattr(original, "tag_v2", {})
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F":
-        least, top = -ROUNDING, 1.0
-    else:
-        least, top = 0, 4095 if tags.get(_BITS) == (12,) else 32767 if signed and tags.get(_BITS) == (16,) else WORD
-    if not (low >= least and high <= top - least):
-        if not _FEW <= high <= BYTE or low < 0:
-            raise RefusedError(f"gray values must lie in [0, {top:g}] and reach from {low:g} to {high:g}")
-        top = BYTE
-    elif image.mode != "F" and high <= BYTE:
-        top = BYTE
-    values = np.clip(values / top, 0, 1)
+    values = np.clip(values / np.floor(top), 0, 1)
     if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow handles for 8 bits only
         values = 1 - values
     return values.astype(np.float32), alpha
+
+
+def _float_tops(high: float) -> tuple[float, ...]:
+    """What may be white, the least first. Floats of 1.5 are a mistake, and those of 200 are bytes."""
+    return (1 + ROUNDING, BYTE) if high >= _FEW else (1 + ROUNDING,)
+
+
+def _integer_tops(high: float, bits: int) -> tuple[float, ...]:
+    """The same. Integers of which none exceeds 255 are bytes, which programs store like that; those of 32 bits may be words."""
+    whole = 2.0**bits - 1
+    return (BYTE, min(whole, WORD), whole) if high > _MANY else (BYTE, min(whole, WORD))
 
 
 def _deep_color(found: Container) -> Floats | None:

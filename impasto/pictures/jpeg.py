@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -10,7 +11,10 @@ from PIL import Image
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without content
 END_MARKER = b"\xff\xd9"
-_FILLING = bytes(range(1, 255)) * 16  # no 0xFF: decoded as pixels where pixels are missing
+# Decoded as pixels where pixels are missing: bytes as random as those of a scan, without 0xFF.
+_FILLING = hashlib.shake_256(b"impasto").digest(8192).replace(b"\xff", b"\xfe")
+_FRAMES = {0xC0, 0xC1, 0xC2}
+_COEFFICIENTS = frozenset(range(64))
 
 
 def without_stray_bytes(data: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -43,8 +47,41 @@ def with_end(data: bytes, decoded: Callable[[bytes], Image.Image]) -> bytes | No
     """
     data = data.rstrip(b"\xff")
     whole = data + END_MARKER
+    if not _has_all_scans(data):
+        return None
     try:
         same = np.array_equal(np.asarray(decoded(whole)), np.asarray(decoded(data + _FILLING + END_MARKER)))
     except OSError:
         return None
     return whole if same else None
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether scans have begun for every coefficient of every component, to the last bit (T.81, B.2.3, G.1.1.1)."""
+    missing: dict[int, set[int]] = {}
+    for kind, body in _segments(data):
+        if kind in _FRAMES and len(body) > 5:
+            progressive = kind == 0xC2
+            missing = {body[at]: set(_COEFFICIENTS) for at in range(6, 6 + 3 * body[5], 3) if at < len(body)}
+        elif kind == _SCAN and body:
+            names, rest = body[1 : 1 + 2 * body[0] : 2], body[1 + 2 * body[0] :]
+            if len(rest) < 3 or not missing:
+                return False
+            first, last, low = (rest[0], rest[1], rest[2] & 15) if progressive else (0, 63, 0)
+            for name in names:
+                if low == 0:
+                    missing.get(name, set()).difference_update(range(first, last + 1))
+    return bool(missing) and not any(missing.values())
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, content) of each segment that has content. The pixels between them are skipped."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        kind = data[at + 1]
+        if kind in _ALONE or kind in (0, 0xFF):
+            at += 1 if kind == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield kind, data[at + 4 : at + 2 + length]
+        at += 2 + length

@@ -117,6 +117,14 @@ def arguments(kind: str, stored: bytes | None, kept: Kept) -> dict[str, Any]:
     return found
 
 
+def tiff_arguments(stored: bytes | None) -> dict[str, Any]:
+    """Arguments for tifffile's `imwrite`. stored: from `comment`, None for no settings."""
+    if stored is None:
+        return {"software": False}
+    undefined = 7
+    return {"software": _NAME, "extratags": [(_USER_COMMENT, undefined, len(stored), stored, True)]}
+
+
 def _tags(kind: str, stored: bytes | None, kept: Kept) -> Image.Exif:
     tags = Image.Exif()
     for tag, value in kept.get(MAIN, {}).items():

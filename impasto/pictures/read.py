@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import threading
@@ -179,8 +180,8 @@ def _bytes_of(source: object, role: str, max_pixels: int) -> bytes:
 
 @contextlib.contextmanager
 def _pillow(max_pixels: int) -> Iterator[None]:
-    """Run Pillow on an untrusted source: our size limit, no warnings, every error a RefusedError."""
-    with _pillow_lock, warnings.catch_warnings():
+    """Run Pillow on an untrusted source: our size limit, no warnings, nothing logged, every error a RefusedError."""
+    with _pillow_lock, warnings.catch_warnings(), _silent_loggers():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
         try:
@@ -196,6 +197,20 @@ def _pillow(max_pixels: int) -> Iterator[None]:
             raise RefusedError(f"truncated or damaged ({one_line(str(error)) or type(error).__name__})") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextlib.contextmanager
+def _silent_loggers() -> Iterator[None]:
+    """Logging shows errors on standard error where a program has not set it up."""
+    loggers = [logging.getLogger(name) for name in ("PIL", "tifffile")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _settle_alpha(color: Floats, alpha: Floats | None) -> tuple[Floats, Floats | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +93,6 @@ def examine(data: bytes) -> Tiff:
 
 def _pages(data: bytes) -> list[Any]:
     """All images of a file, also those inside others (SubIFDs), as far as they can be read."""
-    logging.getLogger("tifffile").disabled = True  # it reports damaged tags on standard error
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             return list(islice(_walk(file.pages), _MOST_IMAGES))

@@ -8,10 +8,11 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import tifffile
 import torch
 from PIL import Image, ImageCms
 from torch import Tensor
@@ -20,9 +21,11 @@ from impasto import files
 from impasto.errors import MemoryLimitError, OutputError, PictureError, SaveError, UnknownNameError
 from impasto.files import printable, reason
 from impasto.ladder import Size
-from impasto.pictures import metadata
+from impasto.pictures import metadata, png
+from impasto.pictures.arrays import BYTE, WORD
 from impasto.pictures.metadata import Kept
-from impasto.pictures.profile import BYTE
+
+Words: TypeAlias = npt.NDArray[np.uint16]  # HxWx3 RGB or HxWx4 RGBA
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 
@@ -34,6 +37,7 @@ _ENCODING: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True, "quality": 25},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
+DEEP = ("PNG", "TIFF")  # formats that hold 16 bits per channel
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # the limits of libjpeg and libwebp
 
 
@@ -43,21 +47,25 @@ def to_image(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
     pixels: 1x3xHxW float, sRGB in [0, 1]; alpha: 1x1xHxW float in [0, 1]. Each value ends at most half a step of 1/255 away.
     Raises PictureError for other shapes and for NaN or infinite values.
     """
+    return Image.fromarray(_rounded(pixels, alpha, BYTE).astype(np.uint8))
+
+
+def to_words(pixels: Tensor, alpha: Tensor | None = None) -> Words:
+    """Round to 16 bits, HxWx3 or with alpha HxWx4; everything else as in `to_image`."""
+    return _rounded(pixels, alpha, WORD).astype(np.uint16)
+
+
+def _rounded(pixels: Tensor, alpha: Tensor | None, top: int) -> npt.NDArray[np.float32]:
+    """HxWxC, integers from 0 to top."""
     height, width = pixels.shape[-2:]
     if pixels.shape != (1, 3, height, width):
         raise PictureError(f"pixels must be 1x3xHxW, not {'x'.join(map(str, pixels.shape))}")
-    if alpha is None:
-        return Image.fromarray(_bytes(pixels))
-    if alpha.shape != (1, 1, height, width):
+    if alpha is not None and alpha.shape != (1, 1, height, width):
         raise PictureError(f"alpha must be 1x1x{height}x{width} like the pixels, not {'x'.join(map(str, alpha.shape))}")
-    return Image.fromarray(np.concatenate([_bytes(pixels), _bytes(alpha)], axis=2))
-
-
-def _bytes(values: Tensor) -> npt.NDArray[np.uint8]:
-    """1xCxHxW [0, 1] -> HxWxC."""
-    if not torch.isfinite(values).all():
+    parts = [part.detach().to("cpu", torch.float32) for part in (pixels, alpha) if part is not None]
+    if not all(bool(torch.isfinite(part).all()) for part in parts):
         raise PictureError("pixels must be finite, and some are NaN or infinite")
-    levels = values.detach().to("cpu", torch.float32).clamp(0, 1).mul_(BYTE).round_().to(torch.uint8)
+    levels = torch.cat(parts, dim=1).clamp_(0, 1).mul_(top).round_()
     return np.ascontiguousarray(levels[0].numpy().transpose(1, 2, 0))
 
 
@@ -89,7 +97,7 @@ def _check_size(size: Size, kind: str, name: str) -> None:
 
 
 def save(
-    image: Image.Image,
+    image: Image.Image | Words,
     path: str | os.PathLike[str],
     *,
     settings: Mapping[str, object] | None = None,
@@ -116,16 +124,17 @@ def save(
 
 
 def encode(
-    image: Image.Image, suffix: str, *, settings: Mapping[str, object] | None = None, exif: Kept | None = None
+    image: Image.Image | Words, suffix: str, *, settings: Mapping[str, object] | None = None, exif: Kept | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of an image file, and notes for the user. The same arguments give the same bytes.
 
-    image: sRGB. suffix: one of SUFFIXES, which chooses PNG, JPEG (quality 95, 4:4:4), WebP (lossless) or TIFF (deflate). Transparent
-    parts of a JPEG become white. settings: what JSON can hold, stored in the EXIF UserComment (see `read_settings`); None stores
-    nothing of impasto. exif: `Picture.exif` of a photograph, to be stored too; a TIFF cannot hold it.
+    image: sRGB, in 8 bits, or in 16 from `to_words`, which only PNG and TIFF hold. suffix: one of SUFFIXES, which chooses PNG, JPEG
+    (quality 95, 4:4:4), WebP (lossless) or TIFF (deflate). Transparent parts of a JPEG become white. settings: what JSON can hold,
+    stored in the EXIF UserComment (see `read_settings`); None stores nothing of impasto. exif: `Picture.exif` of a photograph, to be
+    stored too; a TIFF cannot hold it.
 
-    Raises UnknownNameError for another suffix, OutputError for a size that the format cannot hold, SaveError for settings that are too
-    large, MemoryLimitError, and TypeError or ValueError for settings that JSON cannot hold.
+    Raises UnknownNameError for another suffix, OutputError for a size or a depth that the format cannot hold, SaveError for settings
+    that are too large, MemoryLimitError, and TypeError or ValueError for settings that JSON cannot hold.
     """
     if suffix.lower() not in SUFFIXES:
         raise UnknownNameError("suffix", suffix, SUFFIXES)
@@ -133,22 +142,46 @@ def encode(
 
 
 def _encoded(
-    image: Image.Image, kind: str, settings: Mapping[str, object] | None, exif: Kept, name: str
+    image: Image.Image | Words, kind: str, settings: Mapping[str, object] | None, exif: Kept, name: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    _check_size((image.height, image.width), kind, name)
-    stored = _comment(settings, name)
+    deep = isinstance(image, np.ndarray)
+    _check_size(image.shape[:2] if isinstance(image, np.ndarray) else (image.height, image.width), kind, name)
+    if deep and kind not in DEEP:
+        raise OutputError(f"{name}: {kind} holds 8 bits per channel, not 16; use .png or .tif")
+    stored, notes = _comment(settings, name), list[str]()
     try:
-        plain, notes = _plain(image, kind)
         if exif and kind == "TIFF":
             exif, notes = {}, [*notes, "the photograph's EXIF is not kept in TIFF files"]
         elif exif and not metadata.fits(exif, stored):
             exif, notes = {}, [*notes, "the photograph's EXIF is damaged or too large and is not kept"]
+        if isinstance(image, np.ndarray):
+            return _deep(image, kind, stored, exif), tuple(notes)
+        plain, more = _plain(image, kind)
         buffer = io.BytesIO()  # not the file itself, for which Pillow reports a full disk as "encoder error -2"
         options = _ENCODING[kind] | metadata.arguments(kind, stored, exif)
         plain.save(buffer, kind, icc_profile=_srgb_profile(), **options)
-        return buffer.getvalue(), tuple(notes)
+        return buffer.getvalue(), (*more, *notes)
     except MemoryError as error:
         raise MemoryLimitError(f"{name} could not be written: the encoded image does not fit into memory") from error
+
+
+def _deep(words: Words, kind: str, stored: bytes | None, exif: Kept) -> bytes:
+    """A file of 16 bits, which Pillow cannot write."""
+    if kind == "PNG":
+        return png.with_words(words, icc_profile=_srgb_profile(), **metadata.arguments(kind, stored, exif))
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        words,
+        photometric="rgb",
+        extrasamples=["unassalpha"] if words.shape[2] == 4 else None,
+        compression="zlib",
+        predictor=True,
+        iccprofile=_srgb_profile(),
+        metadata=None,
+        **metadata.tiff_arguments(stored),
+    )
+    return buffer.getvalue()
 
 
 def _plain(image: Image.Image, kind: str) -> tuple[Image.Image, list[str]]:

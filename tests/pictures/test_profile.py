@@ -212,6 +212,13 @@ def test_lab_tiff(tmp_path: Path) -> None:
     np.testing.assert_allclose(colors(picture), lab_to_srgb(real), atol=2.5 / 255)
 
 
+def test_a_profile_that_is_no_bytes_is_ignored() -> None:
+    for odd in (5, (1, 2), "text"):
+        image = Image.new("RGB", (4, 3))
+        image.info["icc_profile"] = odd
+        assert pictures.load(image).notes == ()
+
+
 def test_unusable_profiles_are_ignored_with_a_note() -> None:
     stored = random_bytes(4, 4, 3)
     complete = display_profile(DISPLAY_P3, None, "Display P3")
