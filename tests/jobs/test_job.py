@@ -31,11 +31,12 @@ EVERYTHING = Job(
     Options(method="gatys", blend=(1, 2), style_taps="relu1_1,relu2_1", size="original"),
     Output(path="out.webp", overwrite=True, keep_exif=True, preview=3, frames=Path("film.gif")),
 )
+DEEP = Job(Inputs("photo.png", ("style.png",)), Options(), Output(path="out.tif", depth=16))
 PAIRED = Job(Inputs("photo.png", ("style.png",), pair=("here.png", "there.png")), Options(seed=3), Output())
 
 
 def test_json_and_back(here: Path) -> None:
-    for job in (EVERYTHING, PAIRED):
+    for job in (EVERYTHING, PAIRED, DEEP):
         stored = job.to_json()
         again = Job.from_json(json.loads(json.dumps(stored)))
         assert again.to_json() == stored
@@ -91,6 +92,8 @@ def test_what_is_no_job_is_an_option_error_of_one_line(here: Path, change: dict[
     ("given", "says"),
     [
         ({"path": "a.png", "keep_exif": True, "metadata": False}, "EXIF cannot be kept without metadata; drop keep_exif"),
+        ({"path": "a.jpg", "depth": 16}, r"16 bits per channel need a \.png or a \.tif; drop depth"),
+        ({"path": "a.png", "depth": 12}, "depth must be 8 or 16, not 12"),
         ({"preview": 3}, "previews and frames need an output file"),
         ({"frames": Path("film.gif")}, "previews and frames need an output file"),
         ({"path": "a.png", "preview": 0}, "preview must be at least 1, not 0"),

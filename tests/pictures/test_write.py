@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,36 @@ def test_encoded_images_hold_the_pixels_and_declare_srgb(tmp_path: Path, suffix:
         path = tmp_path / f"{mode}{suffix}"
         assert pictures.save(sample(mode), path, settings={"seed": 3, "style": "Öl"}) == tuple(f"{path}: {n}" for n in notes)
         assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bits(tmp_path: Path, suffix: str, channels: int) -> None:
+    values = np.random.default_rng(5).random((1, channels, 6, 7)).astype(np.float32)
+    pixels, alpha = torch.from_numpy(values[:, :3]), torch.from_numpy(values[:, 3:]) if channels == 4 else None
+    words = pictures.to_words(pixels, alpha)
+    assert np.abs(words - values[0].transpose(1, 2, 0).astype(float) * 65535).max() < 0.51
+    exif = {} if suffix == ".tif" else PHOTOGRAPHED
+    path = tmp_path / f"deep{suffix}"
+    assert pictures.save(words, path, settings=SETTINGS, exif=exif) == ()
+    again = pictures.load(path)
+    np.testing.assert_allclose(again.pixels.numpy() * 65535, words[..., :3].transpose(2, 0, 1)[None], atol=0.01)
+    assert (again.exif, again.notes) == (exif, ())
+    assert pictures.read_settings(path) == SETTINGS
+    assert pictures.encode(words, suffix, settings=SETTINGS, exif=exif)[0] == path.read_bytes()
+    if suffix == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(path), words)
+    else:  # by the PNG specification: 16 bits, filter Sub in every row
+        data = path.read_bytes()
+        assert data[24:26] == bytes([16, 6 if channels == 4 else 2])
+        rows = zlib.decompress(data[data.index(b"IDAT") + 4 : data.rindex(b"IEND") - 8])
+        rows = np.frombuffer(rows, np.uint8).reshape(6, 1 + 7 * 2 * channels)
+        assert (rows[:, 0] == 1).all()
+        stored = np.cumsum(rows[:, 1:].reshape(6, 7, 2 * channels), axis=1, dtype=np.uint8).reshape(6, -1)
+        np.testing.assert_array_equal(stored.view(">u2").reshape(6, 7, channels), words)
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), words >> 8)  # Pillow's own reading
+    with pytest.raises(OutputError, match=r"JPEG holds 8 bits per channel, not 16; use \.png or \.tif"):
+        pictures.save(words, tmp_path / "deep.jpg")
 
 
 def test_jpeg_is_composited_over_white_and_keeps_color_resolution() -> None:
