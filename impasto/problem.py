@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from impasto import colors, pictures, terms
@@ -162,15 +161,8 @@ class Problem:
         """Whether there are styles, and none has colors."""
         return bool(self.regions) and all(is_gray(style.quantiles()) for _, style in self.regions)
 
-    def image(self, pixels: Tensor) -> Image.Image:
-        """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
-        return pictures.to_image(self.finished(pixels), self._alpha())
-
-    def words(self, pixels: Tensor) -> pictures.Words:
-        """The same with 16 bits per channel, HxWx3 or HxWx4."""
-        return pictures.to_words(self.finished(pixels), self._alpha())
-
-    def _alpha(self) -> Tensor | None:
+    def alpha(self) -> Tensor | None:
+        """The photograph's transparency at the final size."""
         alpha = self.photo.alpha
         return alpha if alpha is None else pictures.resize(alpha, self.size)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from impasto.compute import memory
 from impasto.ladder import Scale
 from impasto.optimize import State, Step
-from impasto.pictures import Words
+from impasto.pictures import Words, to_image, to_words
 from impasto.problem import Problem
 
 
@@ -46,15 +46,16 @@ class Session:
     def image(self) -> Image.Image:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
         with memory.clear_errors(self.problem.name):
-            return self.problem.image(self._best())
+            return to_image(*self._finished())
 
     def words(self) -> Words:
         """The same with 16 bits per channel: HxWx3, or HxWx4 with transparency."""
         with memory.clear_errors(self.problem.name):
-            return self.problem.words(self._best())
+            return to_words(*self._finished())
 
-    def _best(self) -> Tensor:
-        return self.last.image if self.last else self._start()
+    def _finished(self) -> tuple[Tensor, Tensor | None]:
+        best = self.last.image if self.last else self._start()
+        return self.problem.finished(best), self.problem.alpha()
 
     def _start(self) -> Tensor:
         """What is painted on, 1x3xHxW."""

@@ -62,10 +62,12 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """The chunks of a file; the last one may be cut short."""
+    """The chunks of a file, as far as there are any; the last one may be cut short."""
     at = len(SIGNATURE)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
+        if not kind.isalpha():
+            return
         end = at + 8 + length
         yield _Chunk(kind, data[at + 8 : end], data[end : end + 4])
         at = end + 4
