@@ -268,7 +268,7 @@ def examine(row: Row, outcome: Outcome, folder: Path) -> list[str]:
         return [f"the image has {width}x{height} pixels, expected {row.size}"]
     if pixels.std(axis=(0, 1)).max() < checks.FLAT and not row.flat:
         return ["the image has a single color"]
-    photo = folder / (row.stdin if row.command[0] == "-" else row.command[0])
+    photo = folder / (row.shows or (row.stdin if row.command[0] == "-" else row.command[0]))
     result = Result(folder, pixels, checks.photograph_at(photo, row.size))
     return [measured for measured, good in (check(result) for check in row.checks) if not good]
 

@@ -46,6 +46,7 @@ class Row:
     files: names of needed files, separated by spaces. Files that the words name are made without being listed here.
     checks: of the painted image. flat: it may have a single color. then: more command lines, each with an expression for its output.
     writes: files written besides those that `-o` names. stdin: the file that standard input is read from.
+    shows: a file that shows the same photograph, where Pillow cannot read the photograph itself.
     own_process: run `python -m impasto` instead of calling its `main`. skip: why the row cannot run on this machine.
     """
 
@@ -61,6 +62,7 @@ class Row:
     then: tuple[tuple[str, str], ...] = ()
     writes: str = ""
     stdin: str = ""
+    shows: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     own_process: bool = False
     skip: str = ""

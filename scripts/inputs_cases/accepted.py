@@ -79,6 +79,25 @@ def _content_rows() -> Iterator[Row]:
     yield made("gray: photo, luma", "bw-photo.png painting.png --keep-colors luma", changed(), checks.gray)
 
 
+def _picture_rows() -> Iterator[Row]:
+    """At strength 0, where the result is the photograph."""
+    for name, other, note in (
+        ("crc.png", "photo.png", "damaged.*iCCP"),
+        ("long-text.png", "photo.png", ()),
+        ("no-end.png", "photo.png", "end"),
+        ("no-end.jpg", "whole.jpg", "end"),
+        ("stray.jpg", "whole.jpg", "stray"),
+        ("thumbnail-first.tif", "photo.png", ()),
+        ("spot.tif", "photo.png", "not transparency"),
+        ("more-bits.tif", "photo.png", ()),
+    ):
+        row = like(f"picture: {name}", f"{name} painting.png --strength 0", f"{other} painting.png --strength 0")
+        yield replace(row, says=note, files=other, shows=other)
+    yield made("picture: wide gamut", "p3.png painting.png --strength 0", changed(), says="Display P3")
+    deep = "photo.png painting.png --depth 16 --size 32 --iterations 1 --device cpu -q -o deep.tif"
+    yield Row("picture: 16 bits", deep, code=0, then=(("info deep.tif", "depth|32x21"),))
+
+
 def _mask_rows() -> Iterator[Row]:
     yield made("mask: bilevel, luma", f"{GOOD} --mask mask-bilevel.png=keep --keep-colors luma", kept_left, same_hues)
     for name in ("small", "almost", "pixel", "faint", "half"):
@@ -150,4 +169,13 @@ def _command_rows() -> Iterator[Row]:
     yield made("stdin and stdout", "- painting.png -o -", changed(), stdin="photo.png")
 
 
-ROWS = (*_flat_rows(), *_shape_rows(), *_content_rows(), *_mask_rows(), *_number_rows(), *_frame_rows(), *_command_rows())
+ROWS = (
+    *_flat_rows(),
+    *_shape_rows(),
+    *_content_rows(),
+    *_picture_rows(),
+    *_mask_rows(),
+    *_number_rows(),
+    *_frame_rows(),
+    *_command_rows(),
+)

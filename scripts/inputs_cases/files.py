@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inputs_cases import ROOT
+from inputs_cases import ROOT, odd
 
 NO_PERMISSIONS = "" if hasattr(os, "geteuid") and os.geteuid() else "needs a POSIX system and a user other than root"
 NO_PIPES = "" if hasattr(os, "mkfifo") else "needs a POSIX system"
@@ -190,6 +190,7 @@ def _style(text: str = "", **changes: Any) -> bytes:
 
 
 CONTENT: dict[str, Callable[[], bytes]] = {
+    **odd.pictures(_photo),
     **{f"{name}.png": functools.partial(_encoded, image) for name, image in _images()},
     **{f"{name}.png": functools.partial(_with_settings, settings) for name, settings in SETTINGS.items()},
     "mask.gif": lambda: _encoded(_halves(PHOTO, "white", "black", "L"), "gif"),
