@@ -40,6 +40,7 @@ _READABLE = (
     *("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "JPEG2000", "AVIF", "HEIF"),
     *("ICO", "ICNS", "PSD", "PCX", "SGI", "QOI", "DDS", "TGA"),
 )
+_LOSSY = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000"})
 _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 
 _ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR = 0x0112, 0x0102, 0x0106, 0x011C
@@ -67,6 +68,9 @@ class Picture:
     name: the file's name without folders; "" for a source that is not a path.
     digest: SHA-256 of the file or of the bytes, as hexadecimal; "" for a PIL image, an array or a tensor.
     exif: the part of a photograph's EXIF that `save` can keep: camera, exposure, date, place, owner. Empty where there is none.
+    lossless: whether the pixels are exactly those that were saved.
+    labels: HxW int32, upright: the numbers in a source of one channel (grays of any depth, palette indices, bits), before any color
+        conversion. None for several channels.
     """
 
     pixels: Tensor
@@ -75,6 +79,8 @@ class Picture:
     name: str = ""
     digest: str = ""
     exif: Kept = field(default_factory=dict)
+    lossless: bool = True
+    labels: npt.NDArray[np.int32] | None = None
 
     @property
     def size(self) -> Size:
@@ -96,6 +102,8 @@ class _Decoded:
     profile: bytes | None = None
     notes: tuple[str, ...] = ()
     exif: Kept = field(default_factory=dict)
+    lossless: bool = True
+    labels: npt.NDArray[np.int32] | None = None
 
 
 class _RefusedError(Exception):
@@ -134,6 +142,8 @@ def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "i
             name=Path(source).name if isinstance(source, (str, os.PathLike)) else "",
             digest=digest,
             exif=decoded.exif,
+            lossless=decoded.lossless,
+            labels=decoded.labels,
         )
 
 
@@ -258,7 +268,23 @@ def _decode(image: Image.Image, bits: int, max_pixels: int) -> _Decoded:
     method = _TURNS.get(_orientation(image))
     upright = image if method is None else image.transpose(method)
     color, alpha = _deep(upright, image) if image.mode in _DEEP else _split(upright)
-    return _Decoded(color, alpha, profile, tuple(notes), metadata.photographed(image))
+    lossless = image.format not in _LOSSY
+    return _Decoded(
+        color,
+        alpha,
+        profile,
+        tuple(notes),
+        metadata.photographed(image),
+        lossless,
+        _labels(np.asarray(upright), bits, image.mode),
+    )
+
+
+def _labels(values: Array, bits: int, mode: str = "") -> npt.NDArray[np.int32] | None:
+    """The numbers of a single channel. bits: per sample in a PNG, of which Pillow scales fewer than 8 to 8 in mode L."""
+    if values.ndim != 2 or values.dtype.kind not in "bui":
+        return None
+    return values.astype(np.int32) // (BYTE // (2**bits - 1) if mode == "L" and bits < 8 else 1)
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
@@ -314,7 +340,8 @@ def _from_array(array: Array, max_pixels: int) -> _Decoded:
     _check_size(layered.shape[:2], max_pixels)
     values = _unit_floats(layered)
     color = values[..., 0] if values.shape[2] == 1 else values[..., :3]
-    return _Decoded(color, values[..., 3] if values.shape[2] == 4 else None)
+    labels = _labels(layered[..., 0], 8) if layered.shape[2] == 1 else None
+    return _Decoded(color, values[..., 3] if values.shape[2] == 4 else None, labels=labels)
 
 
 def _from_tensor(tensor: Tensor, max_pixels: int) -> _Decoded:

@@ -71,8 +71,8 @@ def test_regions_are_the_labels_the_masks_were_painted_from(h1: int, w1: int, h2
     if set(np.unique(content)) <= set(np.unique(style)):
         found = paired(palette[content], palette[style])
         assert (np.sum([pair[0][0, 0].numpy() for pair in found.pairs], axis=0) == 1).all()
-        assert len(found.pairs) == len(found.colors) == len(np.unique(content))
-        for color, (ours, theirs) in zip(found.colors, found.pairs, strict=True):
+        assert len(found.pairs) == len(found.names) == len(np.unique(content))
+        for color, (ours, theirs) in zip(found.names, found.pairs, strict=True):
             label = [f"#{bytes(rgb).hex()}" for rgb in palette].index(color)
             assert (ours[0, 0].numpy() == (content == label)).all()
             assert (theirs[0, 0].numpy() == (style == label)).all()
@@ -85,21 +85,21 @@ def test_regions_are_the_labels_the_masks_were_painted_from(h1: int, w1: int, h2
 def test_one_pixel_and_the_largest_region_first() -> None:
     red = np.array([[(255, 0, 0)]], np.uint8)
     found = paired(red, red)
-    assert found.colors == ("#ff0000",)
+    assert found.names == ("#ff0000",)
     assert found.pairs[0][0][0, 0].numpy().tolist() == found.pairs[0][1][0, 0].numpy().tolist() == [[1]]
     stripes = PALETTE[[[0, 1, 1, 1, 2, 2]]]
-    assert paired(stripes, stripes).colors == ("#ffffff", "#ff0000", "#000000")
+    assert paired(stripes, stripes).names == ("#ffffff", "#ff0000", "#000000")
 
 
 def test_near_colors_are_one_and_13_levels_apart_are_two() -> None:
     together = paired(flat(100, 112, 112, 200), flat(105, 188))
-    assert together.colors == ("#707070", "#c8c8c8")  # the more frequent of 100 and 112
+    assert together.names == ("#707070", "#c8c8c8")  # the more frequent of 100 and 112
     assert labels_of(together, 0)[0, ::20].tolist() == [0, 0, 0, 1]
     assert len(paired(flat(100, 113), flat(100, 113)).pairs) == 2
     words = "content mask: its color #717171 is not in the style mask, whose colors are #646464, #ffffff$"
     with pytest.raises(PictureError, match=words):
         paired(flat(113, 255), flat(100, 100, 255))
-    assert paired(*[flat(0, 0, 0, 250, 250, 255, 255)] * 2).colors == ("#fafafa", "#000000")  # ordered by all their pixels
+    assert paired(*[flat(0, 0, 0, 250, 250, 255, 255)] * 2).names == ("#fafafa", "#000000")  # ordered by all their pixels
 
 
 def test_of_two_partners_in_reach_the_nearer_is_taken() -> None:
@@ -117,15 +117,15 @@ def test_colors_of_less_than_a_thousandth_belong_to_the_nearest() -> None:
         return mask
 
     found = paired(with_block(151), PALETTE[:2, None])  # 9 of 9060
-    assert found.colors == ("#ffffff", "#000000")
+    assert found.names == ("#ffffff", "#000000")
     assert (labels_of(found, 0)[70:73, 28:31] == 0).all()  # white is nearer than black
-    assert paired(with_block(150), with_block(150)).colors[2] == "#aaa096"  # 9 of 9000
+    assert paired(with_block(150), with_block(150)).names[2] == "#aaa096"  # 9 of 9000
 
 
 @pytest.mark.parametrize(("size", "scale"), [(48, 2), (48, 8), (96, 3)])
 def test_antialiased_edges_are_no_colors(size: int, scale: int) -> None:
     found = paired(drawn(size, scale), drawn(size))
-    assert found.colors == ("#ffffff", "#0000ff", "#ff0000")
+    assert found.names == ("#ffffff", "#0000ff", "#ff0000")
     assert found.notes == ()
     assert (labels_of(found, 0) == labels_of(found, 1)).mean() > 0.95
 
@@ -144,7 +144,7 @@ def test_transparent_parts_are_black_and_notes_of_the_masks_are_passed_on() -> N
     buffer = io.BytesIO()
     Image.fromarray(seen).save(buffer, "PNG", save_all=True, append_images=[Image.new("RGBA", (2, 1), "blue")])
     found = paired(buffer.getvalue(), PALETTE[[[0, 1, 2]]])
-    assert found.colors == ("#000000", "#ff0000")
+    assert found.names == ("#000000", "#ff0000")
     assert found.notes == (
         "content mask is animated: its first frame is used",
         "style mask: its color #ffffff is not in the content mask and is left out",
