@@ -27,7 +27,6 @@ from impasto.objective.evaluate import Evaluate, at_once
 from impasto.objective.levels import LevelsInBlocks, losses_of
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
-from impasto.palette import has_no_colors, is_gray
 from impasto.pictures import Picture
 from impasto.regions import Layout, guidance
 from impasto.styles import Style
@@ -168,21 +167,6 @@ class Problem:
         factors = (factor for factor, _ in self.method.levels)
         return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked, factors)
 
-    def _in_gray(self, pixels: Tensor) -> Tensor:
-        """Pixels at the final size, in gray where the style is: encoders see little of the colored grain that is left.
-
-        All the way if the photograph is gray too, otherwise as far as its colors are moved to the style's.
-        """
-        grays = [is_gray(style.quantiles()) for _, style in self.regions]
-        share = 1.0 if has_no_colors(self.photo.pixels) else terms.recolored_share(self.options, self.method)
-        if not (any(grays) and share):
-            return pixels
-        nothing = torch.zeros(())
-        weights = [torch.ones(1) if region.weight is None else guidance(region.weight, self.size) for region, _ in self.regions]
-        total = sum(weights, nothing).clamp_min(torch.finfo(torch.float32).tiny)
-        part = sum((weight for weight, gray in zip(weights, grays, strict=True) if gray), nothing)
-        return torch.lerp(pixels, colors.gray(pixels), share * part / total)
-
     def image(self, pixels: Tensor) -> Image.Image:
         """The finished image, with the photograph's transparency. pixels: 1x3xHxW of any size."""
         alpha = self.photo.alpha
@@ -197,7 +181,7 @@ class Problem:
         if not self.options.strength:
             return photo
         full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
-        full = self._in_gray(full)
+        full = terms.in_gray(self.options, self.method, full, self.photo.pixels, self.regions)
         if self.options.keep_colors == "luma":
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted

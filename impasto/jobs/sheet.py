@@ -36,7 +36,7 @@ PAPER, INK = "white", "#303030"
 CUT = "..."  # the end of a name that is too long
 ASPECT = 1.7  # width of a sheet divided by its height, roughly a screen's, where the columns are not given
 PAINTING = 2  # times the longer side of a tile at style scale 1: paintings that are larger are reduced to it
-NARROW = 64  # pixels: but no shorter side to less, which encoders need
+NARROW = 64  # pixels: but their shorter side to no less, which encoders need
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _sessions(inputs: Inputs, stylizer: Stylizer) -> tuple[Picture, deque[tuple[
     for number, source in enumerate(inputs.styles, 1):
         loaded = Inputs(photo, (source,)).load(options.max_pixels)
         longer = max(loaded.photo.size) if options.size == "original" else int(options.size)
-        least = math.ceil(NARROW * max(loaded.photo.size) / min(loaded.photo.size))
+        least = math.ceil(stylizer.encoder.minimum_side * max(loaded.photo.size) / min(loaded.photo.size))
         photo, style, name = _reduced(loaded.photo, max(longer, least)), loaded.styles[0], _name(source, number)
         if isinstance(style, pictures.Picture):
             wanted = math.ceil(PAINTING * max(options.style_scale, 1.0) * longer)

@@ -80,7 +80,7 @@ def layered(layers: Sequence[tuple[Picture, int | None]], size: Size, base: int 
     if base is None:
         kept = kept + left
     elif bool(left.any()):
-        regions.append(Region(base, None if bool((left == 1).all()) else left))  # a weight of 1 everywhere costs time
+        regions.append(Region(base, left))
     if not regions:
         raise OptionError("the masks leave nothing to paint")
     return Layout(tuple(regions), painted=1 - kept if bool(kept.any()) else None, notes=tuple(notes))

@@ -40,7 +40,7 @@ def weight_of(picture: Picture, size: Size, *, role: str) -> tuple[Tensor, tuple
     if lightest == 0:
         raise PictureError(f"{name} is black everywhere, so it selects nothing; white selects")
     if lightest < DARK:
-        white = 255 if (lightest * 255) % 1 == 0 else 65535
+        white = 255 if abs(lightest * 255 - round(lightest * 255)) < 1e-3 else 65535
         problem = f"{name} is nearly black: its lightest value is {lightest * white:.0f} of {white}. It looks like a label map"
         raise PictureError(problem, remedy="make a mask that is white where it selects")
     notes = (f"{name} {remark}" for remark in _remarks(picture, light, weight))
@@ -66,9 +66,9 @@ def _remarks(picture: Picture, light: Tensor, weight: Tensor) -> Iterator[str]:
     elif bool((picture.pixels.amax(1) - picture.pixels.amin(1)).max() > DARK):
         yield "has colors, which count by their brightness"
     if most < BRIGHT:
-        yield f"is nowhere white: it selects by {most:.0%} at most"
+        yield f"is nowhere white: it selects by {most * 100:.0f} percent at most"
     if share < LITTLE:
-        yield f"selects almost nothing: {share:.2%} of the image"
+        yield f"selects almost nothing: {share * 100:.1g} percent of the image"
     elif share > 1 - LITTLE:
         yield f"selects {'' if share == 1 else 'almost '}the whole image"
 
