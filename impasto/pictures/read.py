@@ -254,7 +254,7 @@ def _repair_transparent_color(image: Image.Image, bits: int, kind: int) -> None:
 def _decode(image: Image.Image, bits: int, max_pixels: int) -> _Decoded:
     """bits: per sample, 8 where `_identify` does not know; those of a TIFF are found here."""
     _check_size((image.height, image.width), max_pixels)
-    tags = getattr(image, "tag_v2", {})
+    tags, few = getattr(image, "tag_v2", {}), bits
     bits = max(bits, *tags.get(_BITS, (8,)))
     shortened = bits > 8 and image.mode not in _DEEP
     if (
@@ -276,7 +276,7 @@ def _decode(image: Image.Image, bits: int, max_pixels: int) -> _Decoded:
         tuple(notes),
         metadata.photographed(image),
         lossless,
-        _labels(np.asarray(upright), bits, image.mode),
+        _labels(np.asarray(upright), few, image.mode),
     )
 
 

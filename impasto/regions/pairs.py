@@ -131,18 +131,21 @@ def _partners(ours: _Labeled, theirs: _Labeled) -> list[int]:
 
 def _labeled(picture: Picture, role: str, most: int) -> _Labeled:
     pixels = picture.over(0).cpu()
-    levels: Integers = (pixels[0].double() * LEVELS).round().long().numpy()
+    levels = (pixels[0] * LEVELS).round().int().numpy()
     numbers = None if picture.alpha is not None else picture.labels
-    packed = levels[0] << 32 | levels[1] << 16 | levels[2]
-    values, first, exact = _by_frequency(packed if numbers is None else numbers.astype(np.int64))
-    palette = levels.reshape(3, -1)[:, first].T
-    # 4xN: how many pixels each value has, and how many of them with neighbors of the very same value, with neighbors near in color, and
-    # with a color between those of its neighbors
-    chosen = (np.ones(exact.shape, np.bool_), _inside(exact[None], 0), _inside(levels, NEAR), _between(pixels))
-    tally = np.stack([np.bincount(exact[which], minlength=len(values)) for which in chosen])
-    found, lossless = _exact_regions(tally, most), picture.lossless
-    if not lossless or _noisy(palette, tally, found, most):
-        found, lossless = _main_colors(palette, tally), False
+    values, first, exact = _by_frequency(_packed(levels) if numbers is None else numbers)
+    palette: Integers = levels.reshape(3, -1)[:, first].T.astype(np.int64)
+
+    def tally(*chosen: Bools) -> Integers:
+        """How many pixels each value has, and how many of those that are chosen."""
+        everywhere = np.ones(exact.shape, np.bool_)
+        return np.stack([np.bincount(exact[which], minlength=len(values)) for which in (everywhere, *chosen)])
+
+    flat = _inside(exact[None], 0)
+    counts, lossless = tally(flat, _between(pixels)), picture.lossless
+    found = _exact_regions(counts, most)
+    if not lossless or _noisy(palette, counts[0], found, most):
+        found, lossless = _main_colors(palette, tally(flat, _inside(levels, NEAR))), False
     _check_count(len(found), most, role)
     nearest = np.argmin([_distances(palette, palette[main]) for main in found], axis=0)
     nearest[found] = np.arange(len(found))  # numbers of one color are two regions
@@ -151,16 +154,26 @@ def _labeled(picture: Picture, role: str, most: int) -> _Labeled:
     )
 
 
-def _by_frequency(numbers: Integers) -> tuple[Integers, Integers, Integers]:
+def _packed(levels: npt.NDArray[np.int32]) -> Integers:
+    """3xHxW -> HxW: a number for each color."""
+    red, green, blue = levels.astype(np.int64)
+    packed: Integers = red << 32 | green << 16 | blue
+    return packed
+
+
+def _by_frequency(numbers: npt.NDArray[np.signedinteger]) -> tuple[Integers, Integers, Integers]:
     """HxW -> the N different numbers, the most frequent first, where the first of each is, and HxW, which of them each pixel has."""
-    values, first, found, counts = np.unique(numbers.ravel(), return_index=True, return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
+    row = numbers.ravel()
+    starts = np.flatnonzero(np.diff(row, prepend=~row[:1]))  # of runs, of which flat masks have few
+    lengths = np.diff(starts, append=len(row))
+    values, first, found = np.unique(row[starts], return_index=True, return_inverse=True)
+    order = np.argsort(-np.bincount(found, lengths), kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return values[order], first[order], rank[found].reshape(numbers.shape)
+    return values[order].astype(np.int64), starts[first[order]], rank[found].repeat(lengths).reshape(numbers.shape)
 
 
-def _inside(levels: Integers, tolerance: int) -> Bools:
+def _inside(levels: npt.NDArray[np.signedinteger], tolerance: int) -> Bools:
     """CxHxW -> HxW: whether the four neighbors, as far as there are any, have the pixel's color."""
     inside = np.ones(levels.shape[1:], np.bool_)
     down, right = (np.asarray((np.abs(np.diff(levels, axis=axis)) <= tolerance).all(axis=0)) for axis in (1, 2))
@@ -177,8 +190,11 @@ def _between(pixels: Tensor) -> Bools:
 
 
 def _exact_regions(tally: Integers, most: int) -> Integers:
-    """The values of a lossless mask that are regions, the largest first. tally: see `_labeled`. None if they cover less than half."""
-    pixels, flat, _, between = tally
+    """The values of a lossless mask that are regions, the largest first. None if they cover less than half.
+
+    tally: 3xN, how many pixels each value has, and how many with four neighbors of that value, and with a color that is `_between`.
+    """
+    pixels, flat, between = tally
     total = pixels.sum()
     thin = (flat < INSIDE * pixels) & (pixels < EDGE_SHARE * total)
     mixed = (2 * between > pixels) | (len(pixels) > most)
@@ -186,7 +202,7 @@ def _exact_regions(tally: Integers, most: int) -> Integers:
     return found if 2 * pixels[found].sum() >= total else found[:0]
 
 
-def _noisy(palette: Integers, tally: Integers, found: Integers, most: int) -> bool:
+def _noisy(palette: Integers, pixels: Integers, found: Integers, most: int) -> bool:
     """Whether a mask that is lossless was made of a lossy one: most of its values are no regions, but near the color of one."""
     if len(palette) <= max(most, 2 * len(found)):
         return False
@@ -194,13 +210,14 @@ def _noisy(palette: Integers, tally: Integers, found: Integers, most: int) -> bo
     near = np.zeros(len(thin), np.bool_)
     for main in found[:MOST_TRIED]:
         near |= _near(palette[thin], palette[main], NEAR)
-    return bool(2 * tally[0, thin[near]].sum() > tally[0, thin].sum())
+    return bool(2 * pixels[thin[near]].sum() > pixels[thin].sum())
 
 
 def _main_colors(palette: Integers, tally: Integers) -> Integers:
     """The colors of a lossy mask that are regions, the largest first. Each stands for all near it and not near a more frequent one.
 
-    palette: Nx3, the most frequent first; tally: see `_labeled`. None where the mask has no flat colors.
+    palette: Nx3, the most frequent first; tally: 3xN, how many pixels each color has, and how many with four neighbors of the very same
+    color, and of a near one. None where the mask has no flat colors.
     """
     total = int(tally[0].sum())
     rest = np.arange(min(len(palette), MOST_TRIED))
@@ -210,7 +227,7 @@ def _main_colors(palette: Integers, tally: Integers) -> Integers:
     while len(rest):
         seed = int(rest[0])
         alike = _near(palette[rest], palette[seed], NEAR)
-        pixels, flat, inside, _ = map(int, tally[:, rest[alike]].sum(axis=1))
+        pixels, flat, inside = map(int, tally[:, rest[alike]].sum(axis=1))
         beside = _near(palette[[main for _, main in found]], palette[seed], HALO).any()
         share, solid = (HALO_SHARE, flat) if beside else (EDGE_SHARE, inside)
         if pixels / total >= LEAST_SHARE and (pixels / total >= share or solid / pixels >= INSIDE):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -253,3 +255,17 @@ def test_too_many_colors_and_none_that_are_flat() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8)
     with pytest.raises(PictureError, match="style mask has no flat colors; a mask shows each region in one color"):
         paired(PALETTE[:2, None], noise)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grays_of_few_bits_have_the_numbers_that_were_written(bits: int) -> None:
+    labels = np.arange(64).reshape(8, 8) % 2**bits
+    packed = np.packbits(labels[..., None] >> np.arange(bits)[::-1] & 1, axis=None).reshape(8, bits)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in packed))
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    found = paired(png, labels.astype(np.uint8))
+    assert np.array_equal(np.array(list(map(int, found.names)))[labels_of(found, 0)], labels)
+    assert np.array_equal(labels_of(found, 0), labels_of(found, 1))
