@@ -86,7 +86,7 @@ def _painted(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterato
     photo, waiting = _sessions(inputs, stylizer)
     grid = Grid.of(len(waiting) + 1, waiting[0][1].problem.size, sheet.columns)
     _check_size(grid, sheet)
-    notes = [*stylizer.notes, *_notes(photo, waiting)]
+    notes = [*stylizer.notes, *_notes(waiting)]
     yield from map(Note, notes)
     image = grid.paper()
     shown = _resized(photo, grid.tile)
@@ -117,7 +117,8 @@ def _sessions(inputs: Inputs, stylizer: Stylizer) -> tuple[Picture, deque[tuple[
     for number, source in enumerate(inputs.styles, 1):
         loaded = Inputs(photo, (source,)).load(options.max_pixels)
         longer = max(loaded.photo.size) if options.size == "original" else int(options.size)
-        photo, style, name = _reduced(loaded.photo, longer), loaded.styles[0], _name(source, number)
+        least = math.ceil(stylizer.encoder.minimum_side * max(loaded.photo.size) / min(loaded.photo.size))
+        photo, style, name = _reduced(loaded.photo, max(longer, least)), loaded.styles[0], _name(source, number)
         if isinstance(style, pictures.Picture):
             wanted = math.ceil(PAINTING * max(options.style_scale, 1.0) * longer)
             style = _reduced(style, max(wanted, math.ceil(NARROW * max(style.size) / min(style.size))))
@@ -149,11 +150,12 @@ def _name(source: StyleSource, number: int) -> str:
     return files.one_line(files.printable(Path(source).stem))
 
 
-def _notes(photo: Picture, sessions: deque[tuple[str, Session]]) -> Iterator[str]:
+def _notes(sessions: deque[tuple[str, Session]]) -> Iterator[str]:
     """Notes about the photograph once, and about each style with its name."""
-    yield from photo.notes
+    of_photo = sessions[0][1].problem.photo.notes
+    yield from of_photo
     for name, session in sessions:
-        yield from (f"{name}: {note}" for note in session.problem.notes if note not in photo.notes)
+        yield from (f"{name}: {note}" for note in session.problem.notes if note not in of_photo)
 
 
 def _check_size(grid: Grid, sheet: Sheet) -> None:

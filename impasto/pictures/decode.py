@@ -9,14 +9,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
-from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, unit
+from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, labels_of, unit
 from impasto.pictures.containers import Container, UnsupportedTiffError, embedded, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
@@ -55,7 +54,7 @@ class Decoded:
     statements: tuple[Statement, ...] = ()
     notes: tuple[str, ...] = ()
     exif: Kept = field(default_factory=dict)
-    labels: npt.NDArray[Any] | None = None
+    labels: npt.NDArray[np.int32] | None = None
     lossless: bool = True
 
 
@@ -134,7 +133,7 @@ def _upright(image: Image.Image, found: Container, deep: Floats | None, notes: I
     else:
         upright = image if method is None else image.transpose(method)
         if image.mode in _LABELED:
-            labels = np.asarray(upright)
+            labels = labels_of(np.asarray(upright), found.bits, image.mode)
         color, alpha = (
             _gray(upright, image, signed=found.signed) if image.mode in DEEP else _split(upright, opaque=found.opaque)
         )
