@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ def run(
     target, card = job.output.path, None
     job.inputs.check()
     if target is None:
-        yield from _start(job, stylizer, previous).events()
+        yield from _events(job, stylizer, previous)
         return
     if not target.name:
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
@@ -54,7 +54,7 @@ def run(
         if resume:
             card = _unfinished(job, target)
         check(job, card)
-        yield from _start(job, stylizer, previous, card).events()
+        yield from _events(job, stylizer, previous, card)
 
 
 def _unfinished(job: Job, target: Path) -> Card | None:
@@ -104,9 +104,18 @@ def _same_job(card: Card, job: Job) -> bool:
     return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
 
 
-def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
-    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
+def _events(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> Iterator[Event]:
     started = time.monotonic()
+    from impasto.compute import settings
+
+    def events() -> Generator[Event, None, None]:
+        yield from _start(started, job, stylizer, previous, card).events()
+
+    yield from settings.each_step(events())
+
+
+def _start(started: float, job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None) -> _Session:
+    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
     from impasto import pictures
     from impasto.jobs import records
     from impasto.stylizer import Stylizer
