@@ -5,12 +5,15 @@ Every public function enters `own`, and iterators enter it for each step. Betwee
 
 from __future__ import annotations
 
+import atexit
+import inspect
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import torch
 
@@ -26,6 +29,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
+_unfinished: WeakSet[Generator[Any, None, None]] = WeakSet()
 _process = 0  # the process that has computed with torch; a process forked from it cannot
 
 
@@ -50,8 +54,9 @@ def own() -> Iterator[None]:
 def each_step(steps: Generator[T, None, None]) -> Generator[T, None, None]:
     """The same generator, advanced, closed and thrown into inside `own`."""
     advance: Callable[[], T] = partial(next, steps)
+    _unfinished.add(steps)
     with ExitStack() as closing:
-        closing.callback(own()(steps.close))
+        closing.callback(_close, steps)
         while True:
             try:
                 with own():
@@ -67,6 +72,20 @@ def each_step(steps: Generator[T, None, None]) -> Generator[T, None, None]:
             else:
                 advance = partial(next, steps)
             del found  # of a large image every copy counts
+
+
+def _close(steps: Generator[Any, None, None]) -> None:
+    if inspect.getgeneratorstate(steps) != inspect.GEN_CLOSED:
+        with own():
+            steps.close()
+
+
+@atexit.register
+def close_unfinished() -> None:
+    """Close what a program that ends has not finished, while Python and torch still work. What closing saves is saved then."""
+    for steps in list(_unfinished):
+        with suppress(Exception):  # one of another thread may be running
+            _close(steps)
 
 
 def check_process() -> None:

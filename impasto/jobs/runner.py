@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
 
 def run(
     job: Job, stylizer: Stylizer | None = None, *, resume: bool = True, previous: Previous | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run a job. The last event is Saved or Failed.
 
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
