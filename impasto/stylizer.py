@@ -11,6 +11,7 @@ from PIL import Image
 from impasto import encoders, fast, inputs, regions, weights
 from impasto.catalog import AUTO_ENCODER
 from impasto.compute import device as devices
+from impasto.compute import settings
 from impasto.errors import OptionError
 from impasto.inputs import Inputs, Layer, StyleFile, StyleSource
 from impasto.options import Options
@@ -40,6 +41,7 @@ class Stylizer:
     notes: for the user, from choosing the encoder.
     """
 
+    @settings.own()
     def __init__(
         self, options: Options | None = None, *, weights: str | os.PathLike[str] | None = None, **changes: Any
     ) -> None:
@@ -55,6 +57,7 @@ class Stylizer:
         encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
         self.encoder = encoder.prepare(device, devices.encoder_dtype(self.options.precision, device))
 
+    @settings.own()
     def run(
         self,
         photo: Source,
@@ -75,6 +78,7 @@ class Stylizer:
         layers = tuple(Layer(mask, applied) for mask, applied in masks)
         return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
 
+    @settings.own()
     def paint(self, loaded: Inputs, limit: int | None = None) -> Session:
         """The session of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
         problem = self.problem(loaded)
@@ -88,6 +92,7 @@ class Stylizer:
             return run
         return Run(problem, limit)
 
+    @settings.own()
     def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""
         base = [self._style(style) for style in loaded.styles]
@@ -107,6 +112,7 @@ class Stylizer:
             layout = regions.whole()
         return Problem(self.options, self.encoder, loaded.photo, styles, layout, loaded.start)
 
+    @settings.own()
     def style(self, source: StyleSource) -> Style:
         """A style to use for several photographs: a painting's targets, or those of a style file or a built-in style.
 

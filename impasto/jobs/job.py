@@ -118,10 +118,10 @@ def preview_of(target: Path, count: int) -> Path:
 
 def replaces(output: Output, target: Path, file: Path) -> bool:
     """Whether a frame or a preview might replace `file`."""
-    file = file.resolve()
+    file = files.real(file)
     if output.frames:
-        frames = output.frames.resolve()
+        frames = files.real(output.frames)
         if file == frames or (file.parent in (frames, state_of(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
             return True
     preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
-    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
+    return bool(output.preview and file.parent == files.real(target).parent and re.fullmatch(preview, file.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
 
 def run(
     job: Job, stylizer: Stylizer | None = None, *, resume: bool = True, previous: Previous | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run a job. The last event is Saved or Failed.
 
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
@@ -47,7 +47,7 @@ def run(
     target, card = job.output.path, None
     job.inputs.check()
     if target is None:
-        yield from _start(job, stylizer, previous).events()
+        yield from _events(job, stylizer, previous)
         return
     if not target.name:
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
@@ -55,7 +55,7 @@ def run(
         if resume:
             card = _unfinished(job, target)
         check(job, card)
-        yield from _start(job, stylizer, previous, card).events()
+        yield from _events(job, stylizer, previous, card)
 
 
 def _unfinished(job: Job, target: Path) -> Card | None:
@@ -105,9 +105,18 @@ def _same_job(card: Card, job: Job) -> bool:
     return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
 
 
-def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
-    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
+def _events(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> Iterator[Event]:
     started = time.monotonic()
+    from impasto.compute import settings
+
+    def events() -> Generator[Event, None, None]:
+        yield from _start(started, job, stylizer, previous, card).events()
+
+    yield from settings.each_step(events())
+
+
+def _start(started: float, job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None) -> _Session:
+    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
     from impasto import pictures
     from impasto.jobs import records
     from impasto.stylizer import Stylizer

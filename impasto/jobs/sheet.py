@@ -74,11 +74,17 @@ def run(sheet: Sheet, stylizer: Stylizer | None = None) -> Generator[Event, None
         files.check(target, SUFFIXES, overwrite=sheet.output.overwrite)
         check_no_input(target, inputs)
     with nullcontext() if target is None else alone(target):
-        yield from _painted(sheet, inputs, stylizer)
+        yield from _events(sheet, inputs, stylizer)
 
 
-def _painted(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterator[Event]:
+def _events(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterator[Event]:
     started = time.monotonic()
+    from impasto.compute import settings
+
+    return settings.each_step(_painted(started, sheet, inputs, stylizer))
+
+
+def _painted(started: float, sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Generator[Event, None, None]:
     from impasto import pictures
     from impasto.stylizer import Stylizer
 

@@ -34,6 +34,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from impasto import __version__, cards, files, pictures
+from impasto.compute import settings
 from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
@@ -111,6 +112,7 @@ class Stored(Style):
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
+    @settings.own()
     def at(self, number: int, side: int | None = None) -> Targets:
         """The targets on rung `number`, or on the nearest stored one."""
         nearest = self._nearest(number)
@@ -170,6 +172,7 @@ def rungs_of(style: Painted) -> tuple[int, ...]:
     return tuple(number for number in RUNGS if number <= max(own, RUNGS[0]))
 
 
+@settings.own()
 def save(
     style: Painted,
     path: files.PathLike,
@@ -251,6 +254,7 @@ def _image(content: Any, name: str) -> bytes | None:
     return content.get_tensor(name).numpy().tobytes() if name in set(content.keys()) else None
 
 
+@settings.own()
 def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style:
     """Read a style for an encoder, at some of its taps.
 
