@@ -14,6 +14,7 @@ from impasto.jobs import events, film
 from impasto.jobs.job import Output, preview_of
 from impasto.jobs.lock import alone, state_of
 from impasto.jobs.look import first_look
+from impasto.jobs.places import make_again
 from impasto.ladder import share_done
 from impasto.optimize import Step
 from impasto.session import Session
@@ -130,6 +131,7 @@ class Frames:
         self.count += 1
         file = self._file(self.count)
         if not self.kind:
+            make_again(self.folder)
             pictures.save(image, file, overwrite=True)
             return
         try:
@@ -152,7 +154,8 @@ class Frames:
                 film.write(self.place, overwrite=self.overwrite)
         elif self.run.last is None or self.run.last.done >= 1:
             for number in range(self.count + 1, MOST_FRAMES + 2):
-                self._file(number).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._file(number).unlink()
 
     def tidy(self) -> None:
         """Remove a folder that got no frames, and the folder of a film whose run is over."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
 from impasto.files import printable
-from impasto.jobs import signals
+from impasto.jobs import places, signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
 from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_no_input, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
@@ -282,9 +281,14 @@ class _Session:
         return Keeper(run, target, card.model_copy(update={"seconds": card.seconds + spent})), recorder
 
     def _after_step(self, step: Step, keeper: Keeper | None, recorder: Recorder | None) -> Iterator[Event]:
-        preview = recorder.after_step(step) if recorder else None
-        if preview:
-            yield preview
+        if self.job.output.path is not None:
+            places.make_again(self.job.output.path.parent)
+        try:
+            preview = recorder.after_step(step) if recorder else None
+            if preview:
+                yield preview
+        except OutputError as error:  # no reason to end the run
+            yield self._noted(str(error))
         note = keeper.after_step() if keeper else ""
         if note:
             yield self._noted(note)
@@ -308,8 +312,11 @@ class _Session:
         exact = run.words() if output.depth > BYTE_DEPTH else image
         path, data = self._write(exact, settings, keeper, whole=not problem)
         if recorder:
-            with _with_resume_hint(keeper):
-                recorder.finish()
+            try:
+                with _with_resume_hint(keeper):
+                    recorder.finish()
+            except OutputError as error:  # the image is written
+                self.notes.append(str(error))
         if keeper and (not problem or problem.hopeless):
             keeper.remove()
         return Saved(
@@ -331,7 +338,7 @@ class _Session:
     def _write(
         self, image: Image.Image | Words, settings: dict[str, object] | None, keeper: Keeper | None, *, whole: bool
     ) -> tuple[Path | None, bytes]:
-        """Write under the output's name, or under the next free one if a file has appeared there meanwhile.
+        """Write under the output's name, or where `places.write` finds a place.
 
         Returns that name; for a job without a file the bytes. Raises SaveError, which says how to try again.
         """
@@ -343,21 +350,17 @@ class _Session:
             data, notes = pictures.encode(image, output.suffix, settings=settings, exif=exif)
             self.notes += notes
             return None, data
-        name = target
         announce = partial(keeper.announce, whole=whole) if keeper else len
-        for number in itertools.count(2):
-            mine = keeper is not None and name == target and keeper.card.may_replace(name)
-            overwrite = output.overwrite or mine
-            try:
-                with _with_resume_hint(keeper):
-                    self.notes += pictures.save(
-                        image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce
-                    )
-                break
-            except OutputError:
-                if overwrite or not name.exists():
-                    raise
-                name = target.with_name(f"{target.stem}-{number}{target.suffix}")
+
+        def save(name: Path, overwrite: bool) -> tuple[str, ...]:
+            with _with_resume_hint(keeper):
+                return pictures.save(image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce)
+
+        def may_replace(name: Path) -> bool:
+            return output.overwrite or (keeper is not None and keeper.card.may_replace(name))
+
+        name, notes, moved = places.write(target, save, may_replace)
+        self.notes += (*notes, *moved)
         return name, b""
 
 

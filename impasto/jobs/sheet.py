@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from impasto import files
 from impasto.errors import OptionError, OutputError, PictureError
 from impasto.inputs import ImageSource, Inputs, StyleSource, style_names
-from impasto.jobs import signals
+from impasto.jobs import places, signals
 from impasto.jobs.events import Note, Saved, Tile
 from impasto.jobs.job import SUFFIXES, Output, check_no_input
 from impasto.jobs.lock import alone
@@ -182,7 +182,10 @@ def _write(image: Image.Image, output: Output) -> tuple[Path | None, bytes, tupl
 
     if output.path is None:
         return None, *pictures.encode(image, output.suffix)
-    return output.path, b"", pictures.save(image, output.path, overwrite=output.overwrite)
+    name, notes, moved = places.write(
+        output.path, lambda name, replace: pictures.save(image, name, overwrite=replace), lambda name: output.overwrite
+    )
+    return name, b"", (*notes, *moved)
 
 
 # ---------------------------------------------------------------------------------------------------------------- layout

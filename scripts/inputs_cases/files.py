@@ -235,7 +235,8 @@ CONTENT: dict[str, Callable[[], bytes]] = {
 }
 FOLDERS = {"a-folder": 0o755, "folder.png": 0o755, "closed": 0o555}
 MODES = {"unreadable.png": 0, "locked.png": 0o444}
-PIPES, BROKEN_LINKS = ("fifo.png", "fifo.style"), ("broken-link.png",)
+PIPES = ("fifo.png", "fifo.style")
+LINKS = {"broken-link.png": "nowhere.png", "loop.png": "loop.png", "loop.gif": "loop.gif"}
 
 content = functools.cache(lambda name: CONTENT[name]())
 
@@ -250,8 +251,8 @@ def make(names: Iterable[str], folder: Path) -> None:
             (folder / name).mkdir(mode=FOLDERS[name])
         elif name in PIPES and not NO_PIPES:
             os.mkfifo(folder / name)
-        elif name in BROKEN_LINKS and not NO_PIPES:
-            (folder / name).symlink_to("nowhere.png")
+        elif name in LINKS and not NO_PIPES:
+            (folder / name).symlink_to(LINKS[name])
 
 
 def needed(words: Iterable[str], also: str) -> set[str]:

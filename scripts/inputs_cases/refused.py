@@ -206,6 +206,18 @@ def _special() -> Iterator[Row]:
     yield Row("weights: home of nobody", "weights path vgg19", "nobody-of-that-name", environment=nobody)
     for words in ("info .", "info /", "resume .", "compare . taken.png copy.png"):
         yield Row(f"folder: {words}", words, "directory|folder|not a file")
+    for words in ("info ''", "again .", "sheet . udnie", "style make /", "weights import .", f"{GOOD} -o .", f"{GOOD} -o ''"):
+        yield Row(f"folder: {words}", words, "directory|folder|not a file")
+    for words in ("info loop.png", "loop.png painting.png", f"{GOOD} -o loop.png --overwrite", f"{GOOD} --frames loop.gif"):
+        yield Row(f"link to itself: {words}", words, r"loop\.(png|gif).*links", skip=NO_PIPES)
+    for words in (f"photo.png {name}" for name in ("-dash.png", "-o -dash.png")):
+        yield Row(f"name with a dash: {words}", words, r"\./-dash\.png")
+    for address in ("HTTPS://a.b/c.png", "ftp://a.b/c.png", "s3://a/c.png", "data:image/png,AA", "file:///a/c%20d.png"):
+        hint = "name the file itself: /a/c d.png" if address.startswith("file") else "address.*(download|save) the image"
+        for words in (f"{address} painting.png", f"{GOOD} --mask {address}=keep", f"weights import {address}"):
+            yield Row(f"address: {words}", words, hint)
+    for styles in ("udnie,starry-night", "painting.png,udnie", "'udnie, great-wave'"):
+        yield Row(f"styles with commas: {styles}", f"photo.png {styles}", r"one by one: [\w.]+ [\w-]+$", files="painting.png")
     taken = f"{GOOD} -o taken.png"  # torch.py: Python finds it before the real torch
     found = r"taken\.png.*--overwrite"
     yield Row("output: exists, before torch loads", taken, found, files="torch.py", own_process=True)
