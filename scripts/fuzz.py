@@ -5,9 +5,9 @@ and given to the library or to the whole command. Every case has a number, and t
 one and shows it, `--save FOLDER` with it keeps its files.
 
 A case fails when an exception other than ImpastoError comes out, the exit code is not 0, 1 or 2, an error is not one line, a library
-warns or writes to standard error, the case takes more than 20 s or 2 GB, the process crashes, or a file is left or changed. Cases run in
-a worker process; after a crash or a hang the next one goes on with the next case. Prints a line for each failure and a table. `--write
-docs/robustness.md` writes the page about it. Exits 1 if a case failed.
+warns or writes to standard error, the case takes more than 20 s or 2 GB, the process crashes, or a file is left or changed. Cases run
+in a worker process; after a crash or a hang another worker continues with the next case. Prints a line for each failure and a table.
+`--write docs/robustness.md` writes the page about it. Exits 1 if a case failed.
 """
 
 from __future__ import annotations

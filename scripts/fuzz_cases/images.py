@@ -227,8 +227,8 @@ def _icns() -> bytes:
 
 
 def _others() -> Iterator[tuple[str, Make]]:
-    for name, options in {"lossy": {"quality": 60}, "lossless": {"lossless": True}, "exif": {"exif": exif()}}.items():
-        yield f"webp {name}", functools.partial(encoded, image(), "webp", **options)
+    yield "webp lossy", lambda: encoded(image(), "webp", quality=60)
+    yield "webp lossless exif", lambda: encoded(image(), "webp", lossless=True, exif=exif())
     yield "webp alpha icc", lambda: encoded(image("RGBA"), "webp", icc_profile=icc())
     frames = [image(seed=2)]
     yield "webp animated", lambda: encoded(image(), "webp", save_all=True, append_images=frames, duration=80)
@@ -252,9 +252,8 @@ def _others() -> Iterator[tuple[str, Make]]:
     yield "avif", lambda: encoded(image(), "avif", quality=60)
     yield "avif alpha icc exif", lambda: encoded(image("RGBA"), "avif", quality=60, icc_profile=icc(), exif=exif())
     yield "avif animated", lambda: encoded(image(), "avif", save_all=True, append_images=frames)
-    for mode, channels in {1: 1, 3: 3, 4: 4}.items():
-        yield f"psd mode {mode}", functools.partial(_psd, mode, channels)
-    yield "psd extra channel", lambda: _psd(3, 4)
+    for number, channels in ((1, 1), (3, 3), (4, 4), (3, 4)):
+        yield f"psd mode {number}, {channels} channels", functools.partial(_psd, number, channels)
     for mode in ("1", "L", "P", "RGB"):
         yield f"pcx {mode}", functools.partial(encoded, image(mode), "pcx")
     for mode in ("L", "RGB", "RGBA"):

@@ -99,7 +99,7 @@ def _one(data: bytes, rng: Random, others: Sequence[bytes]) -> Mutated:
     kind = rng.random()
     if kind < 0.08:
         return splice(data, rng.choice(others), rng)
-    if kind < 0.6 and (known := structure.of(data)):
+    if kind < (0.85 if data[8:9] == b"{" else 0.6) and (known := structure.of(data)):
         try:
             return rng.choice(known)(data, rng)
         except structure.UnreadableError:  # an earlier mutation broke the structure

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fuzz_cases import KINDS, Verdict
 
+STDERR = "on the real standard error"
 OUTCOMES = ("accepted", "refused", "failed")
 BEGIN, END = "<!-- fuzz: begin -->", "<!-- fuzz: end -->"
 PAGE = f"""# Robustness
@@ -30,7 +31,10 @@ def described(verdict: Verdict) -> str:
 
 def _signature(verdict: Verdict) -> str:
     """What two failures of one fault have in common."""
-    return re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "#", f"{verdict.kind}: {verdict.problems[0]}")[:160]
+    problem = verdict.problems[0]
+    if problem.startswith(STDERR):  # a codec's complaint: one fault for each function that complains
+        return " ".join(f"{verdict.kind}: {problem}".split()[:7])
+    return re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "#", f"{verdict.kind}: {problem}")[:160]
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ def _section(summary: Summary) -> str:
     kinds = {**KINDS, "all": ""}
     head = ["| kind | what | cases | accepted | refused | failed | ms per case |", "|---|---|--:|--:|--:|--:|--:|"]
     rows = [f"| {row[0]} | {kinds[row[0]]} | {' | '.join(row[1:])} |" for row in summary.rows()]
-    words = f"\nSeed {summary.seed}, {summary.took / 60:.0f} minutes in one process on {processor()}, Python {platform.python_version()}."
+    where = f"{processor()}, Python {platform.python_version()}"
+    words = f"\nSeed {summary.seed}, {summary.took / 60:.0f} minutes in one process on {where}."
     words += f" The slowest case took {summary.slowest.seconds:.1f} s.\n" if summary.slowest else "\n"
     failures = [f"- {len(one)} times, as in case {one[0].number}: {described(one[0])}" for one in summary.faults.values()] or [
         "No case failed."

@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fuzz_cases import PIXELS, Case, Verdict, calls
+from fuzz_cases import Case, Verdict, calls
 
 HANGS = 20.0  # seconds
 MEMORY = 2_000_000_000  # bytes above what the process had before
-LONGEST = 2000  # characters of an error
+LONGEST = 2000  # characters of an error, besides a word of the command line that it repeats
 PROGRESS = re.compile(r"impasto: .*\d ?%")
 LEFT = re.compile(r"(^|/)\.|\.tmp$|impasto-lock")  # names of temporary files and locks
 
@@ -79,7 +79,7 @@ class Sandbox:
         resident, start = _resident(), time.monotonic()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            result = _command(case) if case.words else _call(case)
+            result = _call(case) if case.call else _command(case)
         seconds = time.monotonic() - start
         problems = [*result.problems, *(f"warning: {one.category.__name__}: {one.message}" for one in caught), *self._stderr()]
         problems += [] if seconds < HANGS else [f"took {seconds:.0f} s"]
@@ -102,7 +102,7 @@ class Sandbox:
         """Files that should not be there, and inputs that have changed."""
         if Path.cwd() != self.work:
             yield f"the current folder is {Path.cwd()}"
-        allowed = result.accepted and bool(case.words)
+        allowed = result.accepted and not case.call
         replaces = allowed and ("--overwrite" in case.words or case.words[:1] == ("resume",))
         for name, content in case.files.items():
             path = self.work / name
@@ -159,7 +159,7 @@ def _call(case: Case) -> Result:
     try:
         problems = tuple(calls.CALLS[case.call[0]](*case.call[1:]))
     except ImpastoError as error:
-        return Result(False, str(error), tuple(_wrong_line(str(error))))
+        return Result(False, str(error), tuple(_wrong_line(str(error), LONGEST)))
     except BaseException as error:
         return Result(False, str(error), (_raised(error),))
     return Result(True, "", problems)
@@ -174,10 +174,10 @@ def _raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]!r} at {where}"
 
 
-def _wrong_line(text: str) -> Iterator[str]:
+def _wrong_line(text: str, longest: int) -> Iterator[str]:
     if not text.isprintable():
         yield f"not one printable line: {text[:300]!r}"
-    if len(text) > LONGEST:
+    if len(text) > longest:
         yield f"an error of {len(text)} characters: {text[:100]!r}"
 
 
@@ -211,7 +211,7 @@ def _judged(case: Case, code: object, lines: list[str], out: bytes) -> Iterator[
     for line in lines:
         if not line.startswith("impasto: "):
             yield f"on standard error: {line[:300]!r}"
-        yield from _wrong_line(line)
+        yield from _wrong_line(line, LONGEST + max(map(len, case.words), default=0))
     as_json = "--json" in case.words or "--json=true" in case.words
     if code == 0 or not lines:
         if code != 0:
@@ -238,6 +238,3 @@ NOTES = re.compile(
 
 def _only_notes(lines: list[str]) -> bool:
     return all(NOTES.search(line) for line in lines)
-
-
-assert PIXELS

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # files there cost no disk
 
 
-def _one_worker(waiting: Iterator[int], seed: int, folder: Path) -> Iterator[Verdict]:
+def _one_worker(waiting: Iterator[int], seed: int, folder: Path) -> Generator[Verdict, None, bool]:
     """Cases until a worker ends. Returns whether no case is left."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()

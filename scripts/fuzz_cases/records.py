@@ -95,8 +95,7 @@ def change_header(header: bytes, rng: Random) -> tuple[bytes, str]:
         text, what = change_text(header, rng)
         return text, f"header: {what}"
     if card and rng.random() < 0.7:
-        text, what = changed(entries["__metadata__"][card], rng)
-        entries["__metadata__"][card] = text
+        entries["__metadata__"][card], what = changed(entries["__metadata__"][card], rng)
         return _dumped(entries), f"card: {what}"
     entries, what = change_value(entries, rng)
     return _dumped(entries), f"header: {what}"

@@ -104,7 +104,7 @@ class _Writer:
         return entries | sides | extra | dict(page.tags)
 
     def _stored(self, part: Array, page: Page) -> bytes:
-        content = part.astype(part.dtype.newbyteorder(self.order)).tobytes()
+        content = part.astype(part.dtype.newbyteorder(">" if self.order == ">" else "<")).tobytes()
         return zlib.compress(content) if page.compression == DEFLATE else content
 
 
