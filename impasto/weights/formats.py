@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -85,7 +86,7 @@ def _describe(head: bytes) -> str:
 
 
 def _damaged(kind: str, error: BaseException) -> WeightsFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = files.one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
     return WeightsFileError(f"is cut short or damaged; it starts like {kind}, but reading it failed: {reason}")
 
 
@@ -121,7 +122,7 @@ def _keras_arrays(hdf5: h5py.File) -> tuple[_Arrays, dict[str, str]]:
         value = np.asarray(datasets[path][()])
         name = f"{layer}.weight" if value.ndim == 4 else f"{layer}.bias"
         arrays[name] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-        labels[name] = path
+        labels[name] = files.one_line(path)
     return arrays, labels
 
 
@@ -153,7 +154,8 @@ def _read_zip(file: Path) -> Raw:
     if keras is not None:
         return _read_keras(io.BytesIO(keras))
     if not any(name.endswith("/data.pkl") for name in names):
-        raise WeightsFileError(f"is a zip archive of {names[0] if names else 'nothing'}; expected a .pth or .keras file")
+        first = files.one_line(names[0]) if names else "nothing"
+        raise WeightsFileError(f"is a zip archive of {first}; expected a .pth or .keras file")
     return _read_torch(file, mmap=True)
 
 
@@ -161,14 +163,16 @@ def _read_torch(file: Path, *, mmap: bool = False) -> Raw:
     import torch
 
     try:
-        # The classifier of a full network is six times the rest. With mmap it is never read.
-        state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that no version of torch writes
+            # The classifier of a full network is six times the rest. With mmap it is never read.
+            state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # the unpickler raises errors of many kinds
         pickled = re.search(r"GLOBAL (\S+)", str(error))
         if pickled is None:
             raise _damaged("a PyTorch file", error) from error
         advice = "save model.state_dict() instead; pickled objects are not loaded because they can run code"
-        raise WeightsFileError(f"holds a pickled {pickled[1]}, expected a state dict; {advice}") from error
+        raise WeightsFileError(f"holds a pickled {files.one_line(pickled[1])}, expected a state dict; {advice}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
         raise WeightsFileError(f"holds a {type(state).__name__}, expected a state dict")
@@ -187,7 +191,7 @@ def _from_state(keys: list[str], tensor: Callable[[str], Any], convention: Conve
             layer = match[2] or f"features.{match[1]}"
             names[f"{layer}.{match[3]}"] = key
     if not names:
-        held = f"it holds {keys[0]}, ..." if keys else "it holds no tensors"
+        held = f"it holds {files.one_line(keys[0])}, ..." if keys else "it holds no tensors"
         raise WeightsFileError(f"has no layer of a VGG: {held}; expected features.0.weight or conv1_1.weight, ...")
     return Raw({name: _to_numpy(tensor(key)) for name, key in names.items()}, names, convention, network)
 
@@ -270,7 +274,8 @@ def _check_architecture(metadata: Mapping[str, str]) -> None:
     except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged("safetensors", error) from error
     for key, value in other.items():
-        raise WeightsFileError(f"holds a lite of another architecture: {key} is {value}, expected {LITE_ARCHITECTURE[key]}")
+        found = files.one_line(str(value))
+        raise WeightsFileError(f"holds a lite of another architecture: {key} is {found}, expected {LITE_ARCHITECTURE[key]}")
 
 
 def _stated_network(metadata: Mapping[str, str]) -> str | None:
@@ -287,9 +292,10 @@ def _stated_convention(metadata: Mapping[str, str], mean: NDArray[np.generic]) -
         if mean.shape != (3,):
             raise WeightsFileError("has no `mean` of three numbers, which the input it states requires")
         red, green, blue = (float(value) for value in mean)
-        return Convention(metadata.get("convention", CAFFE.name), "RGB", (red, green, blue))
+        return Convention(files.one_line(metadata.get("convention", CAFFE.name)), "RGB", (red, green, blue))
     if stated.startswith("BGR, 0..255"):
         numbers = re.search(r"minus \((\d+\.?\d*), (\d+\.?\d*), (\d+\.?\d*)\)", stated)
         blue, green, red = (float(number) for number in numbers.groups()) if numbers else CAFFE.mean[::-1]
         return Convention(CAFFE.name, "BGR", (red, green, blue))
-    raise WeightsFileError(f"states the unknown input {stated!r}; known: {OURS!r}, 'BGR, 0..255, minus (...)'")
+    found = files.one_line(repr(stated))
+    raise WeightsFileError(f"states the unknown input {found}; known: {OURS!r}, 'BGR, 0..255, minus (...)'")

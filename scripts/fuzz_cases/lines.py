@@ -162,7 +162,7 @@ WORDS = (
 )
 COUNTS = ("--size", "--iterations", "--init-size", "--preview", "--columns")
 SLOW = ("--tune", "--help-all")
-SMALL = ("16", "20", "32", "33", "1", "2", "0", "-1", "65536", "original", "nan", "1.5", "", "1e1", "\u0662")
+SMALL = ("16", "20", "32", "33", "1", "2", "0", "-1", "9999999999", "original", "nan", "1.5", "", "1e1", "\u0662")
 SWITCHES = (
     "--overwrite",
     "--quiet",

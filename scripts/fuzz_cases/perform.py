@@ -28,8 +28,7 @@ LEFT = re.compile(r"(^|/)\.|\.tmp$|impasto-lock")  # names of temporary files an
 
 
 class Sandbox:
-    """A folder in which cases run one after another. Use it as a context manager: while open, the process works in the folder, and
-    what libraries write to file descriptor 2 ends in a file.
+    """A folder in which cases run one after another. Use it as a context manager: while it is open, the process works in the folder.
 
     folder: an empty one.
     """
@@ -37,6 +36,7 @@ class Sandbox:
     def __init__(self, folder: Path) -> None:
         self.home, self.work, self.temporary = folder / "home", folder / "work", folder / "tmp"
         self._errors = folder / "stderr"
+        self._highest = _peak()  # bytes that were in use at some time before
 
     def __enter__(self) -> Sandbox:
         self._stack = contextlib.ExitStack()
@@ -54,43 +54,51 @@ class Sandbox:
         _set_environment(variables)
         self._stack.callback(os.chdir, Path.cwd())
         os.chdir(self.work)
-        self._redirect()
+        self._said = os.open(self._errors, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._stack.callback(os.close, self._said)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _redirect(self) -> None:
+    @contextlib.contextmanager
+    def _redirected(self) -> Iterator[None]:
+        """Have what libraries write to file descriptor 2 end in a file."""
         sys.stderr.flush()
-        real, self._said = os.dup(2), os.open(self._errors, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-
-        def restore() -> None:
+        real = os.dup(2)
+        os.dup2(self._said, 2)
+        try:
+            yield
+        finally:
             os.dup2(real, 2)
             os.close(real)
-            os.close(self._said)
-
-        os.dup2(self._said, 2)
-        self._stack.callback(restore)
 
     def run(self, case: Case, number: int) -> Verdict:
         """Carry out a case. Afterwards the folder is empty again."""
         for name, content in case.files.items():
             (self.work / name).mkdir() if name.endswith("/") else (self.work / name).write_bytes(content)
         resident, start = _resident(), time.monotonic()
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, self._redirected():
             warnings.simplefilter("always")
             result = _call(case) if case.call else _command(case)
         seconds = time.monotonic() - start
         problems = [*result.problems, *(f"warning: {one.category.__name__}: {one.message}" for one in caught), *self._stderr()]
         problems += [] if seconds < HANGS else [f"took {seconds:.0f} s"]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        problems += [] if peak < max(resident + MEMORY, _Peak.seen) else [f"needed {(peak - resident) / 1e9:.1f} GB of memory"]
-        _Peak.seen = max(_Peak.seen, peak + 1)
+        problems += self._memory(resident)
         problems += [*self._left(case, result), *self._clean()]
         if number % 500 == 0:
             gc.collect()
         outcome = "failed" if problems else "accepted" if result.accepted else "refused"
         return Verdict(number, case.kind, case.what, outcome, result.said, tuple(problems), seconds)
+
+    def _memory(self, before: int) -> Iterator[str]:
+        """before: bytes that the process had. The highest number since it started is known; after a complaint it is reset."""
+        peak = _peak()
+        if peak > max(before + MEMORY, self._highest):
+            yield f"needed {(peak - before) / 1e9:.1f} GB of memory"
+            with contextlib.suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            self._highest = _peak()
 
     def _stderr(self) -> Iterator[str]:
         if os.fstat(self._said).st_size:
@@ -102,7 +110,8 @@ class Sandbox:
         """Files that should not be there, and inputs that have changed."""
         if Path.cwd() != self.work:
             yield f"the current folder is {Path.cwd()}"
-        allowed = result.accepted and not case.call
+        # a run that diverges keeps its last good image
+        allowed = (result.accepted or "diverged" in result.said) and not case.call
         replaces = allowed and ("--overwrite" in case.words or case.words[:1] == ("resume",))
         for name, content in case.files.items():
             path = self.work / name
@@ -128,8 +137,8 @@ class Sandbox:
         yield from ()
 
 
-class _Peak:
-    seen = 0
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _resident() -> int:
@@ -213,9 +222,11 @@ def _judged(case: Case, code: object, lines: list[str], out: bytes) -> Iterator[
             yield f"on standard error: {line[:300]!r}"
         yield from _wrong_line(line, LONGEST + max(map(len, case.words), default=0))
     as_json = "--json" in case.words or "--json=true" in case.words
-    if code == 0 or not lines:
-        if code != 0:
-            yield f"exit code {code} without an error"
+    if code == 0:
+        yield from _wrong_output(out)
+        return
+    if not lines:
+        yield f"exit code {code} without an error"
         return
     errors = [line for line in lines if line.startswith("impasto: ")]
     if code == 2 and len(errors) > 1 and not _only_notes(errors[:-1]):
@@ -229,6 +240,14 @@ def _judged(case: Case, code: object, lines: list[str], out: bytes) -> Iterator[
         json.loads(text.splitlines()[-1])
     except (ValueError, IndexError):
         yield f"not one line of JSON with the error: {text[:200]!r}"
+
+
+def _wrong_output(out: bytes) -> Iterator[str]:
+    """What is wrong with standard output: it holds an image, or lines that move no cursor."""
+    if not out.startswith((b"\x89PNG", b"\xff\xd8", b"RIFF", b"II*", b"MM")):
+        for line in out.decode(errors="backslashreplace").split("\n"):
+            if not line.isprintable():
+                yield f"on standard output, not printable: {line[:300]!r}"
 
 
 NOTES = re.compile(
