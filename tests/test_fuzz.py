@@ -48,6 +48,16 @@ def _weights(data: bytes, name: str) -> Case:
     return Case("weights", name, {name: data}, call=("weights", name, "vgg19", ""))
 
 
+def _style(**changes: Any) -> Case:
+    """A style file that holds no painting, with a changed card."""
+    header, rest = records.split(others.styles()[0])
+    entries = json.loads(header)
+    card = json.loads(entries["__metadata__"]["impasto style"]) | changes
+    entries["__metadata__"]["impasto style"] = json.dumps(card)
+    data = records.joined(json.dumps(entries).encode(), rest)
+    return Case("style", "", {"night.style": data}, call=("style", "night.style"))
+
+
 def _line(*words: str) -> Case:
     return Case("line", " ".join(words), others.basic(), words)
 
@@ -83,6 +93,7 @@ FOUND: dict[str, Callable[[], Case]] = {
     "a pickled name with control characters": lambda: _weights(_zipped(b"\x80\x02ctorch._\x1b[31m\nx\n."), "vgg.pth"),
     "a type of tensors that turns the line around": lambda: _weights(_safetensors("\u202e"), "vgg.safetensors"),
     "a type of tensors of 5000 characters": lambda: _weights(_safetensors("x" * 5000), "vgg.safetensors"),
+    "a style made for padding with control characters": lambda: _style(padding="replicate\0"),
     "an unknown flag that turns the line around": lambda: _line("photo.png", "painting.png", "--n\u202e"),
     "a word too many with control characters": lambda: _line("weights", "path", "lite", "\x1b[31m"),
     "a value for a switch with a NUL": lambda: _line("weights", "path", "lite", "--name=\0"),
@@ -164,7 +175,7 @@ def test_every_fault_is_found(change: Callable[[], Any], says: str, sandbox: San
         (2, "impasto: wrong\n", "painted\n", "an error, and on standard output"),
         (2, "Traceback\n", "", "on standard error: 'Traceback'"),
         (2, "impasto: a\x1b[31m\n", "", "not one printable line"),
-        (2, "impasto: a\nimpasto: b\n", "", "2 lines for one error"),
+        (2, "impasto: a\nimpasto: a\n", "", "says the same twice"),
         (1, f"impasto: {'x' * 3000}\n", "", "an error of 3009 characters"),
     ],
 )
