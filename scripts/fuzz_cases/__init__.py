@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PIXELS = 4_000_000  # the limit on pixels that images are read with, so that memory shows faults and not large images
@@ -17,6 +17,7 @@ KINDS = {
     "image": "image files, read as photograph, painting, mask or start image and asked for their settings",
     "paint": "image files, painted with: the whole command",
     "line": "command lines: words, flags, numbers, names",
+    "option": "values of any type for Options and Output, and jobs as JSON",
     "style": "style files",
     "record": "the settings in images: info and again",
     "state": "saved states of interrupted runs: info and resume",
@@ -28,7 +29,7 @@ SCHEDULE = (
     *("image", "image", "line", "image", "image", "style", "image", "image", "weights", "image"),
     *("image", "image", "line", "image", "image", "record", "image", "image", "state", "image"),
     *("image", "image", "line", "image", "paint", "style", "image", "image", "weights", "image"),
-    *("image", "image", "line", "image", "image", "record", "image", "image", "image", "image"),
+    *("image", "image", "line", "image", "image", "record", "image", "image", "option", "image"),
     *("image", "image", "line", "image", "paint", "style", "image", "image", "network", "image"),
 )
 
@@ -45,7 +46,7 @@ class Case:
     what: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     words: tuple[str, ...] = ()
-    call: tuple[str, ...] = ()
+    call: tuple[Any, ...] = ()
     stdin: bytes = b""
 
 

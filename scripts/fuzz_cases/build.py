@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from fuzz_cases import PIXELS, SCHEDULE, Case, Random, images, lines, mutate, others, records
+from fuzz_cases import PIXELS, SCHEDULE, Case, Random, images, lines, mutate, others, records, values
 
 SUFFIXES = {"png": ".png", "apng": ".png", "jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif", "j2k": ".j2k", "pam": ".ppm"}
 ROLES = ("photograph", "style image", "mask", "content mask", "start image", "painting in night.style")
@@ -121,6 +121,19 @@ def _weights(rng: Random) -> Case:
     return Case("weights", f"{name}: {what}", {**others.basic(), name: data}, words)
 
 
+def _option(rng: Random) -> Case:
+    kind = rng.choice(("Options", "Options", "Output", "Job"))
+    if kind == "Job":
+        job, what = records.change_value(others.job(), rng)
+        return Case("option", what, call=("job", job))
+    names = others.fields(kind)
+    given = {
+        rng.choice(names): rng.choice((rng.choice(records.VALUES), rng.choice(values.ODD)))
+        for _ in range(rng.choice((1, 1, 2)))
+    }
+    return Case("option", f"{kind} {given!r}"[:300], call=("option", kind, given))
+
+
 def _network(rng: Random) -> Case:
     data, what = mutate.mutated(others.network(), rng, [others.network()])
     return Case("network", what, {"net.safetensors": data}, call=("network", "net.safetensors"))
@@ -130,6 +143,7 @@ BUILDERS = {
     "image": _images,
     "paint": _paint,
     "line": _line,
+    "option": _option,
     "style": _style,
     "record": _record,
     "state": _state,

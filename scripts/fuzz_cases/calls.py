@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,4 +96,30 @@ def _network(name: str) -> Iterator[str]:
         yield "a network that is not finite"
 
 
-CALLS: dict[str, Callable[..., Iterator[str]]] = {"image": _image, "style": _style, "weights": _weights, "network": _network}
+def _option(kind: str, given: dict[str, Any]) -> Iterator[str]:
+    """Make Options or an Output of values of any type. What is accepted must survive JSON."""
+    from impasto import jobs
+    from impasto.options import Options
+
+    made = (Options if kind == "Options" else jobs.Output)(**given)
+    json.dumps(made.model_dump(mode="json"), allow_nan=False)
+    yield from ()
+
+
+def _job(stored: Any) -> Iterator[str]:
+    """Restore a job from JSON."""
+    from impasto import jobs
+
+    job = jobs.Job.from_json(stored)
+    job.inputs.files()
+    yield from ()
+
+
+CALLS: dict[str, Callable[..., Iterator[str]]] = {
+    "image": _image,
+    "style": _style,
+    "weights": _weights,
+    "network": _network,
+    "option": _option,
+    "job": _job,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -57,11 +58,25 @@ def _job(output: str, **options: Any) -> Any:
     return jobs.Job(Inputs(PHOTO, (PAINTING,)), Options(**PAINT | options), jobs.Output(path=Path(output)))
 
 
+def job() -> Any:
+    """A job as JSON."""
+    with _inside_a_folder() as folder:
+        stored = _job(OUT, strength=0.7, blend=(1.0,)).to_json()
+    return json.loads(json.dumps(stored).replace(f"{folder}/", ""))
+
+
+@functools.cache
+def fields(kind: str) -> tuple[str, ...]:
+    """The names of the values of Options or Output, and one that is none."""
+    from impasto import jobs
+    from impasto.options import Options
+
+    return (*(Options if kind == "Options" else jobs.Output).model_fields, "strenght")
+
+
 @functools.cache
 def settings() -> str:
     """The settings that a painted image holds, as JSON."""
-    import json
-
     from impasto import jobs, pictures
 
     with _inside_a_folder():

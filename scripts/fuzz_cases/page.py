@@ -26,7 +26,7 @@ command lines.
 
 def described(verdict: Verdict) -> str:
     """A failure in one line."""
-    return f"{verdict.kind}, {verdict.what[:200]}: {'; '.join(verdict.problems)}"[:900]
+    return " ".join(f"{verdict.kind}, {verdict.what[:200]}: {'; '.join(verdict.problems)}".split())[:900]
 
 
 def _signature(verdict: Verdict) -> str:
