@@ -102,6 +102,6 @@ def _one(data: bytes, rng: Random, others: Sequence[bytes]) -> Mutated:
     if kind < (0.85 if data[8:9] == b"{" else 0.6) and (known := structure.of(data)):
         try:
             return rng.choice(known)(data, rng)
-        except structure.UnreadableError:  # an earlier mutation broke the structure
+        except Exception:  # an earlier mutation broke the structure
             pass
     return rng.choice(PLAIN)(data, rng)

@@ -79,9 +79,10 @@ def sealed(data: bytes) -> bytes:
         order = sorted(tensors.values())
         sums = [zlib.crc32(data[: 8 + len(header)]), *(zlib.crc32(rest[first:last]) for first, last in order)]
         packed = struct.pack(f"<{len(sums)}q", *sums)
+        fits = end - start == len(packed)
     except Exception:  # not a state, or one whose header is no longer what it was
         return data
-    return data[: 8 + len(header)] + rest[:start] + packed + rest[end:] if end - start == len(packed) else data
+    return data[: 8 + len(header)] + rest[:start] + packed + rest[end:] if fits else data
 
 
 def change_header(header: bytes, rng: Random) -> tuple[bytes, str]:
