@@ -17,12 +17,12 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from fuzz_cases import KINDS, ROOT, Verdict, build, page, processes
+from fuzz_cases import KINDS, ROOT, build, page, processes
 
 EVERY = 30  # seconds between lines of progress
 
@@ -41,18 +41,21 @@ def _numbers(asked: argparse.Namespace) -> Iterator[int]:
         yield number
 
 
-def _followed(verdicts: Iterable[Verdict], seed: int) -> Iterator[Verdict]:
-    """The verdicts, with a line for each failure and a line of progress now and then."""
+def _run(asked: argparse.Namespace) -> page.Summary:
+    """Run the cases, with a line for the first failures of each fault and a line of progress now and then."""
+    summary = page.Summary(asked.seed)
     spoken = start = time.monotonic()
-    failed = 0
-    for count, verdict in enumerate(verdicts, 1):
-        if verdict.problems:
-            failed += 1
+    for verdict in processes.run(_numbers(asked), asked.seed):
+        if summary.add(verdict):
             print(f"FAILED case {verdict.number}: {page.described(verdict)}", flush=True)
+        elif asked.case:
+            print(f"{verdict.outcome} in {verdict.seconds:.3f} s: {verdict.said}"[:2000])
         if time.monotonic() - spoken > EVERY:
             spoken = time.monotonic()
-            print(f"{count} cases in {spoken - start:.0f} s, {failed} failed (seed {seed})", file=sys.stderr, flush=True)
-        yield verdict
+            took = f"{summary.cases} cases in {spoken - start:.0f} s, {summary.failed} failed"
+            print(f"{took} (seed {asked.seed})", file=sys.stderr, flush=True)
+    summary.took = time.monotonic() - start
+    return summary
 
 
 def _show(number: int, seed: int, folder: Path | None) -> None:
@@ -83,17 +86,13 @@ def main() -> int:
     if asked.cases is None:
         asked.cases = sys.maxsize if asked.minutes else 1000
     asked.minutes = asked.minutes or float("inf")
-    start = time.monotonic()
     for number in asked.case or ():
         _show(number, asked.seed, asked.save)
-    verdicts = list(_followed(processes.run(_numbers(asked), asked.seed), asked.seed))
-    for verdict in verdicts if asked.case else ():
-        print(f"{verdict.outcome} in {verdict.seconds:.3f} s: {verdict.said or '; '.join(verdict.problems)}"[:2000])
-    summary = page.Summary.of(verdicts, time.monotonic() - start, asked.seed)
+    summary = _run(asked)
     print(summary.table())
     if asked.write:
         page.write(asked.write, summary)
-    return 1 if any(verdict.problems for verdict in verdicts) else 0
+    return 1 if summary.failed else 0
 
 
 if __name__ == "__main__":

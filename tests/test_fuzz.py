@@ -194,11 +194,14 @@ def test_every_wrong_end_of_a_command_is_found(
 def test_the_page_keeps_the_words_around_its_table(tmp_path: Path) -> None:
     file = tmp_path / "robustness.md"
     verdict = perform.Verdict(7, "image", "png: cut", "failed", problems=("KeyError: 'x' at a.py:3 f",), seconds=0.5)
-    summary = page.Summary.of([verdict, perform.Verdict(8, "line", "", "refused")], 60, 0)
+    summary = page.Summary()
+    assert [summary.add(verdict) for _ in range(5)] == [True, True, True, False, False]
+    assert not summary.add(perform.Verdict(8, "line", "", "refused"))
     page.write(file, summary)
     file.write_text(file.read_text().replace("# Robustness", "# Words\n\nmore"))
     page.write(file, summary)
     text = file.read_text()
     assert text.startswith("# Words\n\nmore")
-    assert text.count("| image |") == text.count("case 7: image, png: cut: KeyError") == 1
-    assert "1 times, as in case 7" in summary.table()
+    assert text.count("| image |") == text.count("case 7, 7, 7: image, png: cut: KeyError") == 1
+    assert "5 times, as in case 7, 7, 7: " in summary.table()
+    assert (summary.cases, summary.failed) == (6, 5)

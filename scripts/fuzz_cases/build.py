@@ -89,9 +89,11 @@ def _style(rng: Random) -> Case:
 def _record(rng: Random) -> Case:
     suffix = rng.choice(others.RECORDED)
     text, what = records.changed(others.settings(), rng)
-    name = f"made{suffix}"
+    name, data = f"made{suffix}", others.recorded(text, suffix)
+    if rng.random() < 0.2:
+        data, what = mutate.mutated(data, rng, [data])
     words = rng.choice((("info", name), ("info", name, "--json"), ("again", name, *SMALL, "--max-pixels", str(PIXELS))))
-    return Case("record", what, {**others.basic(), name: others.recorded(text, suffix)}, words)
+    return Case("record", what, {**others.basic(), name: data}, words)
 
 
 def _state(rng: Random) -> Case:

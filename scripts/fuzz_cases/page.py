@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import platform
 import re
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz_cases import KINDS, Verdict
 
-STDERR = "on the real standard error"
 OUTCOMES = ("accepted", "refused", "failed")
+STDERR = "on the real standard error"
+EXAMPLES = 3  # of one fault that are shown
 BEGIN, END = "<!-- fuzz: begin -->", "<!-- fuzz: end -->"
-PAGE = f"""# Robustness
-
-`scripts/fuzz.py` makes valid files of every format by code, changes them at random and gives them to impasto. It does the same with
-command lines.
-
-{BEGIN}
-{END}
-"""
 
 
 def described(verdict: Verdict) -> str:
@@ -37,30 +29,42 @@ def _signature(verdict: Verdict) -> str:
     return re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "#", f"{verdict.kind}: {problem}")[:160]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Summary:
-    """A run. faults: {signature: its failures}."""
+    """A run so far. faults: {signature: how often}; examples: {signature: some of its failures}; took: seconds of the whole run."""
 
-    counts: Counter[tuple[str, str]]
-    seconds: Counter[str]
-    faults: dict[str, list[Verdict]]
-    slowest: Verdict | None
-    took: float
-    seed: int
+    seed: int = 0
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    faults: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Verdict]] = field(default_factory=dict)
+    slowest: Verdict | None = None
+    took: float = 0.0
 
-    @classmethod
-    def of(cls, verdicts: Iterable[Verdict], took: float, seed: int) -> Summary:
-        """Of all verdicts of a run that took so many seconds."""
-        verdicts = list(verdicts)
-        seconds: Counter[str] = Counter()
-        faults: dict[str, list[Verdict]] = {}
-        for verdict in verdicts:
-            seconds[verdict.kind] += verdict.seconds  # type: ignore[assignment]
-            if verdict.problems:
-                faults.setdefault(_signature(verdict), []).append(verdict)
-        counts = Counter((verdict.kind, verdict.outcome) for verdict in verdicts)
-        slowest = max(verdicts, key=lambda verdict: verdict.seconds, default=None)
-        return cls(counts, seconds, faults, slowest, took, seed)
+    def add(self, verdict: Verdict) -> bool:
+        """Count a verdict. Returns whether it is worth showing: one of the first failures of its fault."""
+        self.counts[verdict.kind, verdict.outcome] += 1
+        self.seconds[verdict.kind] += verdict.seconds
+        if self.slowest is None or verdict.seconds > self.slowest.seconds:
+            self.slowest = verdict
+        if not verdict.problems:
+            return False
+        name = _signature(verdict)
+        self.faults[name] += 1
+        examples = self.examples.setdefault(name, [])
+        if len(examples) < EXAMPLES:
+            examples.append(verdict)
+        return self.faults[name] <= EXAMPLES
+
+    @property
+    def cases(self) -> int:
+        """How many there were."""
+        return self.counts.total()
+
+    @property
+    def failed(self) -> int:
+        """How many failed."""
+        return self.faults.total()
 
     def rows(self) -> list[tuple[str, ...]]:
         """(kind, cases, accepted, refused, failed, milliseconds per case) of every kind and of all."""
@@ -68,49 +72,50 @@ class Summary:
         for kind in KINDS:
             numbers = [self.counts[kind, outcome] for outcome in OUTCOMES]
             if sum(numbers):
-                each = 1000 * self.seconds[kind] / sum(numbers)
-                found.append((kind, str(sum(numbers)), *map(str, numbers), f"{each:.1f}"))
+                found.append(_row(kind, numbers, self.seconds[kind]))
         totals = [sum(self.counts[kind, outcome] for kind in KINDS) for outcome in OUTCOMES]
-        each = 1000 * sum(self.seconds.values()) / max(1, sum(totals))
-        return [*found, ("all", str(sum(totals)), *map(str, totals), f"{each:.1f}")]
+        return [*found, _row("all", totals, sum(self.seconds.values()))]
+
+    def listed(self) -> list[str]:
+        """One line for each fault, the most frequent first."""
+        return [
+            f"{count} times, as in case {', '.join(str(one.number) for one in self.examples[name])}: "
+            f"{described(self.examples[name][0])}"
+            for name, count in self.faults.most_common()
+        ]
 
     def table(self) -> str:
         """For the terminal, with each fault once."""
-        lines = ["{:10} {:>8} {:>9} {:>8} {:>7} {:>9}".format("kind", "cases", *OUTCOMES, "ms/case")]
-        lines += ["{:10} {:>8} {:>9} {:>8} {:>7} {:>9}".format(*row) for row in self.rows()]
-        lines.append(f"seed {self.seed}, {self.took:.0f} s" + (f", slowest: {_slow(self.slowest)}" if self.slowest else ""))
-        for one in sorted(self.faults.values(), key=len, reverse=True):
-            numbers = ", ".join(str(verdict.number) for verdict in one[:5])
-            lines.append(f"{len(one)} times, as in case {numbers}: {described(one[0])}")
-        return "\n".join(lines)
+        form = "{:10} {:>8} {:>9} {:>8} {:>7} {:>9}"
+        lines = [form.format("kind", "cases", *OUTCOMES, "ms/case"), *(form.format(*row) for row in self.rows())]
+        slow = f", slowest: case {self.slowest.number}, {self.slowest.seconds:.1f} s" if self.slowest else ""
+        return "\n".join([*lines, f"seed {self.seed}, {self.took:.0f} s{slow}", *self.listed()])
+
+    def section(self) -> str:
+        """For the page."""
+        kinds = {**KINDS, "all": ""}
+        head = ["| kind | what | cases | accepted | refused | failed | ms per case |", "|---|---|--:|--:|--:|--:|--:|"]
+        rows = [f"| {row[0]} | {kinds[row[0]]} | {' | '.join(row[1:])} |" for row in self.rows()]
+        where = f"{_processor()}, Python {platform.python_version()}"
+        words = f"Seed {self.seed}: {self.cases:,} cases in {self.took / 60:.0f} minutes, one process on {where}."
+        slow = f" The slowest took {self.slowest.seconds:.1f} s." if self.slowest else ""
+        failures = [f"- {line.replace('`', '')}" for line in self.listed()] or ["No case failed."]
+        return "\n".join([words + slow, "", *head, *rows, "", *failures])
 
 
-def _slow(verdict: Verdict) -> str:
-    return f"case {verdict.number} ({verdict.kind}), {verdict.seconds:.1f} s"
+def _row(kind: str, numbers: list[int], seconds: float) -> tuple[str, ...]:
+    return (kind, f"{sum(numbers):,}", *(f"{number:,}" for number in numbers), f"{1000 * seconds / max(1, sum(numbers)):.1f}")
 
 
 def write(path: Path, summary: Summary) -> None:
     """Write the numbers into the page, between its two marks; the words around them stay."""
-    text = path.read_text(encoding="utf-8") if path.exists() else PAGE
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# Robustness\n\n{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{_section(summary)}\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{BEGIN}\n{summary.section()}\n{END}{after}", encoding="utf-8")
 
 
-def _section(summary: Summary) -> str:
-    kinds = {**KINDS, "all": ""}
-    head = ["| kind | what | cases | accepted | refused | failed | ms per case |", "|---|---|--:|--:|--:|--:|--:|"]
-    rows = [f"| {row[0]} | {kinds[row[0]]} | {' | '.join(row[1:])} |" for row in summary.rows()]
-    where = f"{processor()}, Python {platform.python_version()}"
-    words = f"\nSeed {summary.seed}, {summary.took / 60:.0f} minutes in one process on {where}."
-    words += f" The slowest case took {summary.slowest.seconds:.1f} s.\n" if summary.slowest else "\n"
-    failures = [f"- {len(one)} times, as in case {one[0].number}: {described(one[0])}" for one in summary.faults.values()] or [
-        "No case failed."
-    ]
-    return "\n".join([*head, *rows, words, *failures])
-
-
-def processor() -> str:
+def _processor() -> str:
     """The processor's name."""
     names = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*:\s*(.+)", names.read_text(encoding="utf-8")) if names.exists() else None

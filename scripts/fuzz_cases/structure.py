@@ -183,7 +183,13 @@ def change_content(name: str, data: bytes, rng: Random) -> tuple[bytes, str]:
 
     layout = LAYOUTS[name]
     _, part = _parts_of(layout, data, rng)
-    content, what = rng.choice(mutate.PLAIN)(data[part.at : part.at + part.length] or b"\0", rng)
+    content = data[part.at : part.at + part.length] or b"\0"
+    start = next((at for at in (0, 6) if content[at : at + 4] in (b"II*\0", b"MM\0*")), None)
+    if start is not None and rng.random() < 0.7:  # EXIF
+        tags, what = change_tag(content[start:], rng)
+        content = content[:start] + tags
+    else:
+        content, what = rng.choice(mutate.PLAIN)(content, rng)
     return _with(layout, data, part, content), f"in {part.name!r}: {what}"
 
 
