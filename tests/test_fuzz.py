@@ -19,7 +19,7 @@ from fuzz_cases.perform import Sandbox
 from fuzz_cases.tiffs import DEFLATE, SHORT, Page, tiff
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the fuzzer watches memory as on Linux")
-CASES = 250
+CASES = 200
 PIXELS = np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3)
 
 
@@ -77,6 +77,11 @@ def _safetensors(dtype: str) -> bytes:
     )
 
 
+def _png_with(name: bytes) -> bytes:
+    """A PNG with an empty chunk whose checksum is wrong."""
+    return (whole := images.encoded(images.image(), "png"))[:33] + bytes(4) + name + bytes(4) + whole[33:]
+
+
 def _broken(data: bytes) -> bytes:
     """Deflated strips whose checksums are wrong."""
     middle = data.index(b"x\x9c") + 8
@@ -89,6 +94,13 @@ FOUND: dict[str, Callable[[], Case]] = {
     "strips that do not inflate": lambda: _image(_broken(tiff(Page(PIXELS, DEFLATE)))),
     "planes that are neither together nor apart": lambda: _image(tiff(Page(PIXELS, tags={tiffs.PLANAR: (SHORT, [0])}))),
     "more samples than Pillow knows": lambda: _image(tiff(Page(PIXELS, tags={tiffs.SAMPLES: (SHORT, [32])}))),
+    "a directory that links to itself": lambda: _image(
+        tiffs.looped(tiff(Page(PIXELS, tags={tag: (SHORT, [1]) for tag in range(40_000, 44_000)})))
+    ),
+    "a damaged chunk whose name is not letters": lambda: _image(_png_with(b"\0\0\0\x08")),
+    "film frames in a folder whose name has a NUL": lambda: _line("photo.png", "udnie", "--frames=a\0.png", "--size", "32"),
+    "a value of several lines": lambda: Case("option", "", call=("option", "Options", {"size": np.zeros((3, 3))})),
+    "a value of 5000 characters": lambda: Case("option", "", call=("option", "Options", {"seed": "x" * 5000})),
     "a pickle of a protocol to come": lambda: _weights(_zipped(b"\x80\x3a}."), "vgg.pth"),
     "a pickled name with control characters": lambda: _weights(_zipped(b"\x80\x02ctorch._\x1b[31m\nx\n."), "vgg.pth"),
     "a type of tensors that turns the line around": lambda: _weights(_safetensors("\u202e"), "vgg.safetensors"),

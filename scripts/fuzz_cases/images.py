@@ -190,6 +190,7 @@ def _tiffs() -> Iterator[tuple[str, Make]]:
         "signed": Page(pixels(1, np.int16)),
         "32 unsigned": Page(pixels(1, np.uint32)),
         "64 float": Page(pixels(1, np.float64)),
+        "many tags": Page(pixels(3), tags={tag: (SHORT, [1]) for tag in range(40_000, 41_000)}),
     }
     for name, page in pages.items():
         yield f"tiff {name}", functools.partial(tiff, page)
@@ -222,8 +223,12 @@ def _psd(mode: int = 3, channels: int = 3) -> bytes:
 
 
 def _icns() -> bytes:
-    square = Image.fromarray(pixels()).resize((64, 64))
-    return encoded(square, "icns", sizes=[(32, 32), (64, 64)])
+    """Two icons as PNG. Pillow's own files hold sizes up to 1024."""
+    parts = b""
+    for name, side in ((b"icp5", 32), (b"icp6", 64)):
+        icon = encoded(image("RGBA").resize((side, side)), "png")
+        parts += name + struct.pack(">I", len(icon) + 8) + icon
+    return b"icns" + struct.pack(">I", len(parts) + 8) + parts
 
 
 def _others() -> Iterator[tuple[str, Make]]:

@@ -39,6 +39,13 @@ def tiff(*pages: Page, big: bool = False, order: str = "<") -> bytes:
     return _Writer(big, order).written(pages)
 
 
+def looped(data: bytes) -> bytes:
+    """A TIFF, little-endian and not big, whose first directory links to itself."""
+    (at,) = struct.unpack_from("<I", data, 4)
+    end = at + 2 + 12 * struct.unpack_from("<H", data, at)[0]
+    return data[:end] + data[4:8] + data[end + 4 :]
+
+
 class _Writer:
     def __init__(self, big: bool, order: str) -> None:
         self.order, self.pointer = order, "Q" if big else "I"
