@@ -115,7 +115,9 @@ def _weights(rng: Random) -> Case:
     name = rng.choice(list(seeds))
     data, what = mutate.mutated(seeds[name], rng, list(seeds.values()))
     if rng.random() < 0.8:
-        call = ("weights", name, rng.choice(("vgg19", "vgg16", "", "lite")), rng.choice(("", "", "caffe", "torchvision")))
+        usual = "" if name.startswith("lite") else "vgg19"
+        network = rng.choice((usual, usual, usual, "vgg16", "", "lite"))
+        call = ("weights", name, network, rng.choice(("", "", "", "caffe", "torchvision")))
         return Case("weights", f"{name}: {what}", {name: data}, call=call)
     words = rng.choice(
         (("weights", "import", name), ("photo.png", "painting.png", "--encoder", "vgg19", "--weights", name, *SMALL))
