@@ -26,7 +26,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """A chunk, segment or box. at: where its content is; head: its bytes before the content."""
+    """A chunk, segment or box. at, length: of its content."""
 
     name: bytes
     at: int
@@ -95,11 +95,7 @@ def _riff_parts(data: bytes) -> list[Part]:
 
 
 def _icns_parts(data: bytes) -> list[Part]:
-    return _boxes_named_first(data, 8)
-
-
-def _boxes_named_first(data: bytes, at: int) -> list[Part]:
-    parts = []
+    parts, at = [], 8
     while at + 8 <= len(data):
         name, length = struct.unpack(">4sI", data[at : at + 8])
         if length < 8 or at + length > len(data):
@@ -111,10 +107,7 @@ def _boxes_named_first(data: bytes, at: int) -> list[Part]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a format's parts are found and written. width, order: of the length before or after the name; tail: bytes after the content.
-
-    counted: what the length counts besides the content. first: whether the length comes before the name.
-    """
+    """How a format's parts are found and written. head, tail: bytes of a part before and after its content."""
 
     parts: Callable[[bytes], list[Part]]
     written: Callable[[bytes, bytes], bytes]
