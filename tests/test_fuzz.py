@@ -82,6 +82,12 @@ def _png_with(name: bytes) -> bytes:
     return (whole := images.encoded(images.image(), "png"))[:33] + bytes(4) + name + bytes(4) + whole[33:]
 
 
+def _keras() -> bytes:
+    """A .keras file whose HDF5 has offsets that are too large."""
+    data = others.keras()
+    return others.keras_zip(data[:147] + b"\xff" * 40 + data[187:])
+
+
 def _broken(data: bytes) -> bytes:
     """Deflated strips whose checksums are wrong."""
     middle = data.index(b"x\x9c") + 8
@@ -101,6 +107,7 @@ FOUND: dict[str, Callable[[], Case]] = {
     "film frames in a folder whose name has a NUL": lambda: _line("photo.png", "udnie", "--frames=a\0.png", "--size", "32"),
     "a value of several lines": lambda: Case("option", "", call=("option", "Options", {"size": np.zeros((3, 3))})),
     "a value of 5000 characters": lambda: Case("option", "", call=("option", "Options", {"seed": "x" * 5000})),
+    "offsets in HDF5 that are too large": lambda: _weights(_keras(), "vgg.keras"),
     "a pickle of a protocol to come": lambda: _weights(_zipped(b"\x80\x3a}."), "vgg.pth"),
     "a pickled name with control characters": lambda: _weights(_zipped(b"\x80\x02ctorch._\x1b[31m\nx\n."), "vgg.pth"),
     "a type of tensors that turns the line around": lambda: _weights(_safetensors("\u202e"), "vgg.safetensors"),

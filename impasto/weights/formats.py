@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto import files
-from impasto.errors import UsageError, WeightsFileError
+from impasto.errors import WeightsFileError
 from impasto.weights.canonical import CAFFE, Convention, Raw, canonical
 from impasto.weights.networks import LITE, LITE_ARCHITECTURE, LITE_NAME, OLDER_LITES, Weights
 
@@ -45,7 +45,7 @@ def read_file(file: Path, *, network: str | None = None, convention: str | None 
     """Read the weights in `file`, of any format, in the one form that `Weights` describes.
 
     network and convention: see `impasto.weights.load`. Raises WeightsFileError with the file, what was expected and what was found;
-    OptionError if `convention` contradicts the file; UsageError if a reader is not installed.
+    OptionError if `convention` contradicts the file.
     """
     with files.open_regular(file, WeightsFileError) as stream:
         head = stream.read(1024)
@@ -99,7 +99,7 @@ def _read_keras(file: Path | io.BytesIO) -> Raw:
     try:
         with h5py.File(file, "r") as hdf5:
             arrays, labels = _keras_arrays(hdf5)
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py has no error class of its own
+    except Exception as error:  # h5py raises errors of many kinds
         raise _damaged("HDF5", error) from error
     if not arrays:
         raise WeightsFileError("is HDF5 without the layers of a VGG; expected block1_conv1, block1_conv2, ...")
@@ -205,19 +205,17 @@ def _to_numpy(tensor: Any) -> Any:
 
 
 def _read_matconvnet(file: Path) -> Raw:
+    from impasto.weights import matlab
+
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UsageError(f"reading {files.printable(file)} needs scipy", remedy="pip install 'impasto[mat]'") from error
-    try:
-        wanted = ["layers", "meta", "normalization"]
-        content = loadmat(str(file), variable_names=wanted, struct_as_record=False, squeeze_me=True)
-    except Exception as error:  # the parser raises errors of many kinds
+        content = matlab.read(file, ("layers", "meta", "normalization"))
+    except ValueError as error:
         raise _damaged("a MATLAB file", error) from error
     arrays: _Arrays = {}
-    for layer in np.atleast_1d(content.get("layers", [])):
-        name = str(getattr(layer, "name", ""))
-        if re.fullmatch(r"conv\d_\d", name):
+    layers = content.get("layers")
+    for layer in layers if isinstance(layers, list) else [layers]:
+        name = _field(layer, "name")
+        if isinstance(name, str) and re.fullmatch(r"conv\d_\d", name):
             kernel, bias = _matconvnet_pair(layer, name)
             arrays[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel
             arrays[f"{name}.bias"] = bias.reshape(-1)
@@ -226,21 +224,27 @@ def _read_matconvnet(file: Path) -> Raw:
     return Raw(arrays, {name: name for name in arrays}, Convention("matconvnet", "RGB", _matconvnet_mean(content)))
 
 
+def _field(value: Any, name: str) -> Any:
+    """A field of a MATLAB structure; None where there is none."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _matconvnet_pair(layer: Any, name: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     """Return kernel and bias: the cell `weights`, or `filters` and `biases` before about MatConvNet beta 8."""
-    pair = getattr(layer, "weights", None)
-    if not isinstance(pair, np.ndarray) or pair.dtype != object or pair.shape != (2,):
-        pair = (getattr(layer, "filters", None), getattr(layer, "biases", None))
-    if pair[0] is None or pair[1] is None:
+    pair = _field(layer, "weights")
+    if not isinstance(pair, list) or len(pair) != 2:
+        pair = [_field(layer, "filters"), _field(layer, "biases")]
+    if not all(isinstance(array, np.ndarray) for array in pair):
         raise WeightsFileError(f"has a layer {name} without weights, expected filters and biases")
-    return np.asarray(pair[0]), np.asarray(pair[1])
+    return pair[0], pair[1]
 
 
 def _matconvnet_mean(content: Mapping[str, Any]) -> tuple[float, float, float]:
     """Return the mean of averageImage per channel. The beta has 224 x 224 x 3 numbers, later versions have three."""
-    normalization = getattr(content.get("meta"), "normalization", content.get("normalization"))
-    image = np.asarray(getattr(normalization, "averageImage", ()))
-    if image.shape[-1:] != (3,) or image.dtype.kind not in "fiu":
+    normalization = _field(content.get("meta"), "normalization") or content.get("normalization")
+    found = _field(normalization, "averageImage")
+    image = found.squeeze() if isinstance(found, np.ndarray) else np.empty(0)
+    if image.shape[-1:] != (3,):
         raise WeightsFileError(f"has no usable normalization.averageImage: shape {image.shape}, expected (..., 3)")
     red, green, blue = image.reshape(-1, 3).mean(axis=0, dtype=np.float64)
     return float(red), float(green), float(blue)

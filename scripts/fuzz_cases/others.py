@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -162,7 +163,8 @@ def _saved_by_torch(**options: Any) -> bytes:
     return file.getvalue()
 
 
-def _keras() -> bytes:
+def keras() -> bytes:
+    """Weights in HDF5, as older versions of Keras write them."""
     import h5py
 
     content = io.BytesIO()
@@ -174,17 +176,16 @@ def _keras() -> bytes:
     return content.getvalue()
 
 
-def _keras_zip() -> bytes:
-    import zipfile
-
+def keras_zip(weights: bytes) -> bytes:
+    """A .keras file. weights: the HDF5 file in it."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("config.json", "{}")
-        archive.writestr("model.weights.h5", _keras())
+        archive.writestr("model.weights.h5", weights)
     return file.getvalue()
 
 
-def _matconvnet() -> bytes:
+def _matconvnet(packed: bool = False) -> bytes:
     from scipy.io import savemat
 
     layers = np.empty((1, 2), object)
@@ -193,7 +194,8 @@ def _matconvnet() -> bytes:
         weights[0, 0], weights[0, 1] = _vgg()[f"{name}.weight"].transpose(2, 3, 1, 0), _vgg()[f"{name}.bias"]
         layers[0, number] = {"name": layer, "type": "conv", "weights": weights}
     file = io.BytesIO()
-    savemat(file, {"layers": layers, "meta": {"normalization": {"averageImage": np.array([123.68, 116.779, 103.939])}}})
+    mean = {"averageImage": np.array([123.68, 116.779, 103.939])}
+    savemat(file, {"layers": layers, "meta": {"normalization": mean}}, do_compression=packed)
     return file.getvalue()
 
 
@@ -206,14 +208,13 @@ def _safetensors() -> bytes:
 @functools.cache
 def weights() -> dict[str, bytes]:
     """Weights files of every format, by their names."""
-    import scipy.io  # noqa: F401  # missing: an error here rather than a refusal of every .mat
-
     return {
         "vgg.pth": _saved_by_torch(),
         "vgg-old.pth": _saved_by_torch(_use_new_zipfile_serialization=False),
-        "vgg.h5": _keras(),
-        "vgg.keras": _keras_zip(),
+        "vgg.h5": keras(),
+        "vgg.keras": keras_zip(keras()),
         "vgg.mat": _matconvnet(),
+        "vgg-packed.mat": _matconvnet(packed=True),
         "vgg.safetensors": _safetensors(),
         "lite.safetensors": (ROOT / "impasto" / "assets" / "lite.safetensors").read_bytes(),
     }
