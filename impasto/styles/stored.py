@@ -307,12 +307,10 @@ def _card(name: str, text: str) -> Card:
 
 def _mismatch(card: Card, encoder: Encoder, taps: tuple[str, ...]) -> str:
     """Why the file's targets cannot be used with this encoder at these taps; "" if they can."""
-    made, wanted = (
-        f"{files.one_line(x.name if isinstance(x, Encoder) else x.encoder)} with {x.pooling} pooling and {x.padding} padding"
-        for x in (card, encoder)
-    )
+    made, wanted = (card.encoder, card.pooling, card.padding), (encoder.name, encoder.pooling, encoder.padding)
     if made != wanted:
-        return f"was made for {made}, not for {wanted}"
+        words = (files.one_line("{} with {} pooling and {} padding".format(*three)) for three in (made, wanted))
+        return "was made for {}, not for {}".format(*words)
     if card.digest != encoder.digest:
         return f"was made for other weights of {encoder.name}"
     missing = [tap for tap in taps if tap not in card.taps]

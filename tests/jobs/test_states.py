@@ -209,6 +209,33 @@ def test_a_damaged_state_is_one_line(damage: str) -> None:
     assert not OUT.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("before/0", lambda tensor: tensor.mT),
+        ("image", lambda tensor: tensor / 0),
+        ("pairs/0/1", lambda tensor: tensor[1:]),
+        ("pairs/0/2", lambda tensor: tensor[None]),
+        ("scale", lambda tensor: tensor.long()),
+    ],
+)
+def test_a_state_whose_tensors_are_not_what_the_engine_keeps_is_refused(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """With right checksums, as another program would write it."""
+    run, _ = after(4)
+    assert run.state is not None
+    tensors = states._tensors(run.state)
+    assert name in tensors
+    card = card_of(run)
+    states.write(STATE, card, run.state)
+    card = states.read(STATE)
+    tensors = states._ordered(tensors | {name: change(tensors[name])})
+    STATE.write_bytes(b"".join(states._parts(states._header(card, tensors), tensors)))
+    with pytest.raises(StateFileError, match=r"out.png.unfinished is damaged: its tensors do not match its card"):
+        states.load(STATE, torch.device("cpu"))
+
+
 def test_what_is_no_state_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     STATE.mkdir()
     for says in ("is a directory", "is a safetensors file, but not a state"):
