@@ -69,16 +69,16 @@ def demo(*, flags: PaintFlags) -> int:
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
     style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
-    if not flags.quiet:
-        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
     output = flags.to(Path("impasto-demo.png"))
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
     inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
     job = jobs.Job(inputs, options, output)
+    jobs.check(job)  # nothing is said or painted if the image cannot be written
+    if not flags.quiet:
+        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
     first = None if flags.dry_run else _instant(job, named=flags.output is not None)
     if first:
-        jobs.check(job)  # nothing is painted if the second image cannot be written
         code = carry_out(first, replace(flags, json_line=False))  # there is one line of JSON, for the second
         if code:
             return code

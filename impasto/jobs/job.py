@@ -20,6 +20,7 @@ from impasto.jobs.lock import state_of
 from impasto.options import Options, invalid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.SUFFIXES`, known before torch is loaded
+FILMS = (".gif", ".mp4")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 BYTE_DEPTH = 8
 
@@ -109,6 +110,21 @@ def check_no_input(target: Path, inputs: Inputs) -> None:
             raise OutputError(
                 f"output {files.printable(target)} is the input {files.printable(file)} itself; choose another name"
             )
+
+
+def check_frames(place: Path, *, overwrite: bool) -> None:
+    """Raise OutputError if a film, or frames in a folder, cannot go there."""
+    name, kind = files.printable(place), place.suffix.lower()
+    if kind in FILMS:
+        files.check(place, (kind,), overwrite=overwrite)
+        return
+    if kind:
+        raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {name}")
+    try:
+        if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not overwrite)):
+            raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
 
 
 def preview_of(target: Path, count: int) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 from impasto import files, pictures
 from impasto.errors import OutputError, SaveError
 from impasto.jobs import events, film
-from impasto.jobs.job import Output, preview_of
+from impasto.jobs.job import Output, check_frames, preview_of
 from impasto.jobs.lock import alone, state_of
 from impasto.jobs.look import first_look
 from impasto.jobs.places import make_again
@@ -88,12 +88,9 @@ class Frames:
         self.new = False  # whether this run made the folder
         if self.kind == ".mp4":
             film.ffmpeg()
-        if self.kind in film.LONGEST:
-            files.check(place, (self.kind,), overwrite=overwrite)
-        elif self.kind:
-            raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(place)}")
-        else:
-            self._check_folder()
+        check_frames(place, overwrite=overwrite)
+        if not self.kind:
+            self._make_folder()
         for done in _shares_before(run):
             self.count += self._due(done)
 
@@ -105,15 +102,12 @@ class Frames:
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:04}.png"
 
-    def _check_folder(self) -> None:
-        name = files.printable(self.place)
+    def _make_folder(self) -> None:
         try:
-            if self.place.exists() and (not self.place.is_dir() or (any(self.place.iterdir()) and not self.overwrite)):
-                raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
             self.new = not self.place.exists()
             self.place.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+            raise OutputError(f"{files.printable(self.place)} cannot be used for frames: {files.reason(error)}") from error
 
     def after_step(self, step: Step) -> None:
         """Keep the image if enough work was done since the last frame."""

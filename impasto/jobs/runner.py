@@ -15,7 +15,7 @@ from impasto.errors import DivergenceError, OutputError, RunError, SaveError, St
 from impasto.files import printable
 from impasto.jobs import places, signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_no_input, replaces
+from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_frames, check_no_input, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
@@ -89,6 +89,8 @@ def check(job: Job, card: Card | None = None) -> None:
     mine = card is not None and card.may_replace(target)
     files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
     check_no_input(target, job.inputs)
+    if job.output.frames and card is None:
+        check_frames(job.output.frames, overwrite=job.output.overwrite)
     for file in job.inputs.files().values():
         if replaces(job.output, target, file):
             raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")

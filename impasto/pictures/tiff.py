@@ -95,23 +95,27 @@ def _pages(data: bytes) -> list[Any]:
     """All images of a file, also those inside others (SubIFDs), as far as they can be read."""
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            return list(islice(_walk(file.pages), _MOST_IMAGES))
+            return list(islice(_walk(file.pages, set()), _MOST_IMAGES))
     except Exception:  # a damaged file may raise anything
         return []
 
 
-def _walk(pages: Any, depth: int = 0) -> Iterator[Any]:
+def _walk(pages: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
+    """seen: where the directories are that were read, as a damaged file may link to them again."""
     for number in range(_MOST_IMAGES):
         try:
             page = pages[number]
         except Exception:  # there are no more, or the rest is damaged
             return
+        if page.offset in seen:
+            return
+        seen.add(page.offset)
         if not isinstance(page, tifffile.TiffPage):
             page = page.aspage()
         if page.imagewidth > 0 and page.imagelength > 0:
             yield page
         if page.subifds and depth < 2:
-            yield from _walk(page.pages, depth + 1)
+            yield from _walk(page.pages, seen, depth + 1)
 
 
 def _starting_at(data: bytes, offset: int) -> bytes:
