@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -58,6 +59,20 @@ class Stylizer:
         self.encoder = encoder.prepare(device, devices.encoder_dtype(self.options.precision, device))
 
     @settings.own()
+    def changed(self, **changes: Any) -> Stylizer:
+        """One with other options and the same encoder, so that both can use each other's styles.
+
+        Raises OptionError, also for options that would change the encoder.
+        """
+        options = self.options.changed(**changes)
+        fixed = ("encoder", "method", "content_taps", "style_taps", "pooling", "padding", "device", "precision")
+        for name in fixed:
+            if getattr(options, name) != getattr(self.options, name):
+                raise OptionError("needs a Stylizer of its own", option=name)
+        other = copy.copy(self)
+        other.options = options
+        return other
+
     def run(
         self,
         photo: Source,
