@@ -134,14 +134,12 @@ class Queue:
         with self.store.changing() as db:
             if _row(db, number)["state"] != "queued":
                 raise ConflictError("Only a job that waits in the queue can be moved.")
-            query = "SELECT id, position FROM jobs WHERE state = 'queued' AND id != ? ORDER BY position"
-            others = db.execute(query, (number,)).fetchall()
-            index = max(0, min(place - 1, len(others)))
-            low = others[index - 1]["position"] if index else (others[0]["position"] - 2 if others else 0)
-            high = others[index]["position"] if index < len(others) else low + 2
-            db.execute("UPDATE jobs SET position = ? WHERE id = ?", ((low + high) / 2, number))
-            for row in (*others, {"id": number}):
-                announce(db, "job", row["id"])
+            rows = db.execute("SELECT id, position FROM jobs WHERE state = 'queued' ORDER BY position").fetchall()
+            order = [row["id"] for row in rows if row["id"] != number]
+            order.insert(min(place - 1, len(order)), number)
+            for row, other in zip(rows, order, strict=True):
+                db.execute("UPDATE jobs SET position = ? WHERE id = ?", (row["position"], other))
+                announce(db, "job", other)
 
     def remove(self, number: str) -> None:
         """Delete a job and everything it made. A running one is stopped first, by its worker."""
