@@ -269,5 +269,5 @@ def test_a_name_paints_without_the_painting() -> None:
     assert len(set(results.values())) == 2
     blend = impasto.stylize("photo.jpg", ["starry-night", "great-wave"], style_scale=2, **quick)
     assert blend.tobytes() not in results.values()
-    for size in (64, 600, 1024):
+    for size in (64, 600, 900):
         assert impasto.Stylizer(size=size, device="cpu").run("photo.jpg", "udnie").problem.notes == ()
