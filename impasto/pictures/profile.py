@@ -52,6 +52,12 @@ class Calibrated:
 
 Statement: TypeAlias = Icc | Coded | Calibrated
 
+
+def embedded(profile: object) -> tuple[Statement, ...]:
+    """The statement of an embedded profile; nothing for what is no profile, as the tag of a damaged file may be anything."""
+    return (Icc(profile),) if profile and isinstance(profile, bytes) else ()
+
+
 SRGB = Coded(1, 13, "sRGB")
 ADOBE_RGB = Calibrated(spaces.ADOBE_GAMMA, spaces.ADOBE_RGB, "Adobe RGB (EXIF)")
 

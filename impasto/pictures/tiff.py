@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tifffile
 
 from impasto.pictures.faults import RefusedError, check_size
-from impasto.pictures.profile import Icc, Statement
+from impasto.pictures.profile import Statement, embedded
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_IMAGES = 1000
@@ -83,7 +83,7 @@ def examine(data: bytes) -> Tiff:
         channels={1: 1, 2: 3}.get(int(page.photometric), 0),
         separate=int(page.planarconfig) == 2 and int(page.compression) == 1 and _bits(page) > 8,
         layout=_layout(page),
-        statements=(Icc(profile),) if (profile := page.iccprofile) else (),
+        statements=embedded(page.iccprofile),
         notes=(
             *(("holds several images: its first frame is used",) if len(main) > 1 else ()),
             *(("has extra channels that are not transparency, which are ignored",) if opaque else ()),
