@@ -97,6 +97,9 @@ def _broken(data: bytes) -> bytes:
 FOUND: dict[str, Callable[[], Case]] = {
     "an ICC profile that is a number": lambda: _image(tiff(Page(PIXELS, tags={34675: (SHORT, [5])}))),
     "an ICC profile that is several numbers": lambda: _image(tiff(Page(PIXELS, tags={34675: (SHORT, [5, 6])}))),
+    "an ICC profile that is several numbers, in a TIFF that Pillow does not read": lambda: _image(
+        tiff(Page(PIXELS, tags={34675: (SHORT, [5, 6]), 338: (SHORT, [34675])}))
+    ),
     "strips that do not inflate": lambda: _image(_broken(tiff(Page(PIXELS, DEFLATE)))),
     "planes that are neither together nor apart": lambda: _image(tiff(Page(PIXELS, tags={tiffs.PLANAR: (SHORT, [0])}))),
     "more samples than Pillow knows": lambda: _image(tiff(Page(PIXELS, tags={tiffs.SAMPLES: (SHORT, [32])}))),

@@ -121,10 +121,11 @@ def check_frames(place: Path, *, overwrite: bool) -> None:
     if kind:
         raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {name}")
     try:
-        if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not overwrite)):
-            raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
+        taken = place.exists() and (not place.is_dir() or (any(place.iterdir()) and not overwrite))
     except (OSError, ValueError) as error:
         raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+    if taken:
+        raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
 
 
 def preview_of(target: Path, count: int) -> Path:

@@ -89,11 +89,11 @@ def check(job: Job, card: Card | None = None) -> None:
     mine = card is not None and card.may_replace(target)
     files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
     check_no_input(target, job.inputs)
-    if job.output.frames and card is None:
-        check_frames(job.output.frames, overwrite=job.output.overwrite)
     for file in job.inputs.files().values():
         if replaces(job.output, target, file):
             raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
+    if job.output.frames and card is None:
+        check_frames(job.output.frames, overwrite=job.output.overwrite)
 
 
 def _same_job(card: Card, job: Job) -> bool:

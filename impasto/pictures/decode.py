@@ -16,10 +16,10 @@ from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
 from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, labels_of, unit
-from impasto.pictures.containers import Container, UnsupportedTiffError, embedded, opened
+from impasto.pictures.containers import Container, UnsupportedTiffError, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
-from impasto.pictures.profile import ADOBE_RGB, Floats, Statement
+from impasto.pictures.profile import ADOBE_RGB, Floats, Statement, embedded
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 _LABELED = DEEP | {"1", "L", "P"}
@@ -83,7 +83,7 @@ def from_image(image: Image.Image, max_pixels: int) -> Decoded:
     check_size((image.height, image.width), max_pixels)
     image.load()
     lossless = image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
-    found = Container(image, lambda: image, b"", embedded(image), lossless=lossless)  # type: ignore[arg-type, return-value]
+    found = Container(image, lambda: image, b"", embedded(image.info.get("icc_profile")), lossless=lossless)  # type: ignore[arg-type, return-value]
     return _upright(image, found, None, _frame_notes(image))
 
 

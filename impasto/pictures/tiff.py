@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from impasto.pictures.faults import RefusedError, check_size
-from impasto.pictures.profile import Icc, Statement
+from impasto.pictures.profile import Statement, embedded
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_IMAGES = 1000
@@ -83,7 +82,7 @@ def examine(data: bytes) -> Tiff:
         channels={1: 1, 2: 3}.get(int(page.photometric), 0),
         separate=int(page.planarconfig) == 2 and int(page.compression) == 1 and _bits(page) > 8,
         layout=_layout(page),
-        statements=(Icc(profile),) if (profile := page.iccprofile) else (),
+        statements=embedded(page.iccprofile),
         notes=(
             *(("holds several images: its first frame is used",) if len(main) > 1 else ()),
             *(("has extra channels that are not transparency, which are ignored",) if opaque else ()),
@@ -93,6 +92,8 @@ def examine(data: bytes) -> Tiff:
 
 def _pages(data: bytes) -> list[Any]:
     """All images of a file, also those inside others (SubIFDs), as far as they can be read."""
+    import tifffile  # here and below: most images are no TIFFs, and loading it takes a tenth of a second
+
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             return list(islice(_walk(file.pages, set()), _MOST_IMAGES))
@@ -101,7 +102,7 @@ def _pages(data: bytes) -> list[Any]:
 
 
 def _walk(pages: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
-    """seen: where the directories are that were read, as a damaged file may link to them again."""
+    """All pages as `TiffPage`. seen: where the directories are that were read, as a damaged file may link to them again."""
     for number in range(_MOST_IMAGES):
         try:
             page = pages[number]
@@ -110,8 +111,7 @@ def _walk(pages: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
         if page.offset in seen:
             return
         seen.add(page.offset)
-        if not isinstance(page, tifffile.TiffPage):
-            page = page.aspage()
+        page = page.aspage()
         if page.imagewidth > 0 and page.imagelength > 0:
             yield page
         if page.subifds and depth < 2:
@@ -147,6 +147,8 @@ def decoded(data: bytes, max_pixels: int) -> npt.NDArray[Any] | None:
     if page is None or int(page.compression) != 1:
         return None
     check_size((page.imagelength, page.imagewidth), max_pixels)
+    import tifffile
+
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             samples = np.asarray(file.pages[0].asarray())

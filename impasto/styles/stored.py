@@ -219,7 +219,8 @@ def save(
     for number in card.rungs:
         for tap, G in style.at(number).items():
             tensors |= packing.packed(f"{number}/{tap}", G, error)
-        tensors |= {f"{number}/{tap}/mean": mean.cpu() for tap, mean in style.means_at(number).items()}
+        # copies: of a thin painting, several scales share their means, and the format has no shared tensors
+        tensors |= {f"{number}/{tap}/mean": mean.cpu().clone() for tap, mean in style.means_at(number).items()}
     tensors |= {f"{INSTANT}{name}": tensor.cpu().half() for name, tensor in (instant or {}).items()}
     text = json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":"))
     files.write(path, serialize(tensors, {CARD: text}), (STYLE_SUFFIX,), overwrite=overwrite)
