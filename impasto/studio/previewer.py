@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from impasto import files
 from impasto.errors import ImpastoError, OptionError
 from impasto.inputs import STYLE_SUFFIX, Inputs, Layer, StyleFile, built_in, style_names
 
@@ -55,10 +56,16 @@ def serve(max_pixels: int, device: str, requests: Connection) -> None:
         except OptionError as error:
             answer = Answer(error=error.worded(lambda option: option.replace("_", " ")), kind="option", option=error.option)
         except ImpastoError as error:
-            answer = Answer(error=str(error), kind="picture")
+            answer = Answer(error=_without_paths(str(error), arguments), kind="picture")
         except Exception as error:  # a bug, or a file that no test foresaw; the process goes on
             answer = Answer(error=f"impasto failed ({type(error).__name__})")
         requests.send(answer)
+
+
+def _without_paths(text: str, arguments: dict[str, Any]) -> str:
+    """A message that says nothing about where files are on the server."""
+    path = arguments.get("path")
+    return text.replace(f"{files.printable(path)} ", "the file ").replace(files.printable(path), "the file") if path else text
 
 
 class Previewer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -222,9 +223,14 @@ def test_events_are_numbered_and_merged_by_subject(queue: Queue) -> None:
 
 def test_a_change_that_fails_changes_nothing(queue: Queue) -> None:
     (a,) = add(queue, 1)
-    with pytest.raises(ZeroDivisionError), queue.store.changing() as db:
-        db.execute("UPDATE jobs SET state = 'done'")
-        _ = 1 / 0
+
+    def fail() -> None:
+        with queue.store.changing() as db:
+            db.execute("UPDATE jobs SET state = 'done'")
+            db.execute("INSERT INTO images SELECT id, NULL, 1, 1, '', 1 FROM jobs")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fail()
     assert queue.get(a)["state"] == "queued"
 
 
