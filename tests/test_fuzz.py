@@ -116,7 +116,6 @@ FOUND: dict[str, Callable[[], Case]] = {
     "a type of tensors that turns the line around": lambda: _weights(_safetensors("\u202e"), "vgg.safetensors"),
     "a type of tensors of 5000 characters": lambda: _weights(_safetensors("x" * 5000), "vgg.safetensors"),
     "a style made for padding with control characters": lambda: _style(padding="replicate\0"),
-    "a style whose card has a name of 5000 characters": lambda: _style(**{"x" * 5000: 1}),
     "an unknown flag that turns the line around": lambda: _line("photo.png", "painting.png", "--n\u202e"),
     "a word too many with control characters": lambda: _line("weights", "path", "lite", "\x1b[31m"),
     "a value for a switch with a NUL": lambda: _line("weights", "path", "lite", "--name=\0"),

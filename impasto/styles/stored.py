@@ -52,6 +52,7 @@ TUNING = "tuning"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs
 CARD = "impasto style"  # the only key of the metadata: the order of several would differ from run to run
+LARGEST = 1e9  # of a stored value: a sum of products of such is still finite; those of paintings are below 100
 LONGEST_TEXT = 300  # characters of a title, a source, a license
 
 _Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -335,7 +336,7 @@ def _kept(name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a tap, checked: present on every rung, of the right shapes, finite, of the same number of channels."""
+    """The tensors of a tap, checked: present on every rung, of the right shapes, not huge, of the same number of channels."""
     channels = set()
     for number in card.rungs:
         key = f"{number}/{tap}"
@@ -343,9 +344,9 @@ def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) ->
         tensors = [found[part] for part in keys if part in found]
         if len(tensors) < len(keys):
             raise StyleFileError(f"style file {name} is damaged: {tap} for {rung(number)} pixels is missing")
-        if not all(part.is_floating_point() and bool(part.isfinite().all()) for part in tensors):
+        if not all(part.is_floating_point() and bool((part.abs() <= LARGEST).all()) for part in tensors):
             raise StyleFileError(
-                f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are not finite"
+                f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are too large or not finite"
             )
         shapes = [tuple(part.shape) for part in tensors]
         channels |= {packing.channels(shapes[:-1]), shapes[-1][0] if len(shapes[-1]) == 1 else 0}

@@ -217,6 +217,10 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     tensors["0/relu2_1/mean"][3] = math.nan
 
 
+def enlarge(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["0/relu2_1"] *= 1e30
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
@@ -231,7 +235,8 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (lambda card, tensors: tensors.update({"0/relu2_1": torch.ones(3)}), "damaged: relu2_1 has the wrong shape"),
         (lambda card, tensors: tensors.update({"0/relu2_1/mean": torch.ones(3)}), "damaged: relu2_1 has the wrong shape"),
         (shorten, "damaged: relu2_1 has the wrong shape"),
-        (spoil, "damaged: relu2_1 for 128 pixels has values that are not finite"),
+        (spoil, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
+        (enlarge, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
     ],
 )
 def test_a_damaged_file_is_one_line_and_none_is_replaced(edit: Edit, says: str, stylizer: impasto.Stylizer) -> None:
