@@ -337,11 +337,8 @@ def _kept(name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_sound(tensor: Tensor) -> bool:
     """Whether a tensor holds numbers that can be multiplied. In float16, LARGEST itself would be infinite."""
-    return (
-        tensor.is_floating_point()
-        and bool(tensor.isfinite().all())
-        and (tensor.abs().max() if tensor.numel() else 0) <= LARGEST
-    )
+    sound = tensor.is_floating_point() and bool(tensor.isfinite().all())
+    return sound and (not tensor.numel() or float(tensor.abs().max()) <= LARGEST)
 
 
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
