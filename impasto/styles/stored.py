@@ -335,6 +335,12 @@ def _kept(name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
+def _is_sound(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that can be multiplied. In float16, LARGEST itself would be infinite."""
+    sound = tensor.is_floating_point() and bool(tensor.isfinite().all())
+    return sound and (not tensor.numel() or float(tensor.abs().max()) <= LARGEST)
+
+
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a tap, checked: present on every rung, of the right shapes, not huge, of the same number of channels."""
     channels = set()
@@ -344,7 +350,7 @@ def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) ->
         tensors = [found[part] for part in keys if part in found]
         if len(tensors) < len(keys):
             raise StyleFileError(f"style file {name} is damaged: {tap} for {rung(number)} pixels is missing")
-        if not all(part.is_floating_point() and bool((part.abs() <= LARGEST).all()) for part in tensors):
+        if not all(map(_is_sound, tensors)):
             raise StyleFileError(
                 f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are too large or not finite"
             )

@@ -217,6 +217,11 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     tensors["0/relu2_1/mean"][3] = math.nan
 
 
+def spoil_half(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["0/relu2_1/mean"] = tensors["0/relu2_1/mean"].half()
+    tensors["0/relu2_1/mean"][3] = math.inf
+
+
 def enlarge(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     tensors["0/relu2_1"] *= 1e30
 
@@ -236,6 +241,7 @@ def enlarge(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (lambda card, tensors: tensors.update({"0/relu2_1/mean": torch.ones(3)}), "damaged: relu2_1 has the wrong shape"),
         (shorten, "damaged: relu2_1 has the wrong shape"),
         (spoil, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
+        (spoil_half, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
         (enlarge, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
     ],
 )
