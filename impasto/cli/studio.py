@@ -6,13 +6,16 @@ import contextlib
 import importlib.util
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from impasto.cli.console import note, tell
 from impasto.cli.forms import whole_number
 from impasto.errors import OptionError
+
+if TYPE_CHECKING:
+    from impasto.studio.server import Settings
 
 EXTRA = ("fastapi", "uvicorn", "python_multipart")
 
@@ -36,7 +39,7 @@ def studio(
     Parameters
     ----------
     host: str
-        Address to listen at. Others than this machine can reach 0.0.0.0; they need the printed address with its token.
+        Address to listen at. With 0.0.0.0 others reach it too, by the printed address with its token.
     port: int
         Port to listen at; 0 takes a free one.
     data: Path
@@ -44,7 +47,7 @@ def studio(
     device: str
         Devices to paint on, one worker process for each: auto, cpu, cuda, mps.
     name: str
-        Host names under which the server is reached besides its address, such as studio.example.org.
+        Host names that reach the server besides its address.
     max_upload: int
         Largest upload in megabytes.
     max_pixels: int
@@ -54,22 +57,10 @@ def studio(
     no_browser: bool
         Do not open the page in the browser.
     """
-    missing = [package for package in EXTRA if importlib.util.find_spec(package) is None]
-    if missing:
-        raise OptionError(f"the studio needs {', '.join(missing)}: pip install 'impasto[studio]'")
-    import platformdirs
-
-    from impasto.studio.api import Limits
-    from impasto.studio.server import Settings, serve
-
-    for one in device:
-        if one not in ("auto", "cpu", "mps") and not one.startswith("cuda"):
-            raise OptionError(f"must be auto, cpu, cuda or mps, not {one!r}", option="device")
-    place = data or Path(platformdirs.user_data_dir("impasto", appauthor=False)) / "studio"
-    limits = Limits(max_upload=max_upload * 1_000_000, max_pixels=max_pixels, keep_days=keep_days)
-    settings = Settings(place, host, port, name, device, limits)
+    settings = _settings(host, port, data, device, name, max_upload, max_pixels, keep_days)
     if not settings.is_local:
         note("others on the network can reach this server: share the address only with people who may use it")
+    from impasto.studio.server import serve
 
     def started(address: str) -> None:
         tell(f"the studio is at {address}")
@@ -79,3 +70,30 @@ def studio(
     with contextlib.suppress(KeyboardInterrupt):
         serve(settings, started)
     return 0
+
+
+def _settings(
+    host: str,
+    port: int,
+    data: Path | None,
+    devices: tuple[str, ...],
+    names: tuple[str, ...],
+    max_upload: int,
+    max_pixels: int,
+    keep_days: int | None,
+) -> Settings:
+    """Raises OptionError, also where the extra is missing."""
+    missing = [package for package in EXTRA if importlib.util.find_spec(package) is None]
+    if missing:
+        raise OptionError(f"the studio needs {', '.join(missing)}: pip install 'impasto[studio]'")
+    import platformdirs
+
+    from impasto.studio.api import Limits
+    from impasto.studio.server import Settings
+
+    for one in devices:
+        if one not in ("auto", "cpu", "mps") and not one.startswith("cuda"):
+            raise OptionError(f"must be auto, cpu, cuda or mps, not {one!r}", option="device")
+    place = data or Path(platformdirs.user_data_dir("impasto", appauthor=False)) / "studio"
+    limits = Limits(max_upload=max_upload * 1_000_000, max_pixels=max_pixels, keep_days=keep_days)
+    return Settings(place, host, port, names, devices, limits)

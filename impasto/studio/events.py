@@ -10,7 +10,7 @@ from typing import Any
 from impasto.studio.store import Store
 
 LOOK = 0.2  # seconds between looks into the database
-HEARTBEAT = 15.0  # seconds of silence after which a comment is sent, so that nothing between takes the stream for dead
+HEARTBEAT = 15.0  # seconds of silence after which a ping is sent, so that nobody takes the stream for dead
 
 
 class Events:
@@ -65,4 +65,4 @@ class Events:
             try:
                 await asyncio.wait_for(news.wait(), HEARTBEAT)
             except (asyncio.TimeoutError, TimeoutError):
-                yield ": still here\n\n"
+                yield "event: ping\ndata: {}\n\n"

@@ -12,24 +12,19 @@ from collections.abc import Generator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from impasto import files, jobs
-from impasto.errors import ImpastoError, PictureError
-from impasto.inputs import Inputs, Layer, style_names
+from impasto import files
+from impasto.errors import ImpastoError
 from impasto.jobs.events import Failed, Note, Preview, Progress, Saved, Tile
 from impasto.jobs.lock import state_of
 from impasto.jobs.signals import INTERRUPTED
-from impasto.options import Options
+from impasto.studio import kinds
 from impasto.studio.queue import Queue
 from impasto.studio.store import Place, Row, Store
 
-if TYPE_CHECKING:
-    from impasto.jobs.sheet import Sheet
-
 IDLE = 0.2  # seconds between looks into an empty queue
 EVERY = 0.25  # seconds between reports of progress
-PREVIEWS = ((768, 2), (1536, 4), (65_535, 10))  # (longer side up to, steps between previews)
 PREVIEW_QUALITY = 88
 NICE = 10  # so that the previewer and the server come first
 
@@ -83,8 +78,7 @@ class _Work:
         try:
             if self._is_done():
                 return
-            events = {"paint": self._painting, "sheet": self._sheet, "tune": self._tuning}[self.job["kind"]]()
-            self._follow(events)
+            self._follow(kinds.events_of(self.queue.store, self.job, self.device))
         except ImpastoError as error:
             self.queue.leave(self.number, "failed", error=_sentence(error.worded(_spoken)), notes=self.notes)
         except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
@@ -111,57 +105,6 @@ class _Work:
             width, height = image.size
         self._finish(width, height, previous.record.seconds)
         return True
-
-    # ------------------------------------------------------------------------------------------------------ kinds of jobs
-
-    def _options(self) -> Options:
-        options = dict(self.job["spec"]["options"])
-        if self.device != "auto":
-            options["device"] = self.device
-        return Options(**options)
-
-    def _painting(self) -> Generator[Any, None, None]:
-        spec, options = self.job["spec"], self._options()
-        result = self.place.result(self.number)
-        styles = [self._style(style) for style in spec["styles"]]
-        if len(styles) > 1:
-            options = options.changed(blend=tuple(style["weight"] for style in spec["styles"]))
-        layers = tuple(
-            Layer(self.place.image(mask["mask"]), None if mask["style"] == "keep" else self._style({"id": mask["style"]}))
-            for mask in spec["masks"]
-        )
-        inputs = Inputs(self.place.image(spec["photo"]["id"]), tuple(styles), layers)
-        size = max(spec["photo"]["width"], spec["photo"]["height"]) if options.size == "original" else int(options.size)
-        every = next(steps for most, steps in PREVIEWS if size <= most)
-        output = jobs.Output(
-            path=result, overwrite=not state_of(result).exists(), preview=None if options.quality == "instant" else every
-        )
-        return jobs.run(jobs.Job(inputs, options, output))
-
-    def _sheet(self) -> Generator[Any, None, None]:
-        from impasto.jobs import sheet
-
-        spec = self.job["spec"]
-        styles = tuple(self._style(style) for style in spec["styles"])
-        output = jobs.Output(path=self.place.result(self.number), overwrite=True)
-        made: Sheet = sheet.Sheet(self.place.image(spec["photo"]["id"]), styles, self._options(), output)
-        return sheet.run(made)
-
-    def _tuning(self) -> Generator[Any, None, None]:
-        from impasto.studio.tuning import tune
-
-        number = self.job["spec"]["styles"][0]["id"]
-        return tune(self.place.style(number, "painting"), self.place.style(number, "file"))
-
-    def _style(self, style: Row) -> Path | str:
-        """The file of a style, or its built-in name. Raises PictureError if it was deleted."""
-        number = style["id"]
-        if number in style_names():
-            return str(number)
-        found = self.queue.store.style(number)
-        if found is None:
-            raise PictureError(f"the style {style.get('name', number)} was deleted")
-        return self.place.style(number, found["kind"])
 
     # ------------------------------------------------------------------------------------------------------------- events
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto import files
 from impasto.errors import ImpastoError, OptionError
-from impasto.inputs import STYLE_SUFFIX, Inputs, Layer, StyleFile, built_in, style_names
+from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, Layer, StyleFile, built_in, style_names
 
 if TYPE_CHECKING:
     from impasto.pictures import Picture
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SAMPLE = STYLES.parent / "chelsea.jpg"
+
 MOST_PHOTOS, MOST_STYLES = 4, 32  # kept in memory
+MOST_SAMPLES = 64
+SMALLEST_SAMPLE = 96  # pixels
 LARGEST_VIEW = 2048  # pixels, longer side
 KEPT = 1280  # pixels: an instant preview is painted from a photograph reduced to this, at most
 QUALITY = 90  # of the JPEGs sent to the page
@@ -75,6 +79,7 @@ class Previewer:
         self.max_pixels, self.device = max_pixels, device
         self._photos = _Cache(MOST_PHOTOS)
         self._styles = _Cache(MOST_STYLES)
+        self._samples = _Cache(MOST_SAMPLES)
         self._stylizer: Stylizer | None = None
 
     def check(self, path: Path, name: str) -> dict[str, Any]:
@@ -120,11 +125,19 @@ class Previewer:
 
         data = styles.read_image(path, "painting" if size > 256 else "thumbnail") or styles.read_image(path, "painting")
         if not data:
-            card = styles.read_card(path)
-            return _sent(_swatch(card.palette, size))
+            return self._samples.get((path, size), lambda: self._sample(path, size))
         with Image.open(io.BytesIO(data)) as image:
             image.thumbnail((size, size))
             return _sent(image.convert("RGB"))
+
+    def _sample(self, style: Path, size: int) -> tuple[bytes, str]:
+        """A style without its painting: the sample photograph in it, or its palette where the network cannot paint it."""
+        from impasto import styles
+
+        try:
+            return self.paint(SAMPLE, [(style, 1.0)], [], {"size": max(size, SMALLEST_SAMPLE)})
+        except ImpastoError:
+            return _sent(_swatch(styles.read_card(style).palette, size))
 
     def paint(
         self,

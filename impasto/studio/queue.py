@@ -26,31 +26,11 @@ class FullError(Exception):
     """There are as many jobs as the queue may hold."""
 
 
-class Queue:
-    """The jobs of a store."""
+class Jobs:
+    """The jobs of a store, to look at and to delete."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-
-    # ------------------------------------------------------------------------------------------------ asked for by people
-
-    def add(self, kind: str, spec: Mapping[str, Any], *, client: str = "", most: int = 1000, most_each: int = 1000) -> Row:
-        """A new job at the end. spec: what `painter` needs. Raises FullError."""
-        number = new_id()
-        with self.store.changing() as db:
-            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state IN ('queued', 'running')"
-            total, mine = db.execute(count, (client,)).fetchone()
-            if total >= most:
-                raise FullError(f"The queue is full: it holds {most} jobs. Wait until some are finished.")
-            if mine >= most_each:
-                raise FullError(f"You have {most_each} jobs in the queue, which is the limit. Wait until some are finished.")
-            last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
-            db.execute(
-                "INSERT INTO jobs (id, kind, state, position, spec, words, client, created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?)",
-                (number, kind, last + 1, json.dumps(spec), words_of(spec), client, time.time()),
-            )
-            announce(db, "job", number)
-        return self.get(number) or {}
 
     def get(self, number: str) -> Row | None:
         """A job, with its place in the queue, counted from 1; None if there is none."""
@@ -82,6 +62,97 @@ class Queue:
             text = f"SELECT id FROM jobs WHERE {' AND '.join(conditions)} ORDER BY created DESC, id DESC LIMIT ?"  # noqa: S608
             numbers = [row["id"] for row in db.execute(text, (*values, limit))]
         return [job for number in numbers if (job := self.get(number))]
+
+    def forget(self, number: str) -> None:
+        """Remove a job that does not run."""
+        with self.store.changing() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", (number,))
+            announce(db, "removed", number)
+        for file in self.store.files.of_job(number):
+            file.unlink(missing_ok=True)
+
+    def remove_old(self, days: float) -> int:
+        """Delete what was finished longer ago. Returns how many."""
+        with self.store.reading() as db:
+            text = "SELECT id FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND finished < ?"
+            old = [row["id"] for row in db.execute(text, (time.time() - days * 86_400,))]
+        for number in old:
+            self.forget(number)
+        return len(old)
+
+
+class Reports(Jobs):
+    """What workers take and report."""
+
+    def claim(self, worker: int) -> Row | None:
+        """The first job in the queue, which is running then; None if there is none. worker: number of the process."""
+        with self.store.changing() as db:
+            row = db.execute(
+                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY wanted = 'cancel' DESC, position LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET state = 'running', worker = ?, attempts = attempts + 1, started = coalesce(started, ?) WHERE id = ?",
+                (worker, time.time(), row["id"]),
+            )
+            _announce_all_queued(db)
+            announce(db, "job", row["id"])
+        return self.get(row["id"])
+
+    def wanted(self, number: str) -> str:
+        """What a person asked of a running job: "cancel", "pause", "remove", or ""."""
+        with self.store.reading() as db:
+            row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
+        return row["wanted"] if row else "remove"
+
+    def report(self, number: str, **news: Any) -> None:
+        """Enter news of a job: any of its columns."""
+        news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
+        with self.store.changing() as db:
+            changes = ", ".join(f"{name} = ?" for name in news)
+            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608
+            announce(db, "job", number)
+
+    def leave(self, number: str, state: str, **news: Any) -> None:
+        """Enter that a job runs no more."""
+        ended = {"finished": time.time()} if state in FINISHED else {}
+        self.report(number, state=state, wanted="", worker=None, attempts=0, **ended, **news)
+
+    def crashed(self, worker: int | None = None) -> None:
+        """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
+        with self.store.changing() as db:
+            text = "SELECT id, attempts FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
+            for row in db.execute(text, (worker, worker)).fetchall():
+                held = row["attempts"] >= MOST_CRASHES
+                why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
+                db.execute(
+                    "UPDATE jobs SET state = ?, worker = NULL, error = ? WHERE id = ?",
+                    ("held" if held else "queued", why, row["id"]),
+                )
+                announce(db, "job", row["id"])
+
+
+class Queue(Reports):
+    """All that may happen to a job; here is what people ask for."""
+
+    def add(self, kind: str, spec: Mapping[str, Any], *, client: str = "", most: int = 1000, most_each: int = 1000) -> Row:
+        """A new job at the end. spec: what `painter` needs. Raises FullError."""
+        number = new_id()
+        with self.store.changing() as db:
+            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state IN ('queued', 'running')"
+            total, mine = db.execute(count, (client,)).fetchone()
+            if total >= most:
+                raise FullError(f"The queue is full: it holds {most} jobs. Wait until some are finished.")
+            if mine >= most_each:
+                raise FullError(f"You have {most_each} jobs in the queue, which is the limit. Wait until some are finished.")
+            last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+            db.execute(
+                "INSERT INTO jobs (id, kind, state, position, spec, words, client, created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?)",
+                (number, kind, last + 1, json.dumps(spec), words_of(spec), client, time.time()),
+            )
+            announce(db, "job", number)
+        return self.get(number) or {}
 
     def cancel(self, number: str) -> None:
         """Stop a job and keep the best image so far. Raises ConflictError."""
@@ -149,73 +220,6 @@ class Queue:
                 db.execute("UPDATE jobs SET wanted = 'remove' WHERE id = ?", (number,))
                 return
         self.forget(number)
-
-    def forget(self, number: str) -> None:
-        """Remove a job that does not run."""
-        with self.store.changing() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", (number,))
-            announce(db, "removed", number)
-        for file in self.store.files.of_job(number):
-            file.unlink(missing_ok=True)
-
-    def remove_old(self, days: float) -> int:
-        """Delete what was finished longer ago. Returns how many."""
-        with self.store.reading() as db:
-            text = "SELECT id FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND finished < ?"
-            old = [row["id"] for row in db.execute(text, (time.time() - days * 86_400,))]
-        for number in old:
-            self.forget(number)
-        return len(old)
-
-    # ------------------------------------------------------------------------------------------------- reported by workers
-
-    def claim(self, worker: int) -> Row | None:
-        """The first job in the queue, which is running then; None if there is none. worker: number of the process."""
-        with self.store.changing() as db:
-            row = db.execute(
-                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY wanted = 'cancel' DESC, position LIMIT 1"
-            ).fetchone()
-            if row is None:
-                return None
-            db.execute(
-                "UPDATE jobs SET state = 'running', worker = ?, attempts = attempts + 1, started = coalesce(started, ?) WHERE id = ?",
-                (worker, time.time(), row["id"]),
-            )
-            _announce_all_queued(db)
-            announce(db, "job", row["id"])
-        return self.get(row["id"])
-
-    def wanted(self, number: str) -> str:
-        """What a person asked of a running job: "cancel", "pause", "remove", or ""."""
-        with self.store.reading() as db:
-            row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
-        return row["wanted"] if row else "remove"
-
-    def report(self, number: str, **news: Any) -> None:
-        """Enter news of a job: any of its columns."""
-        news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
-        with self.store.changing() as db:
-            changes = ", ".join(f"{name} = ?" for name in news)
-            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608
-            announce(db, "job", number)
-
-    def leave(self, number: str, state: str, **news: Any) -> None:
-        """Enter that a job runs no more."""
-        ended = {"finished": time.time()} if state in FINISHED else {}
-        self.report(number, state=state, wanted="", worker=None, attempts=0, **ended, **news)
-
-    def crashed(self, worker: int | None = None) -> None:
-        """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
-        with self.store.changing() as db:
-            text = "SELECT id, attempts FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
-            for row in db.execute(text, (worker, worker)).fetchall():
-                held = row["attempts"] >= MOST_CRASHES
-                why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
-                db.execute(
-                    "UPDATE jobs SET state = ?, worker = NULL, error = ? WHERE id = ?",
-                    ("held" if held else "queued", why, row["id"]),
-                )
-                announce(db, "job", row["id"])
 
 
 def _row(db: sqlite3.Connection, number: str) -> sqlite3.Row:

@@ -93,7 +93,8 @@ def application(settings: Settings, port: int) -> FastAPI:
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
     )
-    app.include_router(api.router)
+    for router in api.ROUTERS:
+        app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
     @app.get("/", include_in_schema=False)

@@ -13,7 +13,7 @@ from impasto.jobs.events import Saved, Tile
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLE = STYLES.parent / "chelsea.jpg"
+SAMPLE = STYLES.parent / "chelsea.jpg"  # a photograph to tune on
 
 
 def tune(painting: Path, target: Path) -> Generator[Tile | Saved, None, None]:

@@ -128,7 +128,7 @@ def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
     fields: dict[str, str] = {}
     for line in lines:
         if not line:
-            if "event" in fields:
+            if fields.get("event", "ping") != "ping":
                 yield fields["id"], fields["event"], json.loads(fields["data"])
             fields = {}
         elif not line.startswith(":"):
