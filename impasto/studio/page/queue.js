@@ -9,7 +9,7 @@ import { status, title } from "./words.js";
 const rows = new Map();
 
 function build(job) {
-  const name = h("h3", { tabindex: -1 }, h("bdi"));
+  const name = h("h2", { tabindex: -1 }, h("bdi"));
   const text = h("p", { class: "soft small" });
   const bar = h("progress", { max: 1 });
   const image = h("img", { alt: "", width: 72, height: 72 });
@@ -32,7 +32,7 @@ function draw() {
     const next = element.contains(document.activeElement) && (element.nextElementSibling || element.previousElementSibling);
     element.remove();
     rows.delete(id);
-    if (next) next.querySelector("h3").focus();
+    if (next) next.querySelector("h2").focus();
   }
   for (const [list, shown] of [[$("queue-list"), open], [$("ended-list"), ended]]) {
     shown.forEach((job, index) => {

@@ -345,7 +345,7 @@ const tools = h(
     pen = false;
   }),
   segments("Mode", "mode", [["add", "Add"], ["erase", "Erase"]], (value) => (erase = value === "erase")),
-  h("label", { class: "line", for: "brush-size" }, "Size", size),
+  h("label", { class: "line", for: "brush-size" }, h("span", { text: "Size" }), size),
   h(
     "div",
     { class: "line wrap" },
@@ -355,7 +355,7 @@ const tools = h(
     button("Clear", () => fill("destination-out"), { look: "small" }),
     button("Done", () => finish(), { look: "small primary" }),
   ),
-  h("p", { class: "soft small", text: "By keyboard: on the picture, arrow keys move the brush, Enter puts it down and lifts it, [ and ] change its size." }),
+  h("p", { class: "soft small for-keys", text: "By keyboard: on the picture, arrow keys move the brush, Enter puts it down and lifts it, [ and ] change its size." }),
 );
 
 function segments(legend, name, values, set) {
