@@ -135,7 +135,7 @@ changes.on("job", ({ job, before }) => {
 async function start() {
   restore();
   await session();
-  const limits = await api.limits();
+  const [limits] = await Promise.all([api.limits(), restorePhoto()]);
   drawLimits(limits);
   startDials(limits);
   startPhoto(limits);
@@ -147,11 +147,12 @@ async function start() {
   startGallery();
   await startStyles();
   startBlend();
+  editor.emit("photo");
   ready = true;
   $("nav").hidden = false;
   route();
   listen();
-  await Promise.all([restorePhoto(), reload()]);
+  await reload();
   if (state.shown === "job") editor.emit("shown");
   setInterval(checkDisk, 300_000);
 }

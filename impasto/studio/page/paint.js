@@ -71,7 +71,7 @@ function drawCard() {
   bar.value = job.done;
   buttons.update(job);
   toggle.hidden = !(job.preview || job.result);
-  toggle.textContent = state.shown === "job" ? "Show the instant picture" : job.state === "done" ? "Show the painting" : "Show it in progress";
+  toggle.textContent = state.shown === "job" ? "Show the instant picture" : job.result ? "Show the painting" : "Show it in progress";
   ready.hidden = !job.result;
   away.hidden = isOpen(job);
   const tenth = Math.floor(job.done * 10);
@@ -103,7 +103,7 @@ function drawPicture() {
     stage.show(0, "");
     sheetShown = true;
   }
-  here.textContent = job.result ? (job.whole ? "Painted" : "The best so far") : job.preview ? "Painting" : stage.images[1].hidden ? "Photograph" : "Instant picture, painting begins";
+  here.textContent = job.result ? (job.whole ? "Painted" : "The best so far") : job.preview ? (isOpen(job) ? "Painting" : "Last preview") : stage.images[1].hidden ? "Photograph" : "Instant picture, painting begins";
 }
 let sheetShown = false;
 

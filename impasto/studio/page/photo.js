@@ -115,11 +115,11 @@ function dropping() {
   });
 }
 
-/** The photograph and the masks of last time, if the studio still has them. */
+/** Check whether the studio still has the photograph of last time. */
 export async function restorePhoto() {
   if (!state.photo) return;
   try {
-    change("photo", { photo: await api.image(state.photo.id) });
+    state.photo = await api.image(state.photo.id);
   } catch (error) {
     if (error.status !== 404) throw error;
     problem($("photo-problem"), `${state.photo.name || "The photograph of last time"} is no longer in the studio. Choose it again.`);

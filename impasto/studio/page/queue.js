@@ -42,7 +42,7 @@ function draw() {
       name.firstChild.textContent = title(job);
       if (text.textContent !== status(job)) text.textContent = status(job);
       text.classList.toggle("bad", ["failed", "held"].includes(job.state));
-      bar.hidden = !isOpen(job);
+      bar.hidden = !isOpen(job) || (job.state === "queued" && !job.done);
       bar.value = job.done;
       bar.setAttribute("aria-label", title(job));
       const address = pictureOf(job, 160) || (job.photo ? at.image(job.photo.id, 160) : job.styles[0] ? at.style(job.styles[0].id, 160) : "");

@@ -36,10 +36,12 @@ const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 function blankCanvas() {
   const { width, height } = state.photo;
   const scale = Math.min(1, LONGER / Math.max(width, height));
-  return Object.assign(document.createElement("canvas"), {
+  const canvas = Object.assign(document.createElement("canvas"), {
     width: Math.max(1, Math.round(width * scale)),
     height: Math.max(1, Math.round(height * scale)),
   });
+  canvas.getContext("2d", { willReadFrequently: true });
+  return canvas;
 }
 
 function layer(id) {

@@ -11,6 +11,7 @@ const ZOOMS = [2, 3, 4, 6, 8];
 export class Stage {
   /** names: what the two sides are called. */
   constructor(host, names = ["Before", "After"]) {
+    this.host = host;
     this.names = names;
     this.images = [blank("before"), blank("after")];
     this.versions = [0, 0];
@@ -29,7 +30,7 @@ export class Stage {
   }
 
   size(width, height) {
-    this.box.style.setProperty("--ratio", String(width / height));
+    this.host.style.setProperty("--ratio", String(width / height));
   }
 
   /** Show a picture on a side, 0 or 1, once it is decoded. An address of "" empties the side. */

@@ -61,8 +61,8 @@ function draw() {
 /** Show which are chosen. */
 function mark() {
   const full = state.blend && state.styles.length >= MOST;
+  for (const { input } of tiles.values()) input.type = state.blend ? "checkbox" : "radio"; // first: a new radio button unchecks others
   for (const [id, { input, element }] of tiles) {
-    input.type = state.blend ? "checkbox" : "radio";
     input.checked = chosen(id);
     input.disabled = full && !input.checked;
     element.title = input.disabled ? `At most ${MOST} styles can be blended.` : nameOf(id);
@@ -198,7 +198,7 @@ function tidy() {
   if (!left.length && styles.size) left.push({ id: styles.keys().next().value, weight: 1 });
   const regions = state.regions.map((one) => (one.style === "keep" || styles.has(one.style) ? one : { ...one, style: "keep" }));
   if (regions.some((one, index) => one !== state.regions[index])) change("regions", { regions });
-  if (left.length !== state.styles.length) change("styles", { styles: balanced(left) });
+  if (left.some((one, index) => one !== state.styles[index]) || left.length !== state.styles.length) change("styles", { styles: balanced(left) });
   editor.emit("style-list");
 }
 
