@@ -91,13 +91,22 @@ export function upload(path, file, name, onProgress = () => {}) {
 
 // ------------------------------------------------------------------------------------------------------------------ events
 
-const HIDDEN_FOR = 60_000; // a hidden page gives its connection back after this long: browsers allow six to one host
+const HIDDEN_FOR = 60_000; // an idle hidden page closes its stream after this long: browsers allow six connections to one host
+const SILENT_FOR = 45_000; // a server that sends "ping" every 15 s and is silent for this long is gone
 let stream = null;
 let attempt = 0;
 let wanted = false;
-let sleeping = 0;
+let reopened = false;
+let hiddenSince = 0;
+let heard = 0; // when the last ping came
+let busy = () => false;
 
 export let connected = false;
+
+/** A hidden page keeps its stream while this says so: its title shows the progress. */
+export function stayOpenWhile(condition) {
+  busy = condition;
+}
 
 function connection(now) {
   connected = now;
@@ -115,6 +124,7 @@ function open() {
     first = false;
     reopened = true;
   });
+  mine.addEventListener("ping", () => (heard = Date.now()));
   for (const kind of ["job", "removed", "style"]) {
     mine.addEventListener(kind, (event) => server.emit(kind, JSON.parse(event.data)));
   }
@@ -125,7 +135,6 @@ function open() {
     if (mine.readyState === EventSource.CLOSED) again();
   });
 }
-let reopened = false;
 
 /** The browser gave up, as it does when the answer is not a stream: try again, with longer pauses up to 10 seconds. */
 async function again() {
@@ -146,9 +155,16 @@ export function hush() {
 }
 
 document.addEventListener("visibilitychange", () => {
-  clearTimeout(sleeping);
-  if (document.hidden) {
-    sleeping = setTimeout(() => stream?.close(), HIDDEN_FOR);
-  } else if (wanted && (!stream || stream.readyState === EventSource.CLOSED)) open();
+  const slept = hiddenSince && Date.now() - hiddenSince > 5 * HIDDEN_FOR; // the machine too, perhaps, and then the connection is stale
+  hiddenSince = document.hidden ? Date.now() : 0;
+  if (!document.hidden && wanted && (slept || !stream || stream.readyState === EventSource.CLOSED)) open();
 });
+setInterval(() => {
+  if (hiddenSince && Date.now() - hiddenSince > HIDDEN_FOR && !busy()) stream?.close();
+  if (wanted && heard && !document.hidden && Date.now() - heard > SILENT_FOR) {
+    heard = 0;
+    connection(false);
+    open();
+  }
+}, 5000);
 window.addEventListener("online", () => wanted && !connected && open());

@@ -44,8 +44,9 @@ export function say(text) {
   $("say").textContent = text;
 }
 
-/** Run an action of a button: the button is disabled meanwhile, an error is shown in `place`. */
+/** Run an action of a button once at a time; an error is shown in `place`. */
 export async function act(element, place, action) {
+  if (element.getAttribute("aria-busy")) return undefined;
   problem(place, null);
   element.setAttribute("aria-busy", "true");
   try {
@@ -68,10 +69,16 @@ export function ask(text, yes) {
   return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
 }
 
-/** Close a dialog by its button or by a click beside it. */
+/** Close a dialog by its button, or by a click outside that also began outside. */
 export function closable(dialog, closer) {
+  let began = false;
+  const outside = ({ target, clientX: x, clientY: y }) => {
+    const area = dialog.getBoundingClientRect();
+    return target === dialog && (x < area.left || x > area.right || y < area.top || y > area.bottom);
+  };
   closer.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("pointerdown", (event) => (began = outside(event)));
+  dialog.addEventListener("click", (event) => began && outside(event) && dialog.close());
 }
 
 /** Listeners by name: on(name, listener), emit(name, value). */

@@ -25,7 +25,7 @@ function build(job) {
     "li",
     { class: "card" },
     open,
-    h("p", { class: "caption" }, h("bdi", { text: name })),
+    h("p", { class: "caption", title: name }, h("bdi", { text: name })),
     h("div", { class: "line" }, h("p", { class: "soft small grow", text: facts(job) }), h("label", { class: "check small" }, pick, "Compare"), bin),
   );
   return { job, element, pick };

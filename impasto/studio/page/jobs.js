@@ -1,6 +1,6 @@
 // The jobs that the page knows, kept current by events.
 
-import { api, at, connected, server } from "./api.js";
+import { api, at, connected, server, stayOpenWhile } from "./api.js";
 import { bus } from "./dom.js";
 import { state } from "./state.js";
 
@@ -70,6 +70,7 @@ export function pictureOf(job, size) {
   return job.preview && isOpen(job) ? at.preview(job) : "";
 }
 
+stayOpenWhile(() => [...jobs.values()].some((job) => job.state === "running" || job.state === "queued"));
 server.on("job", accept);
 server.on("removed", ({ id }) => forget(id));
 server.on("reload", () => reload().catch(() => {})); // when it fails, the connection is lost again, which the page says

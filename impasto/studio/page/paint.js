@@ -7,10 +7,12 @@ import { blame, unblame } from "./dials.js";
 import { stage } from "./easel.js";
 import { changes, create, isOpen, jobs } from "./jobs.js";
 import { change, editor, masks, state } from "./state.js";
-import { downloads, openViewer } from "./viewer.js";
+import { again, downloads, openViewer } from "./viewer.js";
 import { status, title } from "./words.js";
 
 const VIEW = 1600; // pixels of a result on the stage
+const narrow = matchMedia("(max-width: 56rem)");
+const line = h("progress", { class: "thin", max: 1, "aria-hidden": "true", hidden: true }); // at the picture's edge, in sight on a phone
 
 async function post(job, pressed) {
   unblame();
@@ -25,6 +27,7 @@ async function post(job, pressed) {
     const submitted = [...new Set([...state.submitted, ...job.masks.map((one) => one.mask)])].slice(-200);
     change("shown", { job: made.id, shown: "job", submitted });
     say(`${title(made)} is in the queue.`);
+    if (narrow.matches) $("now").scrollIntoView({ block: "nearest" });
   });
 }
 
@@ -49,7 +52,8 @@ function build(job) {
   const error = h("p", { class: "problem", role: "alert", hidden: true });
   const buttons = controls(job, error);
   const toggle = button("", () => change("shown", { shown: state.shown === "job" ? "instant" : "job" }), { look: "small" });
-  const ready = h("span", { class: "line wrap" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }));
+  const reuse = button("Again with changes", (event) => act(event.currentTarget, error, () => again(jobs.get(job.id))), { look: "small" });
+  const ready = h("span", { class: "line wrap" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
   const away = button("Hide", () => change("shown", { job: null, shown: "instant" }), { look: "small plain" });
   $("now").replaceChildren(name, text, bar, h("div", { class: "line wrap" }, ...buttons.elements, toggle, ready, away), error);
   return { name, text, bar, buttons, toggle, ready, away };
@@ -58,6 +62,7 @@ function build(job) {
 function drawCard() {
   const job = state.job && jobs.get(state.job);
   $("now").hidden = !job;
+  line.hidden = !(job && isOpen(job));
   if (!job) {
     card = null;
     return;
@@ -68,7 +73,7 @@ function drawCard() {
   text.textContent = status(job);
   text.classList.toggle("bad", ["failed", "held"].includes(job.state));
   bar.hidden = !isOpen(job);
-  bar.value = job.done;
+  bar.value = line.value = job.done;
   buttons.update(job);
   toggle.hidden = !(job.preview || job.result);
   toggle.textContent = state.shown === "job" ? "Show the instant picture" : job.result ? "Show the painting" : "Show it in progress";
@@ -121,6 +126,7 @@ function draw() {
 }
 
 export function startPaint() {
+  stage.box.append(line);
   $("paint-button").addEventListener("click", paint);
   $("sheet-button").addEventListener("click", sheet);
   for (const name of ["photo", "styles", "regions"]) editor.on(name, drawButton);
