@@ -17,9 +17,9 @@ const UNREACHABLE = "The studio does not answer. Is it still running?";
 
 function failure(status, body, retry) {
   if (status === 401) server.emit("locked");
-  const told = body && typeof body === "object" ? body : {};
-  const text = typeof told.error === "string" && told.error ? told.error : `The studio could not do this (error ${status}).`;
-  return new ServerError(text, status, told.option || null, Number(retry) || null);
+  const { error, option } = body && typeof body === "object" ? body : {};
+  const text = typeof error === "string" && error ? error : `The studio could not do this (error ${status}).`;
+  return new ServerError(text, status, option || null, Number(retry) || null);
 }
 
 async function send(method, path, { json, signal } = {}) {
@@ -71,7 +71,7 @@ export const at = {
   result: (job, values = {}) => `/api/jobs/${id(job.id)}/result?${query({ format: "jpg", ...values })}`,
 };
 
-/** Upload a file to images or styles. onProgress: receives 0..1. By XMLHttpRequest, because fetch does not tell the progress. */
+/** Upload a file to images or styles. onProgress: receives 0..1. By XMLHttpRequest, because fetch reports no progress. */
 export function upload(path, file, name, onProgress = () => {}) {
   return new Promise((done, fail) => {
     const request = new XMLHttpRequest();

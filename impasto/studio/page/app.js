@@ -12,7 +12,7 @@ import { restorePhoto, startPhoto } from "./photo.js";
 import { startQueue } from "./queue.js";
 import { startRegions } from "./regions.js";
 import { editor, restore, state } from "./state.js";
-import { startStyles } from "./styles.js";
+import { loadStyles, startStyles } from "./styles.js";
 import { startViewer } from "./viewer.js";
 import { bytes, count, title } from "./words.js";
 
@@ -124,6 +124,8 @@ const checkDisk = () => api.limits().then(drawLimits, () => {});
 server.on("connection", (now) => {
   $("lost").textContent = now ? "" : "Connection lost, trying again";
 });
+
+server.on("reload", () => ready && loadStyles().catch(() => {})); // when it fails, the connection is lost again
 
 changes.on("job", ({ job, before }) => {
   if (!before || before.state === job.state) return;

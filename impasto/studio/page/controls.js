@@ -10,10 +10,10 @@ export function controls(first, place, { moves = false } = {}) {
   const run = (action) => (event) => act(event.currentTarget, place, action);
   const make = (name, image, action, shown) => ({ shown, name, element: button(name, run(action), { look: "small", image }) });
   const all = [
-    make("Earlier", "up", () => control(job, "move", { place: job.place - 1 }), () => moves && job.state === "queued" && job.place > 1),
-    make("Later", "down", () => control(job, "move", { place: job.place + 1 }), () => moves && job.state === "queued" && job.place < queued()),
+    make("Move up", "up", () => control(job, "move", { place: job.place - 1 }), () => moves && job.state === "queued" && job.place > 1),
+    make("Move down", "down", () => control(job, "move", { place: job.place + 1 }), () => moves && job.state === "queued" && job.place < queued()),
     make("Pause", "pause", () => control(job, "pause"), () => ["queued", "running"].includes(job.state)),
-    make("Go on", "play", () => control(job, "resume"), () => job.state === "paused"),
+    make("Resume", "play", () => control(job, "resume"), () => job.state === "paused"),
     make("Try again", "again", () => control(job, "retry"), () => ["failed", "held", "cancelled"].includes(job.state) && !job.result),
     make("Cancel", "close", cancel, () => ["queued", "running", "paused"].includes(job.state)),
     make("Delete", "trash", drop, () => ["held", "failed", "cancelled"].includes(job.state) && !job.result),

@@ -7,13 +7,15 @@ import { change, editor, masks, state } from "./state.js";
 
 const QUICK = 512; // pixels of the longer side while dials move
 const REFINED = 1024; // at most, once they rest
+const BUDGET = 1500; // milliseconds that the larger one may take: a dial that moves meanwhile waits for it
 const REST = 450; // milliseconds without a change until the larger one is made
 const SHOW_WORKING = 250; // a quick answer never shows that it is being waited for
 
 let wanted = null; // the request to send next
 let running = false;
 let resting = 0;
-let idlers = [];
+let took = Infinity; // milliseconds for a quick one, lately
+const idlers = [];
 
 /** What would be asked for now, or null. */
 function request(size) {
@@ -50,8 +52,10 @@ async function run() {
   while (wanted) {
     const mine = wanted;
     wanted = null;
+    const began = performance.now();
     try {
       const blob = await api.instant(mine);
+      if (mine.options.size === QUICK) took = performance.now() - began;
       problem($("instant-problem"), null);
       if (state.shown === "instant" && state.photo?.id === mine.photo) {
         await stage.showBlob(1, blob, "The photograph in the chosen style, instant preview");
@@ -76,8 +80,8 @@ async function run() {
 /** After a rest, once more at a size nearer to the result's: strokes look different there. */
 function refine(last) {
   clearTimeout(resting);
-  const next = request(REFINED);
-  if (!next || wanted || next.options.size <= last.options.size) return;
+  const next = request(Math.min(REFINED, Math.round(QUICK * Math.sqrt(BUDGET / took))));
+  if (!next || wanted || next.options.size < 1.2 * last.options.size) return;
   resting = setTimeout(() => {
     wanted ||= next;
     run();

@@ -54,9 +54,14 @@ function build(job) {
   const toggle = button("", () => change("shown", { shown: state.shown === "job" ? "instant" : "job" }), { look: "small" });
   const reuse = button("Again with changes", (event) => act(event.currentTarget, error, () => again(jobs.get(job.id))), { look: "small" });
   const ready = h("span", { class: "line wrap" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
-  const away = button("Hide", () => change("shown", { job: null, shown: "instant" }), { look: "small plain" });
+  const away = button("Hide", hide, { look: "small plain" });
   $("now").replaceChildren(name, text, bar, h("div", { class: "line wrap" }, ...buttons.elements, toggle, ready, away), error);
   return { name, text, bar, buttons, toggle, ready, away };
+}
+
+function hide() {
+  change("shown", { job: null, shown: "instant" });
+  $("paint-button").focus({ preventScroll: true });
 }
 
 function drawCard() {
@@ -76,7 +81,7 @@ function drawCard() {
   bar.value = line.value = job.done;
   buttons.update(job);
   toggle.hidden = !(job.preview || job.result);
-  toggle.textContent = state.shown === "job" ? "Show the instant picture" : job.result ? "Show the painting" : "Show it in progress";
+  toggle.textContent = state.shown === "job" ? "Show the instant preview" : job.result ? "Show the painting" : "Show it in progress";
   ready.hidden = !job.result;
   away.hidden = isOpen(job);
   const tenth = Math.floor(job.done * 10);
@@ -98,7 +103,7 @@ function drawPicture() {
       sheetShown = false;
       stage.show(0, at.image(photo.id, VIEW), `The photograph ${photo.name}`);
     }
-    here.textContent = stage.images[1].hidden ? "Photograph" : "Instant picture";
+    here.textContent = stage.images[1].hidden ? "Photograph" : "Instant preview";
     return;
   }
   const address = job.result ? at.result(job, { size: VIEW }) : job.preview ? at.preview(job) : "";
@@ -108,7 +113,7 @@ function drawPicture() {
     stage.show(0, "");
     sheetShown = true;
   }
-  here.textContent = job.result ? (job.whole ? "Painted" : "The best so far") : job.preview ? (isOpen(job) ? "Painting" : "Last preview") : stage.images[1].hidden ? "Photograph" : "Instant picture, painting begins";
+  here.textContent = job.result ? (job.whole ? "Painted" : "Best so far") : job.preview ? (isOpen(job) ? "Painting" : "Last preview") : stage.images[1].hidden ? "Photograph" : "Instant preview";
 }
 let sheetShown = false;
 

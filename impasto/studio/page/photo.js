@@ -45,9 +45,11 @@ export function setPhoto(photo, { regions = [] } = {}) {
 
 function show() {
   const { photo } = state;
+  const chose = $("empty").contains(document.activeElement);
   $("empty").hidden = Boolean(photo);
   $("stage").hidden = $("picture-tools").hidden = !photo;
   if (!photo) return;
+  if (chose) $("replace").focus({ preventScroll: true });
   stage.size(photo.width, photo.height);
   stage.show(1, "");
   stage.show(0, at.image(photo.id, 1600), `The photograph ${photo.name}`);

@@ -107,6 +107,7 @@ export async function again(job) {
   change("options", { options: { ...state.options, ...Object.fromEntries(known) } });
   $("viewer").close();
   location.hash = "#studio";
+  $("main").focus({ preventScroll: true });
   say(`The settings of ${title(job)} are in the editor.${gone ? " A style of it was deleted." : ""}`);
 }
 
