@@ -15,7 +15,11 @@ let wanted = null; // the request to send next
 let running = false;
 let resting = 0;
 let took = Infinity; // milliseconds for a quick one, lately
+let onStage = { look: "", size: 0 }; // what the stage shows
 const idlers = [];
+
+/** All of a request but the size. */
+const look = (asked) => JSON.stringify({ ...asked, options: { ...asked.options, size: 0 } });
 
 /** What would be asked for now, or null. */
 function request(size) {
@@ -29,6 +33,10 @@ function request(size) {
 function update() {
   clearTimeout(resting);
   wanted = request(QUICK);
+  if (wanted && !running && look(wanted) === onStage.look) {
+    wanted = null; // only the size was changed
+    refine();
+  }
   if (wanted) run();
   else settle();
 }
@@ -59,14 +67,15 @@ async function run() {
       problem($("instant-problem"), null);
       if (state.shown === "instant" && state.photo?.id === mine.photo) {
         await stage.showBlob(1, blob, "The photograph in the chosen style, instant preview");
+        onStage = { look: look(mine), size: mine.options.size };
         editor.emit("painted");
       }
-      refine(mine);
+      refine();
     } catch (error) {
-      if (error.status === 409) continue; // superseded by a newer one, from another tab perhaps
-      problem($("instant-problem"), error.status === 401 ? null : error);
-      if (error.status === 429 || error.status === 503 || error.status === 0) {
-        await wait(1000 * (error.retry || 2));
+      const superseded = error.status === 409; // by another tab, since this one sends nothing meanwhile
+      problem($("instant-problem"), superseded || error.status === 401 ? null : error);
+      if (superseded || [429, 503, 0].includes(error.status)) {
+        await wait(1000 * (error.retry || (superseded ? 0.5 : 2)));
         wanted ||= request(QUICK);
       }
     }
@@ -78,10 +87,12 @@ async function run() {
 }
 
 /** After a rest, once more at a size nearer to the result's: strokes look different there. */
-function refine(last) {
+function refine() {
   clearTimeout(resting);
-  const next = request(Math.min(REFINED, Math.round(QUICK * Math.sqrt(BUDGET / took))));
-  if (!next || wanted || next.options.size < 1.2 * last.options.size) return;
+  if (wanted || state.shown !== "instant") return;
+  const finer = request(Math.min(REFINED, 64 * Math.round((QUICK * Math.sqrt(BUDGET / took)) / 64)));
+  const next = finer?.options.size >= 1.2 * QUICK ? finer : request(QUICK);
+  if (!next || (look(next) === onStage.look && next.options.size === onStage.size)) return;
   resting = setTimeout(() => {
     wanted ||= next;
     run();
@@ -96,6 +107,10 @@ function moved() {
 
 export function startInstant() {
   for (const name of ["styles", "options", "regions"]) editor.on(name, moved);
-  editor.on("photo", update);
-  editor.on("shown", update);
+  for (const name of ["photo", "shown"]) {
+    editor.on(name, () => {
+      onStage = { look: "", size: 0 };
+      update();
+    });
+  }
 }

@@ -174,7 +174,7 @@ async function paintThumbs() {
       if (tiles.has(style.id)) tiles.get(style.id).image.src = thumbs.get(mine);
     } catch (error) {
       failures++;
-      if ([429, 503, 0].includes(error.status)) await wait(1000 * (error.retry || 2));
+      if ([409, 429, 503, 0].includes(error.status)) await wait(1000 * (error.retry || 2));
       else refused.add(mine); // the painting's own picture stays
     }
   }
