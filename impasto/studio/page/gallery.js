@@ -98,7 +98,7 @@ function drawPair() {
   for (const [id, { pick }] of cards) pick.checked = picked.includes(id);
   $("pair").hidden = !picked.length;
   $("pair-open").disabled = picked.length < 2;
-  const text = picked.length < 2 ? "Choose one more picture to compare" : "Two pictures chosen";
+  const text = picked.length < 2 ? "Choose one more" : "Two chosen";
   if ($("pair-text").textContent !== text) $("pair-text").textContent = text;
 }
 

@@ -107,7 +107,7 @@ function moved() {
 
 export function startInstant() {
   for (const name of ["styles", "options", "regions"]) editor.on(name, moved);
-  for (const name of ["photo", "shown"]) {
+  for (const name of ["photo", "shown", "tuned"]) {
     editor.on(name, () => {
       onStage = { look: "", size: 0 };
       update();

@@ -3,7 +3,7 @@
 import { api, at, server, upload } from "./api.js";
 import { $, act, ask, button, h, icon, problem, say, wait } from "./dom.js";
 import { idle } from "./instant.js";
-import { learn } from "./jobs.js";
+import { changes, isOpen, jobs, learn } from "./jobs.js";
 import { balanced, change, editor, state } from "./state.js";
 import { styleName } from "./words.js";
 
@@ -103,7 +103,8 @@ function drawOwn() {
   list.replaceChildren(
     ...mine.map((style) => {
       const row = h("li", {}, h("bdi", { class: "grow", text: styleName(style) }));
-      if (style.tuned) row.append(h("span", { class: "soft", text: "Tuned" }));
+      const inWork = [...jobs.values()].some((job) => job.kind === "tune" && isOpen(job) && job.styles[0]?.id === style.id);
+      if (style.tuned || inWork) row.append(h("span", { class: "soft", text: style.tuned ? "Tuned" : "Being tuned" }));
       else row.append(button("Tune", () => act(row, $("styles-problem"), () => tune(style)), { look: "small", title: "Takes about a minute. The instant picture gets closer to the painting." }));
       row.append(button("Delete", () => act(row, $("styles-problem"), () => drop(style)), { look: "small plain" }));
       return row;
@@ -217,10 +218,13 @@ export async function startStyles() {
   editor.on("styles", mark);
   editor.on("blend", () => ($("blend-on").checked = state.blend));
   editor.on("photo", newPhoto);
+  changes.on("job", ({ job }) => job.kind === "tune" && drawOwn());
   server.on("style", (style) => {
+    const better = style.tuned && styles.get(style.id)?.tuned === false;
     styles.set(style.id, style);
     tidy();
     draw();
+    if (better && chosen(style.id)) editor.emit("tuned");
   });
   await loadStyles();
 }
