@@ -1,0 +1,144 @@
+// Dials made from the options that the server lists: ranges for numbers, radio buttons for choices.
+
+import { $, clamp, h } from "./dom.js";
+import { change, editor, state } from "./state.js";
+import { COLORS, HINTS, QUALITIES, number, percent } from "./words.js";
+
+const STOPS = [256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192];
+
+let known = {}; // options by name, as the server lists them
+const places = new Map(); // problem lines by option
+const updates = []; // run when options change elsewhere
+
+const set = (name, value) => change(name === "quality" || name === "seed" ? "plan" : "options", { options: { ...state.options, [name]: value } });
+
+/** A labelled range. at, value: from the option's value to the slider's and back. shown: the value in words. */
+function range(name, label, { min, max, step, at, value, shown, ends }) {
+  const id = `dial-${name}`;
+  const output = h("output", { for: id });
+  const input = h("input", { type: "range", id, min, max, step, "aria-describedby": `${id}-problem` });
+  const place = h("p", { class: "problem", id: `${id}-problem`, role: "alert", hidden: true });
+  const update = () => {
+    if (document.activeElement !== input || Number(input.value) !== at(state.options[name])) input.value = at(state.options[name]);
+    output.textContent = shown(state.options[name]);
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  input.addEventListener("input", () => {
+    const next = value(Number(input.value));
+    if (next !== state.options[name]) set(name, next);
+  });
+  places.set(name, place);
+  updates.push(update);
+  const marks = ends ? h("p", { class: "ends", "aria-hidden": "true" }, h("span", { text: ends[0] }), h("span", { text: ends[1] })) : null;
+  return h("div", { class: "dial", title: known[name].about }, h("label", { for: id, text: label }), output, input, marks, place);
+}
+
+/** Radio buttons in one row. */
+function choice(name, label, words, hints) {
+  const hint = h("p", { class: "soft small", id: `dial-${name}-hint`, role: "status" });
+  const place = h("p", { class: "problem", role: "alert", hidden: true });
+  const radios = known[name].choices.map((value) => {
+    const input = h("input", { type: "radio", class: "unseen", name: `dial-${name}`, value, on: { change: () => set(name, value) } });
+    return h("label", {}, input, h("span", { text: words[value] || value }));
+  });
+  const update = () => {
+    for (const radio of radios) radio.firstElementChild.checked = radio.firstElementChild.value === state.options[name];
+    const text = hints[state.options[name]] || "";
+    if (hint.textContent !== text) hint.textContent = text;
+  };
+  places.set(name, place);
+  updates.push(update);
+  return h("fieldset", { class: "dial choice" }, h("legend", { text: label }), h("div", { class: "segments" }, ...radios), hint, place);
+}
+
+function strength() {
+  const { minimum = 0, maximum = 1 } = known.strength;
+  return range("strength", "Strength", { min: minimum, max: maximum, step: 0.01, at: (x) => x, value: (x) => x, shown: percent });
+}
+
+/** On a logarithmic scale: half and double are equally far from 1. */
+function strokes() {
+  const { minimum = 0.25, maximum = 4 } = known.style_scale;
+  const value = (x) => clamp(Number((2 ** x).toFixed(3)), minimum, maximum);
+  const at = (scale) => Number(Math.log2(scale).toFixed(2));
+  return range("style_scale", "Stroke size", {
+    ...{ min: Math.log2(minimum), max: Math.log2(maximum), step: 0.05, at, value },
+    shown: (scale) => `${number(Number(scale.toPrecision(2)))} ×`,
+    ends: ["Finer", "Broader"],
+  });
+}
+
+/** The longer side in a few stops; the last is the photograph's own. */
+function size() {
+  const { minimum = 16, maximum = 65_535 } = known.size;
+  const stops = [...STOPS.filter((stop) => stop >= minimum && stop <= maximum), "original"];
+  const at = (value) => {
+    if (value === "original") return stops.length - 1;
+    const found = stops.findIndex((stop) => stop >= value);
+    return found < 0 ? stops.length - 2 : found;
+  };
+  return range("size", "Size", { min: 0, max: stops.length - 1, step: 1, at, value: (index) => stops[index], shown: pixels });
+}
+
+function pixels(value) {
+  const { photo } = state;
+  if (!photo) return value === "original" ? "as the photograph" : `${value} pixels`;
+  const longer = Math.max(photo.width, photo.height);
+  const scale = value === "original" ? 1 : value / longer;
+  const sides = [photo.width, photo.height].map((side) => Math.max(1, Math.round(side * scale)));
+  return `${sides.join(" × ")}${value === "original" ? ", as the photograph" : ""}`;
+}
+
+function seed() {
+  const input = h("input", { type: "number", id: "dial-seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, inputmode: "numeric" });
+  input.addEventListener("change", () => {
+    const value = Math.trunc(Number(input.value));
+    set("seed", Number.isSafeInteger(value) && value >= 0 ? value : 0);
+  });
+  const place = h("p", { class: "problem", role: "alert", hidden: true });
+  places.set("seed", place);
+  updates.push(() => (input.value = state.options.seed));
+  return h("div", { class: "dial seed", title: known.seed.about }, h("label", { for: "dial-seed", text: "Seed" }), input, place);
+}
+
+/** Show an error at the option that it is about. Returns whether there is such a dial. */
+export function blame(error) {
+  const place = places.get(error?.option);
+  if (!place) return false;
+  place.textContent = error.message;
+  place.hidden = false;
+  place.scrollIntoView({ block: "nearest" });
+  return true;
+}
+
+export function unblame() {
+  for (const place of places.values()) place.hidden = true;
+}
+
+export function startDials({ options }) {
+  known = options;
+  const defaults = Object.fromEntries(Object.entries(options).map(([name, { default: value }]) => [name, value]));
+  const kept = Object.entries(state.options).filter(([name, value]) => name in defaults && fits(options[name], value));
+  state.options = { ...defaults, ...Object.fromEntries(kept) };
+  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, HINTS.keep_colors));
+  $("paint-dials").append(choice("quality", "Quality", QUALITIES, HINTS.quality), size());
+  if (known.seed) $("dials").append(h("details", { class: "small" }, h("summary", { text: "More" }), seed()));
+  const looks = ["strength", "style_scale", "keep_colors"];
+  const update = () => {
+    for (const one of updates) one();
+    unblame();
+    $("reset").hidden = looks.every((name) => state.options[name] === defaults[name]);
+  };
+  $("reset").addEventListener("click", () => {
+    change("options", { options: { ...state.options, ...Object.fromEntries(looks.map((name) => [name, defaults[name]])) } });
+    $("dial-strength").focus();
+  });
+  for (const name of ["options", "plan", "photo"]) editor.on(name, update);
+  update();
+}
+
+function fits(option, value) {
+  if (option.kind === "choice") return option.choices.includes(value);
+  if (value === "original") return option === known.size;
+  return typeof value === "number" && value >= (option.minimum ?? -Infinity) && value <= (option.maximum ?? Infinity);
+}

@@ -1,0 +1,141 @@
+// The photograph: dropped, pasted or picked, uploaded, and restored.
+
+import { api, at, upload } from "./api.js";
+import { $, problem, say } from "./dom.js";
+import { addStyles } from "./styles.js";
+import { change, editor, state } from "./state.js";
+import { stage } from "./easel.js";
+import { bytes } from "./words.js";
+
+let limits = null;
+let uploading = 0;
+
+const isStyleFile = (file) => /\.style$/i.test(file.name);
+
+async function use(file) {
+  const version = ++uploading;
+  problem($("photo-problem"), null);
+  if (limits?.max_upload && file.size > limits.max_upload) {
+    return problem($("photo-problem"), `${file.name || "This file"} has ${bytes(file.size)}; at most ${bytes(limits.max_upload)} can be uploaded.`);
+  }
+  const bar = $("upload-bar");
+  bar.value = 0;
+  $("upload-text").textContent = `Uploading ${file.name || "the pasted picture"}`;
+  $("uploading").hidden = false;
+  try {
+    const photo = await upload("images", file, file.name || "pasted.png", (share) => {
+      if (version !== uploading) return;
+      bar.value = share;
+      if (share === 1) $("upload-text").textContent = "Reading the picture";
+    });
+    if (version !== uploading) return;
+    setPhoto(photo);
+    say(`${photo.name} is here, ${photo.width} by ${photo.height} pixels.`);
+  } catch (error) {
+    if (version === uploading) problem($("photo-problem"), error);
+  } finally {
+    if (version === uploading) $("uploading").hidden = true;
+  }
+}
+
+export function setPhoto(photo, { regions = [] } = {}) {
+  change("regions", { regions });
+  change("photo", { photo, job: null, shown: "instant" });
+}
+
+function show() {
+  const { photo } = state;
+  const chose = $("empty").contains(document.activeElement);
+  $("empty").hidden = Boolean(photo);
+  $("stage").hidden = $("picture-tools").hidden = !photo;
+  if (!photo) return;
+  if (chose) $("replace").focus({ preventScroll: true });
+  stage.size(photo.width, photo.height);
+  stage.show(1, "");
+  stage.show(0, at.image(photo.id, 1600), `The photograph ${photo.name}`);
+  const notes = $("photo-notes");
+  notes.textContent = (photo.notes || []).join(" ");
+  notes.hidden = !notes.textContent;
+}
+
+/** Take files that were dropped, pasted or picked. onStyles: whether images are meant as paintings. */
+function take(files, onStyles) {
+  const list = [...files];
+  if (!list.length) return;
+  if (location.hash.startsWith("#queue") || location.hash.startsWith("#gallery")) location.hash = "#studio";
+  const styles = list.filter((file) => onStyles || isStyleFile(file));
+  if (styles.length) addStyles(styles);
+  const photo = list.find((file) => !styles.includes(file));
+  if (photo) use(photo);
+}
+
+function picker(input, onStyles) {
+  input.addEventListener("change", () => {
+    take(input.files, onStyles);
+    input.value = "";
+  });
+}
+
+function dropping() {
+  const veil = $("drop");
+  let depth = 0;
+  const holdsFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
+  const overStyles = (event) => Boolean(event.target.closest?.("#styles"));
+  const hide = () => {
+    depth = 0;
+    veil.hidden = true;
+    $("styles").classList.remove("target");
+  };
+  const mark = (event) => {
+    const styles = overStyles(event);
+    veil.hidden = false;
+    veil.classList.toggle("aside", styles);
+    $("styles").classList.toggle("target", styles);
+    veil.firstElementChild.textContent = styles ? "Drop the painting: it becomes a style" : "Drop the photograph";
+  };
+  window.addEventListener("dragenter", (event) => {
+    if (!holdsFiles(event)) return;
+    depth++;
+    mark(event);
+    event.preventDefault();
+  });
+  window.addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
+    mark(event);
+    event.preventDefault();
+  });
+  window.addEventListener("dragleave", (event) => holdsFiles(event) && --depth <= 0 && hide());
+  window.addEventListener("drop", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    hide();
+    take(event.dataTransfer.files, overStyles(event));
+  });
+  window.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files || [])];
+    if (files.length) take(files, Boolean(document.activeElement?.closest("#styles")));
+  });
+}
+
+/** Check whether the studio still has the photograph of last time. */
+export async function restorePhoto() {
+  if (!state.photo) return;
+  try {
+    state.photo = await api.image(state.photo.id);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    problem($("photo-problem"), `${state.photo.name || "The photograph of last time"} is no longer in the studio. Choose it again.`);
+    change("regions", { regions: [] });
+    change("photo", { photo: null, job: null, shown: "instant" });
+  }
+}
+
+export function startPhoto(found) {
+  limits = found;
+  for (const id of ["choose", "replace"]) $(id).addEventListener("click", () => $("photo-file").click());
+  picker($("photo-file"), false);
+  picker($("style-file"), true);
+  dropping();
+  editor.on("photo", show);
+}
+

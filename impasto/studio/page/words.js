@@ -1,0 +1,113 @@
+// What the page says that depends on data.
+
+const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+
+export const percent = (share) => `${Math.round(100 * share)} %`;
+export const number = (value) => NUMBER.format(value);
+export const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+
+export function bytes(n) {
+  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (n >= size) return `${NUMBER.format(Number((n / size).toPrecision(3)))} ${unit}`;
+  return `${n} bytes`;
+}
+
+export function duration(seconds) {
+  if (seconds < 1) return "less than a second";
+  if (seconds < 90) return count(Math.round(seconds), "second", "seconds");
+  if (seconds < 5400) return count(Math.round(seconds / 60), "minute", "minutes");
+  return `${NUMBER.format(Math.round(seconds / 360) / 10)} hours`;
+}
+
+export function day(seconds) {
+  const date = new Date(1000 * seconds);
+  const today = new Date().toDateString() === date.toDateString();
+  return new Intl.DateTimeFormat("en", today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" }).format(date);
+}
+
+const LITTLE = ["of", "the", "a", "in", "on"];
+
+function capitalized(word, index) {
+  if (/^[ivx]+$/.test(word)) return word.toUpperCase();
+  return index && LITTLE.includes(word) ? word : word[0].toUpperCase() + word.slice(1);
+}
+
+/** "starry-night" becomes "Starry Night"; people's own names stay as they are. */
+export function styleName(style) {
+  const name = style.name || "A painting";
+  if (style.kind && style.kind !== "built-in") return name;
+  return /^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) ? name.split("-").map(capitalized).join(" ") : name;
+}
+
+export const stylesOf = (job) => job.styles.map(styleName).join(", ");
+
+export function title(job) {
+  const photo = job.photo?.name || "a photograph";
+  if (job.kind === "tune") return `Tuning ${stylesOf(job)}`;
+  if (job.kind === "sheet") return `Sheet of styles of ${photo}`;
+  return job.styles.length ? `${stylesOf(job)} on ${photo}` : `Regions of ${photo}`;
+}
+
+export const STATES = {
+  queued: "Waiting",
+  running: "In progress",
+  paused: "Paused",
+  done: "Done",
+  failed: "Failed",
+  cancelled: "Cancelled",
+  held: "On hold",
+};
+
+/** One line on how far a job is. */
+export function status(job) {
+  if (job.state === "queued") return job.place > 1 ? `Waiting, number ${job.place} in the queue` : "Waiting, next in the queue";
+  if (job.state === "paused") return `Paused at ${percent(job.done)}`;
+  if (job.state === "held") return "On hold: painting it stopped the worker twice. Try again, perhaps with a smaller size, or delete it.";
+  if (job.state === "failed") return job.error || "It failed.";
+  if (job.state === "cancelled") return job.result ? `Cancelled at ${percent(job.done)}; the picture so far is kept` : "Cancelled before there was a picture";
+  if (job.state === "done") return job.seconds ? `Done in ${duration(job.seconds)}` : "Done";
+  const at = job.progress;
+  if (!at) return "Starting";
+  const parts = [percent(job.done)];
+  if (at.steps) parts.push(`step ${at.step} of ${at.steps}`);
+  if (at.left !== null && at.left !== undefined) parts.push(`${duration(at.left)} left`);
+  return parts.join(", ");
+}
+
+export function facts(job) {
+  const parts = [];
+  if (job.result) parts.push(`${job.result.width} × ${job.result.height}`);
+  if (job.finished) parts.push(day(job.finished));
+  if (!job.whole) parts.push(`stopped at ${percent(job.done)}`);
+  return parts.join(" · ");
+}
+
+export const QUALITIES = { instant: "Instant", draft: "Draft", normal: "Normal", best: "Best" };
+export const COLORS = { off: "Painting", match: "Matched", luma: "Photograph" };
+
+export const HINTS = {
+  quality: {
+    instant: "As previewed, in a second.",
+    draft: "A quick look.",
+    normal: "Good for most pictures.",
+    best: "For prints. Takes longest.",
+  },
+  keep_colors: {
+    off: "Colors of the painting.",
+    match: "The painting's colors, moved toward the photograph's.",
+    luma: "Colors of the photograph; only the brightness is painted.",
+  },
+};
+
+const FIELDS = {
+  width: "Width", height: "Height", seconds: "Seconds", impasto: "impasto version", torch: "PyTorch version", ran_on: "Computed on",
+  encoder_digest: "Encoder (SHA-256)", network: "Network (SHA-256)", threads: "Threads", memory: "Planned memory", picture: "Pixels (SHA-256)",
+  done: "Share of the work", keep_exif: "EXIF kept", depth: "Bits per channel", style_scale: "Stroke size", keep_colors: "Keep colors",
+  sha256: "SHA-256", tv_weight: "Total variation weight", init: "Start", init_size: "First scale",
+};
+
+/** A record's field in words. */
+export function field(name) {
+  if (FIELDS[name]) return FIELDS[name];
+  const text = name.replaceAll("_", " ");
+  return text ? text[0].toUpperCase() + text.slice(1) : name;
+}
