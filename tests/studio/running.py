@@ -26,8 +26,12 @@ PATIENCE = 600.0  # seconds: a busy machine is slow, and nothing here waits for 
 class Studio:
     """A running studio. Its server can be killed and started again on the same data."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, threads: str = "1") -> None:
+        """threads: that torch uses in each process; "" for its own choice."""
         self.data, self.arguments = data, arguments
+        self.environment = {"PYTHONUNBUFFERED": "1", "IMPASTO_SAVE_EVERY": "0.5"} | (
+            {"OMP_NUM_THREADS": threads} if threads else {}
+        )
         self.process: subprocess.Popen[str]
         self.client: httpx.Client
         self.base = self.token = ""
@@ -36,7 +40,7 @@ class Studio:
     def start(self) -> None:
         """Start the server, and wait until it has printed its address."""
         command = [sys.executable, "-m", "impasto", "studio", "--port", "0", "--data", str(self.data), "--no-browser"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "IMPASTO_SAVE_EVERY": "0.5"}
+        environment = os.environ | self.environment
         self.log = self.data.with_name(f"{self.data.name}.log").open("a")
         self.process = subprocess.Popen(
             [*command, *self.arguments], stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment
@@ -55,7 +59,7 @@ class Studio:
     def workers(self) -> list[psutil.Process]:
         """The painters and the previewer."""
         behind = psutil.Process(self.process.pid).children(recursive=True)
-        return [one for one in behind if any("spawn_main" in word for word in one.cmdline())]
+        return [one for one in behind if _is_worker(one)]
 
     def kill(self) -> None:
         """End the server as a power cut does, and wait until its processes have noticed."""
@@ -102,7 +106,7 @@ class Studio:
             if is_so(job):
                 return job
             if job["state"] in ("failed", "held"):
-                break
+                break  # it will not change any more
             time.sleep(0.1)
         raise AssertionError((job, self.logged()[-3000:]))
 
@@ -122,6 +126,14 @@ class Studio:
         headers = {"last-event-id": after} if after else {}
         with self.client.stream("GET", "/api/events", headers=headers) as stream:
             yield _parsed(stream.iter_lines())
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether a process is a painter or the previewer, and not multiprocessing's own."""
+    try:
+        return any("spawn_main" in word for word in process.cmdline())
+    except psutil.Error:  # it has just died
+        return False
 
 
 def _parsed(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
