@@ -126,7 +126,8 @@ def _partners(ours: _Labeled, theirs: _Labeled) -> list[int]:
             nearest: list[int] = np.where(way, distances, distances.max() + 1).argmin(axis=1).tolist()
             return nearest
     if all(mask.exact and len(mask.colors) == 2 and _is_gray(mask.colors) for mask in (ours, theirs)):
-        return np.argsort(theirs.colors[:, 0])[np.argsort(np.argsort(ours.colors[:, 0]))].tolist()
+        darker_first, rank = np.argsort(theirs.colors[:, 0]), np.argsort(np.argsort(ours.colors[:, 0]))
+        return [int(darker_first[place]) for place in rank]
     name = ours.names[int(colored.any(axis=1).argmin())]
     known = f"{theirs.noun}s are {', '.join(theirs.names)}"
     raise PictureError(f"content mask: its {ours.noun} {name} is not in the style mask, whose {known}")
