@@ -115,6 +115,8 @@ class Inputs:
     weights: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        if self.photo is None:
+            raise PictureError("a photograph is needed, not None")
         if self.pair and self.layers:
             raise OptionError("two kinds of masks are given", remedy="use either {content_mask} with {style_mask}, or {mask}")
         if self.pair and not self.styles:

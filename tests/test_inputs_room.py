@@ -131,3 +131,8 @@ def test_names_of_styles(here: Path) -> None:
     opened = inputs.open_style("udnie", MOST)
     assert opened == StyleFile(built_in("udnie"), hashlib.sha256(built_in("udnie").read_bytes()).hexdigest())
     assert opened.name == "udnie.style"
+
+
+def test_no_photograph_is_said() -> None:
+    with pytest.raises(PictureError, match="a photograph is needed, not None"):
+        Inputs(None, ("style.png",))

@@ -14,7 +14,7 @@ from impasto import jobs
 from impasto.cli import console
 from impasto.cli.console import exact_seconds, fail, note, refuse_address, report, seconds, tell, worded, write_image
 from impasto.cli.forms import STDIO, PaintFlags
-from impasto.errors import ImpastoError, OptionError, PictureError
+from impasto.errors import ImpastoError, MemoryLimitError, OptionError, PictureError
 from impasto.files import printable
 from impasto.inputs import STYLES, Inputs
 from impasto.jobs import signals
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from impasto.options import Options
 
 ASSETS = STYLES.parent
+MOST_INPUT = 2_000_000_000  # bytes of standard input
 DEMO_SIZE = 384  # pixels: a first image soon, also on a slow machine
 
 
@@ -55,7 +56,12 @@ def standard_input() -> bytes:
         raise PictureError("photograph -: standard input is closed")
     if sys.stdin.isatty():
         raise PictureError("photograph -: standard input is a terminal; pipe an image into it")
-    data = sys.stdin.buffer.read()
+    try:
+        data = sys.stdin.buffer.read(MOST_INPUT + 1)
+    except MemoryError as error:
+        raise MemoryLimitError("photograph -: standard input does not fit into memory") from error
+    if len(data) > MOST_INPUT:
+        raise PictureError(f"photograph -: standard input has more than {MOST_INPUT / 1e9:.0f} GB; name a file")
     if not data:
         raise PictureError("photograph -: standard input is empty")
     return data

@@ -18,13 +18,16 @@ BYTE, WORD = 255, 65535
 ROUNDING = 1e-3  # how far floats may lie outside [0, 1]: resampling and half precision cause less
 
 
-def from_array(array: Array, max_pixels: int) -> Floats:
-    """HxWxC float32 in [0, 1], C 1, 3 or 4, from HxW or HxWxC of uint8, uint16, bool or float. Always a copy. Raises RefusedError."""
+def from_array(array: Array, max_pixels: int, *, channels: tuple[int, ...] = (1, 3, 4)) -> Floats:
+    """HxWxC float32 in [0, 1], C one of `channels`, from HxW or HxWxC of uint8, uint16, bool or float. Always a copy.
+
+    Raises RefusedError.
+    """
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise RefusedError("an array must not have masked values")
     array = np.asarray(array)  # a np.matrix has two dimensions whatever is done to it
     layered = array[..., None] if array.ndim == 2 else array
-    if layered.ndim != 3 or layered.shape[2] not in (1, 3, 4):
+    if layered.ndim != 3 or layered.shape[2] not in channels:
         raise RefusedError(f"an array must be HxW, HxWx1, HxWx3 or HxWx4, not {_shape(array.shape)}")
     check_size(layered.shape[:2], max_pixels)
     if layered.dtype.kind == "u" and layered.dtype.itemsize == 2:
@@ -34,6 +37,8 @@ def from_array(array: Array, max_pixels: int) -> Floats:
 
 def from_tensor(tensor: Tensor, max_pixels: int) -> Floats:
     """HxWx3 float32 in [0, 1] from 3xHxW or 1x3xHxW floats. Always a copy. Raises RefusedError."""
+    if tensor.is_nested:
+        raise RefusedError("a tensor must not be nested")
     shape = tuple(tensor.shape)
     if not (shape[-3:-2] == (3,) and (len(shape) == 3 or (len(shape) == 4 and shape[0] == 1))):
         raise RefusedError(f"a tensor must be 3xHxW or 1x3xHxW, not {_shape(shape)}")

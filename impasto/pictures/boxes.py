@@ -11,10 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from impasto.pictures import spaces
-from impasto.pictures.profile import Calibrated, Coded, Icc, Statement
+from impasto.pictures.profile import Calibrated, Coded, Icc, Statement, Unsupported
 
 _MOST_BOXES = 10_000
 _ROMM = Calibrated(1.8, (*spaces.D50, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001), "ROMM RGB")  # ISO 22028-2
+
+_ENUMERATED: dict[int, Statement] = {
+    14: Unsupported("CIELab"),
+    20: Unsupported("e-sRGB"),
+    21: _ROMM,
+}  # ISO/IEC 15444-1, table I.10, and 15444-2
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ def _enumerated(content: bytes) -> Statement | None:
     method, body = content[:1], content[3:]
     if method in (b"\2", b"\3"):
         return Icc(body)
-    if method == b"\1" and body[:4] == b"\0\0\0\x15":
-        return _ROMM
+    if method == b"\1":
+        return _ENUMERATED.get(int.from_bytes(body[:4], "big"))
     if method == b"\5" and len(body) >= 7:  # ISO/IEC 15444-1:2019
         primaries, transfer, _, full_range = struct.unpack_from(">HHHB", body)
         return Coded(primaries, transfer, "colr", bool(full_range >> 7))

@@ -49,7 +49,10 @@ class Container:
 
 
 def opened(data: bytes) -> Container:
-    """Open the bytes of an image file. Raises RefusedError, and whatever Pillow raises for damaged files."""
+    """Open the bytes of an image file.
+
+    Raises RefusedError, UnsupportedTiffError for a TIFF that only `tiff.decoded` may read, and what Pillow raises for damaged files.
+    """
     if data.startswith(png.SIGNATURE):
         return _png(data)
     if data.startswith(tiff.SIGNATURES):
@@ -62,7 +65,7 @@ def opened(data: bytes) -> Container:
     if found is None:
         raise kinds.refusal(data)
     kind = str(found.image.format)
-    found.lossless = kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in data[:64])
+    found.lossless = kind in _LOSSLESS or (kind == "WEBP" and _is_lossless_webp(data))
     if kind in _BOXED:
         stated = _BOXED[kind](data)
         found.statements, found.bits = stated.statements, stated.bits
@@ -111,7 +114,7 @@ def _tiff(data: bytes) -> Container:
         raise RefusedError("is a RAW photograph (CR2), which is not supported", "develop it and save it as TIFF or JPEG")
     main = tiff.examine(data)
     found = _container(main.data, bits=main.bits, signed=main.signed, opaque=main.opaque, lossless=main.lossless)
-    if found is None or main.separate:
+    if found is None or main.by_tifffile or (main.signed and main.bits == 8):
         raise UnsupportedTiffError(main)
     found.tiff = main
     found.notes += main.notes
@@ -128,6 +131,9 @@ class UnsupportedTiffError(Exception):
 
 
 def _jpeg(data: bytes) -> Container:
+    odd = jpeg.unsupported(data)
+    if odd:
+        raise RefusedError(f"{odd}, which is not supported", "convert it to PNG or to a JPEG of 8 bits")
     mended, notes = jpeg.without_stray_bytes(data)
     found = _container(mended, lossless=False, notes=list(notes))
     if found is None:
@@ -207,7 +213,19 @@ def _psd_has_alpha(data: bytes) -> bool:
     at = 26
     for _ in range(2):  # color mode data, image resources
         at += 4 + int.from_bytes(data[at : at + 4], "big")
-    return int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
+    section, layers = (int.from_bytes(data[at + n : at + n + 4], "big") for n in (0, 4))
+    return section > 4 and layers > 2 and int.from_bytes(data[at + 8 : at + 10], "big", signed=True) < 0
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Whether the first image in a WebP is coded as VP8L (RFC 9649)."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+        at += 8 + (16 if kind == b"ANMF" else length + length % 2)
+    return False
 
 
 def _tga_has_alpha(data: bytes) -> bool:

@@ -63,7 +63,7 @@ def from_bytes(data: bytes, max_pixels: int) -> Decoded:
     try:
         found = opened(data)
     except UnsupportedTiffError as unsupported:
-        return _odd_tiff(unsupported.main, max_pixels)
+        return _by_tifffile(unsupported.main, max_pixels)
     image: Image.Image = found.image
     check_size((image.height, image.width), max_pixels)
     notes = [*found.notes, *(_frame_notes(image) if image.format != "TIFF" else ())]
@@ -78,10 +78,11 @@ def from_bytes(data: bytes, max_pixels: int) -> Decoded:
 
 def from_image(image: Image.Image, max_pixels: int) -> Decoded:
     """Decode a PIL image, in its current frame. Its EXIF orientation and its profile are honored."""
-    if getattr(image, "fp", True) is None and getattr(image, "_im", True) is None:
-        raise RefusedError("is a PIL image that was closed before its pixels were read", remedy="call its load() first")
     check_size((image.height, image.width), max_pixels)
-    image.load()
+    try:
+        image.load()
+    except (ValueError, AssertionError, AttributeError) as error:
+        raise RefusedError("is a PIL image that was closed", remedy="use it before it is closed, or a copy of it") from error
     lossless = image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
     found = Container(image, lambda: image, b"", embedded(image.info.get("icc_profile")), lossless=lossless)  # type: ignore[arg-type, return-value]
     return _upright(image, found, None, _frame_notes(image))
@@ -94,7 +95,7 @@ def _loaded(found: Container) -> tuple[Image.Image, list[str]]:
         with _silent_codec() if found.tiff else contextlib.nullcontext():
             image.load()
     except OSError:
-        if found.tiff and not found.tiff.common:
+        if found.tiff and not found.tiff.decodable:
             raise found.tiff.unsupported() from None
         if image.format not in ("JPEG", "MPO"):
             raise
@@ -175,6 +176,8 @@ def _frame_notes(image: Image.Image) -> list[str]:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "JXL":  # its own orientation counts, which the decoder has applied (ISO/IEC 18181-2, 9.4)
+        return 1
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a camera's broken EXIF is no reason to refuse its photograph
@@ -270,12 +273,17 @@ def _deep_color(found: Container) -> Floats | None:
     if found.opaque:
         values = values[..., :3]
     if kind == "RGBa" and values.shape[2] == 4:
-        values[..., :3] = np.clip(values[..., :3] / np.maximum(values[..., 3:], 1 / WORD), 0, 1)
+        values[..., :3] = _divided(values)
     key = high.info.get("transparency")
     if isinstance(key, tuple) and len(key) == 3 and values.shape[2] == 3:
         visible = (words != np.array(key, np.uint16)).any(axis=2)
         values = np.concatenate([values, visible[..., None].astype(np.float32)], axis=2)
     return values
+
+
+def _divided(values: Floats) -> Floats:
+    """Colors that were multiplied by alpha, the last channel."""
+    return np.clip(values[..., :-1] / np.maximum(values[..., -1:], 1 / WORD), 0, 1)
 
 
 def _words(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
@@ -309,7 +317,7 @@ def _deep_heif(found: Container) -> Floats:
     return values if values.ndim == 3 else values[..., None]
 
 
-def _odd_tiff(main: tiff.Tiff, max_pixels: int) -> Decoded:
+def _by_tifffile(main: tiff.Tiff, max_pixels: int) -> Decoded:
     """A TIFF that Pillow cannot decode: gray or RGB without compression, with integers of 8 or 16 bits or floats in [0, 1].
 
     Raises RefusedError, which names its layout, for others.
@@ -317,8 +325,9 @@ def _odd_tiff(main: tiff.Tiff, max_pixels: int) -> Decoded:
     samples = tiff.decoded(main.data, max_pixels) if main.channels else None
     if samples is None or samples.dtype.kind not in "uf" or (samples.dtype.kind == "u" and samples.dtype.itemsize > 2):
         raise main.unsupported()
-    color, alpha = samples[..., : main.channels], None if main.opaque else samples[..., main.channels : main.channels + 1]
-    parts = [color] if alpha is None else [color, alpha]
-    values = from_array(np.concatenate(parts, axis=2), max_pixels)
-    color, found = _parted(values)
-    return Decoded(color, found, main.statements, main.notes, lossless=True)
+    chosen = [*range(main.channels), *(() if main.alpha is None else (main.alpha,))]
+    values = from_array(samples[..., chosen], max_pixels, channels=(1, 2, 3, 4))
+    if main.premultiplied:
+        values[..., :-1] = _divided(values)
+    color, alpha = _parted(np.ascontiguousarray(_turned(values, _TURNS.get(main.orientation))))
+    return Decoded(color, alpha, main.statements, main.notes)

@@ -1,7 +1,8 @@
 """Pictures of high dynamic range (PQ, HLG) to the standard range.
 
-Light is in cd/m². The reference white of ITU-R BT.2408 (203 cd/m²) is sRGB's white. What is brighter is compressed by the curve of
-ITU-R BT.2390, which leaves everything below about 93 cd/m² as it is. Stills and video use the same functions.
+Light is in cd/m². The range up to a peak of 1000 cd/m² is compressed to that of a screen whose white is the reference white of ITU-R
+BT.2408 (203 cd/m²), by the curve of ITU-R BT.2390. It leaves everything below about 93 cd/m² as it is. The reference white itself
+becomes level 229 of 255, so that highlights stay brighter than it. Stills and video use the same functions.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ BYTE = 255
 GRID = 52  # grid points along each channel, 5 levels of 255 apart
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}  # an ICC profile's color space -> Pillow's mode
 _MOST_TAGS = 1000
+_PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}  # kind of a parametric curve -> how many numbers it has
 
 
 class ProfileError(ValueError):
@@ -59,6 +60,11 @@ class Profile:
         except (KeyError, IndexError, struct.error) as error:
             raise ProfileError("damaged") from error
         return None
+
+    def coded(self) -> tuple[int, int, bool] | None:
+        """(primaries, transfer, full range) by ITU-T H.273 where the profile has a cicp tag, which then counts (ICC.1:2022, 9.2.17)."""
+        tag = _tags(self._data).get(b"cicp", b"")
+        return (tag[8], tag[9], bool(tag[11])) if len(tag) >= 12 else None
 
     def to_srgb(self, image: Image.Image) -> Floats:
         """An image in the profile's mode to HxWx3 sRGB values in [0, 1], in 8 bits. Raises ProfileError."""
@@ -114,7 +120,15 @@ def _xyz(tag: bytes) -> tuple[float, ...]:
 
 
 def _curve(tag: bytes) -> Curve:
-    """A curve of type curv or para (ICC.1:2022, sections 10.6 and 10.18)."""
+    """A curve of type curv or para. Raises ProfileError where it is not finite."""
+    curve = _read_curve(tag)
+    if not np.isfinite(curve(np.linspace(0, 1, 1025, dtype=np.float32))).all():
+        raise ProfileError("damaged")
+    return curve
+
+
+def _read_curve(tag: bytes) -> Curve:
+    """ICC.1:2022, sections 10.6 and 10.18."""
     kind = tag[:4]
     if kind == b"curv":
         (count,) = struct.unpack_from(">I", tag, 8)
@@ -131,10 +145,9 @@ def _curve(tag: bytes) -> Curve:
 
 def _parametric(kind: int, tag: bytes) -> Curve:
     """Types 0 to 4: a power of a x + b, and for small x a line c x."""
-    counts = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
-    if kind not in counts:
+    if kind not in _PARAMETERS:
         raise ProfileError("damaged")
-    g, a, b, c, d, e, f = (*_fixed(tag, 12, counts[kind]), *(0.0,) * 7)[:7]
+    g, a, b, c, d, e, f = (*_fixed(tag, 12, _PARAMETERS[kind]), *(0.0,) * 7)[:7]
     if kind == 0:
         return power(g)
     if kind in (1, 2):  # zero, or c, below -b / a

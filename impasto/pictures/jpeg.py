@@ -26,7 +26,7 @@ def without_stray_bytes(data: bytes) -> tuple[bytes, tuple[str, ...]]:
             marker += 1
         if marker < 0 or marker + 4 > len(data):
             break
-        stray += data.count(b"\0", at, marker) or marker - at - data.count(b"\xff", at, marker)
+        stray += len(data[at:marker].strip(b"\xff"))  # a marker may have fill bytes before it
         kind = data[marker + 1]
         if kind in (_SCAN, _END):
             parts.append(data[marker:])
@@ -38,6 +38,20 @@ def without_stray_bytes(data: bytes) -> tuple[bytes, tuple[str, ...]]:
         parts.append(data[marker:end])
         at = end
     return (b"".join(parts), ("has stray bytes between its segments",)) if stray else (data, ())
+
+
+def unsupported(data: bytes) -> str:
+    """What a file is that libjpeg, as Pillow uses it, cannot decode; "" for others (T.81, table B.1; T.87)."""
+    for kind, body in _segments(data):
+        if kind == _SCAN:
+            break
+        if kind == 0xF7:
+            return "is a JPEG-LS image"
+        if kind in (0xC3, 0xC7, 0xCB, 0xCF):
+            return "is a lossless JPEG"
+        if kind in _FRAMES and body and body[0] != 8:
+            return f"is a JPEG of {body[0]} bits per channel"
+    return ""
 
 
 def with_end(data: bytes, decoded: Callable[[bytes], Image.Image]) -> bytes | None:

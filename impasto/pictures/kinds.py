@@ -15,8 +15,10 @@ _EXTRA = "install impasto[formats], or convert it to PNG or JPEG"
 _KNOWN: tuple[tuple[bytes, str, str], ...] = (
     (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "is a JPEG XL image", _EXTRA),
     (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1|mif2|MiHE)", "is a HEIC image", _EXTRA),
+    (rb"....ftypavi[fs]", "is an AVIF image that is truncated or damaged", ""),
     (rb"....ftypcrx ", "is a RAW photograph (CR3)", _DEVELOP),
     (rb"....ftyp", "is a video", "save one of its frames as an image"),
+    (rb"....(moov|mdat|wide|free|skip)", "is a video", "save one of its frames as an image"),
     (rb"\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01[\xb3\xba]|OggS", "is a video", "save one of its frames as an image"),
     (rb"%PDF-", "is a PDF document", _EXPORT),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "is a PostScript document", _EXPORT),
@@ -38,11 +40,25 @@ _KNOWN: tuple[tuple[bytes, str, str], ...] = (
     (rb"PK\x03\x04.{26}mimetypeapplication/x-krita", "is a Krita document", _EXPORT),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ", "is an archive", "unpack it and name an image"),
     (rb"SQLite format 3|CSFCHUNK", "is a document of a painting program", _EXPORT),
-    (rb"P7\n", "is a PAM image", _CONVERT),
-    (rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", "is an SVG drawing", _EXPORT),
+    (rb"P7\n|P[fF]\n", "is a PAM or PFM image", _CONVERT),
+    (rb"/\* XPM \*/|#define \w+_width|\x59\xa6\x6a\x95", "is an X11 or Sun image", _CONVERT),
+    (
+        rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>\[]*(\[.*?\])?\s*>\s*)?<svg",
+        "is an SVG drawing",
+        _EXPORT,
+    ),
     (rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body)", "is a web page", "save the image itself"),
     (rb"version https://git-lfs", "is a Git LFS pointer", "fetch the file itself with git lfs pull"),
 )
+
+
+_WITHOUT_MORE = (
+    "is a video",
+    "is an archive",
+    "is a web page",
+    "is a Git LFS pointer",
+    "is an AVIF",
+)  # nobody would expect support
 
 
 def refusal(data: bytes) -> RefusedError:
@@ -50,10 +66,7 @@ def refusal(data: bytes) -> RefusedError:
     head = data[:2000]
     for expression, what, remedy in _KNOWN:
         if re.match(expression, head, re.DOTALL):
-            known = (
-                "" if what.startswith(("is a video", "is an archive", "is a web", "is a Git")) else ", which is not supported"
-            )
-            return RefusedError(what + known, remedy)
+            return RefusedError(what if what.startswith(_WITHOUT_MORE) else f"{what}, which is not supported", remedy)
     return RefusedError("not an image, or its format is not supported")
 
 

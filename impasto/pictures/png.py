@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from impasto.pictures.faults import RefusedError
 from impasto.pictures.profile import SRGB, Calibrated, Coded, Icc, Statement
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,7 +30,9 @@ _KEYWORDS = (
     b"Raw profile type APP1\0",
     b"XML:com.adobe.xmp\0",
 )  # texts in which Pillow finds EXIF, XMP
-_LENGTHS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4}
+_LENGTHS = {b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4, b"acTL": 8, b"fcTL": 26}
+_BEFORE_PIXELS = {*_LENGTHS, b"iCCP", b"tRNS"} - {b"fcTL"}  # behind the first pixels they are ignored
+_SRGB_GAMMA = range(45454, 45457)  # what writers of sRGB put into gAMA (PNG, 11.3.2.5)
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,22 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def examine(data: bytes) -> Png:
-    """Read the chunks of a file that begins with SIGNATURE. Files in any state are accepted."""
+    """Read the chunks of a file that begins with SIGNATURE. Raises RefusedError for a critical chunk that nobody knows."""
     passed_on, stated, damaged = [SIGNATURE], dict[bytes, bytes](), list[str]()
-    ended = False
+    ended = pixels = False
     for each in _chunks(data):
         if each.kind in _CRITICAL:
             ended = each.kind == b"IEND"
+            pixels = pixels or each.kind == b"IDAT"
             passed_on.append(chunk(b"IEND", b"") if ended else each.whole())
             if ended:
                 break
-        elif not each.sound or len(each.body) != _LENGTHS.get(each.kind, len(each.body)):
+        elif each.kind[:1].isupper():
+            raise RefusedError("truncated or damaged (an unknown critical chunk)")
+        elif not (each.sound and _has_its_length(each, data)):
             damaged.append(each.kind.decode("latin-1"))
+        elif pixels and each.kind in _BEFORE_PIXELS:
+            continue
         elif each.kind in _PASSED_ON or (each.kind in _TEXTS and _is_needed(each)):
             passed_on.append(each.whole())
         else:
@@ -97,11 +105,21 @@ def examine(data: bytes) -> Png:
     return Png(b"".join(passed_on), bits, tuple(_statements(stated)), tuple(notes))
 
 
+def _has_its_length(chunk: _Chunk, data: bytes) -> bool:
+    """Whether a side chunk is as long as the specification says."""
+    length, color = len(chunk.body), data[25:26]
+    if chunk.kind == b"tRNS":
+        return length == {b"\0": 2, b"\2": 6}.get(color, length) and length > 0
+    return length == _LENGTHS.get(chunk.kind, length) and (length >= 4 or chunk.kind != b"fdAT")
+
+
 def _is_needed(text: _Chunk) -> bool:
     """Whether Pillow finds EXIF or XMP in a text, and can read it."""
     if not text.body.startswith(_KEYWORDS) or len(text.body) > _MOST_TEXT:
         return False
     start = text.body.index(b"\0") + (2 if text.kind == b"zTXt" else 3)
+    if text.kind == b"zTXt" and text.body[start - 1 : start] != b"\0":  # an unknown method of compression
+        return False
     compressed = text.kind == b"zTXt" or (text.kind == b"iTXt" and text.body[start - 2 : start - 1] == b"\1")
     return not compressed or inflated(text.body[start:], _MOST_TEXT) is not None
 
@@ -128,7 +146,8 @@ def _statements(chunks: dict[bytes, bytes]) -> Iterator[Statement]:
     gamma, chromaticities = chunks.get(b"gAMA"), chunks.get(b"cHRM")
     names = " and ".join(name for name, body in (("gAMA", gamma), ("cHRM", chromaticities)) if body)
     if names:
-        exponent = struct.unpack(">I", gamma)[0] / 100_000 if gamma else None
+        stated = struct.unpack(">I", gamma)[0] if gamma else 0
+        exponent = None if stated in _SRGB_GAMMA else stated / 100_000
         xy = tuple(value / 100_000 for value in struct.unpack(">8I", chromaticities)) if chromaticities else None
         yield Calibrated(1 / exponent if exponent else None, xy, names)
 

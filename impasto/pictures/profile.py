@@ -50,7 +50,14 @@ class Calibrated:
     source: str
 
 
-Statement: TypeAlias = Icc | Coded | Calibrated
+@dataclass(frozen=True)
+class Unsupported:
+    """A color space that is named and not supported."""
+
+    source: str
+
+
+Statement: TypeAlias = Icc | Coded | Calibrated | Unsupported
 
 
 def embedded(profile: object) -> tuple[Statement, ...]:
@@ -100,7 +107,7 @@ def _contradiction(used: Statement, others: Iterable[Statement]) -> str:
         except _UnusableError:
             continue
         if changed > _DIFFERENT and not isinstance(other, Icc):
-            return f"states {other.source} colors, which do not count beside {known}"
+            return f"states {other.source} colors, which are ignored because of {known}"
     return ""
 
 
@@ -110,6 +117,8 @@ def _converted(color: Image.Image | Floats, statement: Statement) -> tuple[Float
         return _by_profile(color, statement.data)
     if isinstance(color, Image.Image) and color.mode not in ("L", "RGB"):
         raise _UnusableError(f"states {statement.source} colors for {color.mode} values, which is ignored")
+    if isinstance(statement, Unsupported):
+        raise _UnusableError(f"states {statement.source} colors, which are not supported and taken as sRGB")
     if isinstance(statement, Coded):
         return _by_code(color, statement)
     try:
@@ -130,6 +139,8 @@ def _as_it_is(color: Image.Image | Floats) -> Floats:
 
 
 def _through(space: Space, color: Image.Image | Floats) -> tuple[Floats, str]:
+    if not space.is_finite:
+        raise _UnusableError(f"states impossible colors ({space.name}), which is ignored")
     if space.is_srgb:
         return _as_it_is(color), ""
     note = f"has its colors converted from {space.name}"
@@ -144,6 +155,9 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
         mode = color.mode if isinstance(color, Image.Image) else "L" if color.ndim == 2 else "RGB"
         if profile.mode != mode and (profile.mode, mode) != ("RGB", "L"):
             raise _UnusableError(f"has a color profile of another kind ({profile.name}), which is ignored")
+        coded = profile.coded()
+        if coded and coded[0] in PRIMARIES and (coded[1] in TRANSFERS or coded[1] in (PQ, HLG)):
+            return _by_code(color, Coded(coded[0], coded[1], profile.name, coded[2]))
         space = profile.space()
         if space:
             return _through(space, color)
@@ -161,6 +175,8 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
 
 
 def _by_code(color: Image.Image | Floats, stated: Coded) -> tuple[Floats, str]:
+    if stated.source == "cICP" and _UNSPECIFIED in (stated.primaries, stated.transfer):
+        raise _UnusableError("states colors incompletely (cICP), which is ignored")
     primaries = 1 if stated.primaries == _UNSPECIFIED else stated.primaries
     transfer = 13 if stated.transfer == _UNSPECIFIED else stated.transfer
     known = primaries in PRIMARIES and (transfer in TRANSFERS or transfer in (PQ, HLG))

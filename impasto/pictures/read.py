@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -27,7 +27,7 @@ from impasto.files import one_line, printable, reason
 from impasto.ladder import Size
 from impasto.pictures import arrays, decode, metadata
 from impasto.pictures.arrays import Array
-from impasto.pictures.containers import opened
+from impasto.pictures.containers import UnsupportedTiffError, opened
 from impasto.pictures.decode import Decoded
 from impasto.pictures.faults import RefusedError, too_many
 from impasto.pictures.metadata import Kept
@@ -38,6 +38,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Bi
 DEFAULT_MAX_PIXELS: int = defaults("impasto")["max_pixels"]
 LARGEST_PIXEL = 16  # bytes of a file per pixel allowed: four channels of 32 bits
 LEAST_ROOM = 1 << 28  # bytes that any file may have
+_BLOCK = 1 << 20  # bytes read at once
 
 _pillow_lock = threading.Lock()
 
@@ -98,7 +99,8 @@ def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "i
     path = printable(source) if isinstance(source, (str, os.PathLike)) else None
     with _named(role if path is None else f"{role} {path}"):
         decoded, digest = _read(source, role, max_pixels)
-        color, notes = to_srgb(decoded.color, decoded.statements)
+        with np.errstate(all="ignore"):  # whatever a file states: what is not finite is found
+            color, notes = to_srgb(decoded.color, decoded.statements)
         color, alpha = _settle_alpha(color, decoded.alpha)
         return Picture(
             pixels=torch.from_numpy(np.ascontiguousarray(color.transpose(2, 0, 1)))[None],
@@ -123,7 +125,10 @@ def read_settings(
     with _named(f"image{path}"):
         data = _bytes_of(source, "image", max_pixels)
         with _pillow(max_pixels):
-            return metadata.settings_in(opened(data).image)
+            try:
+                return metadata.settings_in(opened(data).image)
+            except UnsupportedTiffError:  # an image that `load` may read, and that impasto did not write
+                return None
 
 
 @contextlib.contextmanager
@@ -166,9 +171,7 @@ def _bytes_of(source: object, role: str, max_pixels: int) -> bytes:
     elif isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif callable(read := getattr(source, "read", None)):
-        data = read()
-        if not isinstance(data, bytes):
-            raise RefusedError(f"a file must be opened in binary mode, and its read() returns {type(data).__name__}")
+        data = _read_all(read, most)
     else:
         kinds = "a path, bytes, a binary file, a PIL image, an array or a tensor"
         raise RefusedError(f"expected {kinds}, not {type(source).__name__}")
@@ -177,6 +180,23 @@ def _bytes_of(source: object, role: str, max_pixels: int) -> bytes:
     if len(data) > most:
         raise RefusedError(f"is a file of more than {most / 1e9:.1f} GB", remedy="raise {max_pixels}")
     return data
+
+
+def _read_all(read: Callable[[int], object], most: int) -> bytes:
+    """What a file object holds from its position on, and a byte more than allowed at most."""
+    parts, left = list[bytes](), most + 1
+    while left > 0:
+        try:
+            part = read(min(left, _BLOCK))
+        except ValueError as error:
+            raise RefusedError("the file is closed, or not open for reading") from error
+        if not isinstance(part, bytes):
+            raise RefusedError(f"a file must be opened in binary mode, and its read() returns {type(part).__name__}")
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 @contextlib.contextmanager

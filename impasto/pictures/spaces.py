@@ -19,7 +19,7 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Curve: TypeAlias = Callable[[Floats], Floats]  # encoded values in [0, 1] -> light, 1 for white
 Chromaticities: TypeAlias = tuple[float, ...]  # x and y of white, red, green and blue: the order of PNG's cHRM
 
-ROWS_AT_ONCE = 1 << 20  # pixels converted at once, so that temporary arrays stay small
+PIXELS_AT_ONCE = 1 << 20  # pixels converted at once, so that temporary arrays stay small
 
 D65, D50, C, EQUAL, DCI = (0.3127, 0.3290), (0.3457, 0.3585), (0.310, 0.316), (1 / 3, 1 / 3), (0.314, 0.351)
 _BT709, _P3 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06), (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -80,6 +80,9 @@ TRANSFERS: dict[int, tuple[str, Curve]] = {
 }
 
 
+_PROBE = np.stack(np.meshgrid(*[np.linspace(0, 1, 9, dtype=np.float32)] * 3), axis=-1).reshape(27, 27, 3)
+
+
 @dataclass(frozen=True)
 class Space:
     """An RGB color space. name: for notes. curves: one for each channel, or one for all. matrix: 3x3, its light to linear sRGB."""
@@ -112,14 +115,17 @@ class Space:
     @property
     def is_srgb(self) -> bool:
         """Whether conversion changes no color by more than two levels of 255: how far two sRGB profiles differ."""
-        levels = np.linspace(0, 1, 9, dtype=np.float32)
-        probe = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
-        return bool(np.abs(self.to_srgb(probe) - probe).max() < 2.5 / 255)
+        return bool(np.abs(self.to_srgb(_PROBE) - _PROBE).max() < 2.5 / 255)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every color becomes one."""
+        return bool(np.isfinite(self.to_srgb(_PROBE)).all())
 
 
 def by_rows(function: Callable[[npt.NDArray[Any]], Floats], values: npt.NDArray[Any]) -> Floats:
     """Apply a function of single pixels to blocks of rows of HxWx3 values."""
-    step = max(1, ROWS_AT_ONCE // max(1, values.shape[1]))
+    step = max(1, PIXELS_AT_ONCE // max(1, values.shape[1]))
     result = np.empty_like(values, np.float32)
     for top in range(0, len(values), step):
         result[top : top + step] = function(values[top : top + step])

@@ -17,7 +17,7 @@ from impasto.pictures.profile import Statement, embedded
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_IMAGES = 1000
-_DNG_VERSION = 50706
+_DNG_VERSION, _ORIENTATION = 50706, 274
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _CFA, _LINEAR_RAW = 32803, 34892  # photometric interpretations of what a camera's sensor saw
 _CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # photometric interpretation -> channels of color
@@ -31,20 +31,28 @@ _ALPHA = {1, 2, 999}  # kinds of extra samples that are transparency; Corel Draw
 class Tiff:
     """The main image of a TIFF file.
 
-    data: a file whose first image it is, for Pillow. bits: per sample. opaque: its extra samples are no transparency. signed: its
-    samples are signed integers. lossless, common: its compression keeps values, and is decoded everywhere. channels: of color, 0 for
-    other than gray and RGB. separate: uncompressed planes of more than 8 bits, which Pillow misreads. layout: in words. statements:
-    about colors. notes: for the user.
+    data: a file whose first image it is, for Pillow.
+    bits: per sample. signed: whether samples are signed integers.
+    channels: of color; 0 for other than gray and RGB.
+    alpha: which sample is transparency, None for none. premultiplied: whether colors are multiplied by it.
+    opaque: whether there are extra samples, and none is transparency.
+    lossless: whether the compression keeps values. decodable: whether every decoder knows it.
+    by_tifffile: whether Pillow would misread it, and tifffile can read it: uncompressed planes of more than 8 bits.
+    orientation: as in EXIF.
+    layout: what it is, in words. statements: about colors. notes: for the user, without their subject.
     """
 
     data: bytes
     bits: int
-    opaque: bool
     signed: bool
-    lossless: bool
-    common: bool
     channels: int
-    separate: bool
+    alpha: int | None
+    premultiplied: bool
+    opaque: bool
+    lossless: bool
+    decodable: bool
+    by_tifffile: bool
+    orientation: int
     layout: str
     statements: tuple[Statement, ...]
     notes: tuple[str, ...]
@@ -69,25 +77,33 @@ def examine(data: bytes) -> Tiff:
         raise RefusedError("holds a thumbnail, and the image itself is damaged or not supported")
     main = main or pages
     page = main[0]
-    extra = tuple(page.extrasamples)
-    color = _CHANNELS.get(int(page.photometric), page.samplesperpixel)
-    opaque = page.samplesperpixel > color and not (_ALPHA & set(map(int, extra)))
+    kinds, color = tuple(map(int, page.extrasamples)), _CHANNELS.get(int(page.photometric), page.samplesperpixel)
+    alpha = next((color + place for place, kind in enumerate(kinds) if kind in _ALPHA), None)
+    extra, bits = page.samplesperpixel - color, _bits(page)
     return Tiff(
         data=_starting_at(data, page.offset),
-        bits=_bits(page),
-        opaque=opaque,
+        bits=bits,
         signed=int(page.sampleformat) == _SIGNED,
+        channels={0: 1, 1: 1, 2: 3}.get(int(page.photometric), 0),
+        alpha=alpha,
+        premultiplied=alpha is not None and kinds[alpha - color] == 1,
+        opaque=extra > 0 and alpha is None,
         lossless=int(page.compression) in _LOSSLESS,
-        common=int(page.compression) in _COMMON,
-        channels={1: 1, 2: 3}.get(int(page.photometric), 0),
-        separate=int(page.planarconfig) == 2 and int(page.compression) == 1 and _bits(page) > 8,
+        decodable=int(page.compression) in _COMMON,
+        by_tifffile=int(page.planarconfig) == 2 and int(page.compression) == 1 and bits > 8,
+        orientation=_orientation(page),
         layout=_layout(page),
         statements=embedded(page.iccprofile),
         notes=(
             *(("holds several images: its first frame is used",) if len(main) > 1 else ()),
-            *(("has extra channels that are not transparency, which are ignored",) if opaque else ()),
+            *(("has extra channels that are not transparency, which are ignored",) if extra > (alpha is not None) else ()),
         ),
     )
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get(_ORIENTATION)
+    return int(tag.value) if tag is not None and isinstance(tag.value, int) else 1
 
 
 def _pages(data: bytes) -> list[Any]:

@@ -67,7 +67,7 @@ class _Labeled:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the regions: numbers where the file has gray labels, colors otherwise."""
-        if self.values is not None and (self.colors == self.colors[:, :1]).all():
+        if self.values is not None and _is_gray(self.colors):
             return tuple(map(str, self.values))
         return tuple("#" + "".join(f"{round(level / BYTE):02x}" for level in color) for color in self.colors.tolist())
 
@@ -84,7 +84,8 @@ def paired_regions(content: Picture, style: Picture, *, most: int = 16) -> Regio
 
     In a lossless mask any two different colors are two regions, and so are two numbers of a label map (a file of one channel: grays of
     any depth, palette indices, bits). Label maps belong together by number where equal numbers have equal colors, otherwise by color,
-    and where that fails by number alone. So palettes may differ, and so may depths and profiles. In a lossy mask, and between such a
+    and where that fails by number alone. So palettes may differ, and so may depths and profiles. Two masks of two grays each are black
+    and white. In a lossy mask, and between such a
     mask and another, colors are equal when they differ by at most 12 of 255 in every channel. Colors that only the style mask has are
     left out, with a note. These pixels get the nearest color of their mask instead of a region of their own:
 
@@ -124,9 +125,17 @@ def _partners(ours: _Labeled, theirs: _Labeled) -> list[int]:
             distances = np.stack([_distances(theirs.colors, color) for color in ours.colors])
             nearest: list[int] = np.where(way, distances, distances.max() + 1).argmin(axis=1).tolist()
             return nearest
+    if all(mask.exact and len(mask.colors) == 2 and _is_gray(mask.colors) for mask in (ours, theirs)):
+        darker_first, rank = np.argsort(theirs.colors[:, 0]), np.argsort(np.argsort(ours.colors[:, 0]))
+        return [int(darker_first[place]) for place in rank]
     name = ours.names[int(colored.any(axis=1).argmin())]
     known = f"{theirs.noun}s are {', '.join(theirs.names)}"
     raise PictureError(f"content mask: its {ours.noun} {name} is not in the style mask, whose {known}")
+
+
+def _is_gray(colors: Integers) -> bool:
+    """Kx3: whether no color has a hue."""
+    return bool((colors == colors[:, :1]).all())
 
 
 def _labeled(picture: Picture, role: str, most: int) -> _Labeled:

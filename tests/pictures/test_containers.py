@@ -73,6 +73,36 @@ def test_extra_channels_that_are_not_transparency(tmp_path: Path) -> None:
     assert pictures.load(gray).alpha is None
 
 
+def test_which_extra_sample_is_transparency(tmp_path: Path) -> None:
+    color, spot, alpha = random_bytes(5, 6, 3), random_bytes(5, 6, seed=1), random_bytes(5, 6, seed=2) | 1
+    for order, kinds in (((spot, alpha), ["unspecified", "unassalpha"]), ((alpha, spot), ["unassalpha", "unspecified"])):
+        path = tiff(
+            tmp_path / "x.tif", np.dstack([color, *order]), photometric="rgb", planarconfig="contig", extrasamples=kinds
+        )
+        picture = pictures.load(path)
+        np.testing.assert_allclose(colors(picture), color / 255, atol=1e-6)
+        np.testing.assert_allclose(picture.alpha[0, 0].numpy(), alpha / 255, atol=1e-6)
+        assert picture.notes == (f"{path} has extra channels that are not transparency, which are ignored",)
+
+
+def test_tiffs_that_pillow_cannot_read_are_upright_with_their_alpha(tmp_path: Path) -> None:
+    floats = np.random.default_rng(1).random((4, 7, 3)).astype(np.float32)
+    turned = tiff(tmp_path / "t.tif", floats, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    np.testing.assert_allclose(colors(pictures.load(turned)), np.rot90(floats, -1), atol=1e-6)
+    assert pictures.read_settings(turned) is None
+    shares = np.full((4, 7, 1), 0.5, np.float32)
+    premultiplied = tiff(
+        tmp_path / "p.tif", np.dstack([floats * shares, shares]), photometric="rgb", extrasamples=["assocalpha"]
+    )
+    np.testing.assert_allclose(colors(pictures.load(premultiplied)), floats, atol=1e-6)
+    words = random_words(4, 7, 2)
+    gray = pictures.load(tiff(tmp_path / "g.tif", words, photometric="minisblack", extrasamples=["unassalpha"]))
+    np.testing.assert_allclose(colors(gray)[..., 1], words[..., 0] / 65535, atol=1e-6)
+    np.testing.assert_allclose(gray.alpha[0, 0].numpy(), words[..., 1] / 65535, atol=1e-6)
+    signed = tiff(tmp_path / "s.tif", np.full((4, 7), 100, np.int8), photometric="minisblack")
+    assert "a TIFF with 1 channel of 8 signed bits" in refusal(signed)
+
+
 def psd(stored: np.ndarray, layers: int) -> bytes:
     """A PSD of 8 bits without compression: HxWx4 RGB and a fourth channel."""
     height, width = stored.shape[:2]
@@ -87,6 +117,7 @@ def test_the_fourth_channel_of_psd_tga_and_jpeg_2000() -> None:
     for data, transparent in (
         (psd(stored, 0), False),  # a spot color or a stored selection
         (psd(stored, -1), True),
+        (b"8BPS" + struct.pack(">H6xHIIHH", 1, 4, 5, 6, 8, 3) + bytes(14) + stored.transpose(2, 0, 1).tobytes(), False),
         (encoded(Image.fromarray(stored), "TGA"), True),
         (without_attribute_bits(encoded(Image.fromarray(stored), "TGA")), False),
         (encoded(Image.fromarray(stored), "JPEG2000", irreversible=False), True),
@@ -141,6 +172,12 @@ def spliced(*chunks: bytes) -> bytes:
         (spliced(chunk(b"iTXt", b"workflow\0\1\0\0\0" + zlib.compress(bytes(5_000_000)))), ""),
         (spliced(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(9_000_000)))), ""),
         (spliced(chunk(b"prVt", bytes(3_000_000))), ""),
+        *(
+            (spliced(chunk(name, body)), f"has damaged side chunks ({name.decode()}), which are ignored")
+            for name, body in ((b"acTL", b""), (b"tRNS", b""), (b"tRNS", b"\0"), (b"fdAT", b""), (b"fcTL", b"\0" * 5))
+        ),
+        (spliced(chunk(b"zTXt", b"Raw profile type exif\0\x09" + zlib.compress(b"x"))), ""),
+        (PLAIN[:-12] + chunk(b"gAMA", b"\0\1\x86\xa0") + chunk(b"tRNS", bytes(6)) + PLAIN[-12:], ""),
     ],
 )
 def test_pngs_that_viewers_read(data: bytes, note: str) -> None:
@@ -148,6 +185,10 @@ def test_pngs_that_viewers_read(data: bytes, note: str) -> None:
     np.testing.assert_allclose(colors(picture), STORED / 255, atol=1e-6)
     assert picture.notes == ((f"image {note}",) if note else ())
     assert pictures.read_settings(data) is None
+
+
+def test_an_unknown_critical_chunk_is_refused() -> None:
+    assert "unknown critical chunk" in refusal(spliced(chunk(b"WHAT", b"x")))
 
 
 def test_settings_survive_large_texts_around_them() -> None:
@@ -221,6 +262,20 @@ def test_jpegs_that_viewers_read(progressive: bool) -> None:
         (b"PK\3\4" + bytes(40), "is an archive"),
         (b"II\xbc\1" + bytes(40), "is a JPEG XR image"),
         (bytes(128) + b"DICM", "is a DICOM image"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "is an AVIF image that is truncated or damaged"),
+        (b"\0\0\0\x08wide\0\0\0\x08mdat", "is a video"),
+        *(
+            (b"\xff\xd8\xff" + bytes([marker]) + struct.pack(">HBHHB", 11, bits, 8, 8, 1) + b"\1\x11\0\xff\xd9", says)
+            for marker, bits, says in (
+                (0xC1, 12, "is a JPEG of 12 bits per channel, which is not supported"),
+                (0xC3, 8, "is a lossless JPEG"),
+                (0xF7, 8, "is a JPEG-LS image"),
+            )
+        ),
+        (
+            b'<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C" "x.dtd" [<!ENTITY a "b">]><svg/>',
+            "is an SVG drawing",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named(data: bytes, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +333,15 @@ def test_jpeg_xl_with_its_plugin() -> None:
     np.testing.assert_allclose(picture.alpha[0, 0].numpy(), stored[..., 3] / 255, atol=1e-6)
 
 
+def test_jpeg_xl_has_an_orientation_of_its_own() -> None:
+    """ISO/IEC 18181-2, 9.4: that of EXIF is ignored."""
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(random_bytes(24, 32, 3)), "JXL", lossless=True, exif=exif.tobytes())
+    assert pictures.load(data).size == (24, 32)
+
+
 def test_nothing_from_a_codec_reaches_the_terminal(tmp_path: Path) -> None:
     """libtiff writes to the file descriptor itself, so this runs in a process of its own."""
     good = tiff(tmp_path / "good.tif", random_bytes(64, 64, 3), photometric="rgb", compression="zlib").read_bytes()
@@ -318,12 +382,39 @@ def test_stored_values_of_single_channel_images() -> None:
     assert pictures.load(PLAIN).labels is None
     assert not pictures.load(encoded(Image.fromarray(PHOTO), "JPEG")).lossless
     assert not pictures.load(encoded(Image.fromarray(PHOTO), "WEBP")).lossless
-    assert pictures.load(encoded(Image.fromarray(PHOTO), "WEBP", lossless=True)).lossless
+    from pictures.test_profile import DISPLAY_P3, display_profile
+
+    for options in (
+        {},
+        {"icc_profile": display_profile(DISPLAY_P3, None, "P3")},
+        {"exact": True, "exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"},
+    ):
+        assert pictures.load(encoded(Image.fromarray(PHOTO), "WEBP", lossless=True, **options)).lossless
+        assert not pictures.load(encoded(Image.fromarray(PHOTO), "WEBP", **options)).lossless
+
+
+def test_what_is_closed_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.png", PLAIN)
+    lazy, loaded, memory = Image.open(path), Image.open(path), Image.new("RGB", (4, 4))
+    loaded.load()
+    for image in (lazy, loaded, memory):
+        image.close()
+        assert "is a PIL image that was closed" in refusal(image)
+    with Image.open(path) as inside:
+        pass
+    assert "is a PIL image that was closed" in refusal(inside)
+    file = path.open("rb")
+    file.close()
+    assert "the file is closed" in refusal(file)
 
 
 def test_files_larger_than_any_image_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("impasto.pictures.read.LEAST_ROOM", 1000)
     data = PLAIN + bytes(2000)
-    for source in (data, io.BytesIO(data), written(tmp_path / "large.png", data)):
+    endless = io.BytesIO(data)
+    monkeypatch.setattr(
+        endless, "read", lambda size=-1: b"x" * min(size, 700) if size > 0 else pytest.fail("read without limit")
+    )
+    for source in (data, io.BytesIO(data), endless, written(tmp_path / "large.png", data)):
         assert "is a file of more than 0.0 GB; raise max_pixels" in refusal(source, max_pixels=20)
         assert pictures.load(data).size == (4, 5)

@@ -84,16 +84,17 @@ def test_the_notes_name_what_was_used_and_what_was_ignored() -> None:
         (CICP_P3,): "has its colors converted from Display P3, sRGB (cICP)",
         (LINEAR_GAMA,): "has its colors converted from gAMA",
         (P3_CHRM, LINEAR_GAMA): "has its colors converted from gAMA and cHRM",
-        (SRGB_CHUNK, LINEAR_GAMA): "states gAMA colors, which do not count beside sRGB",
+        (SRGB_CHUNK, LINEAR_GAMA): "states gAMA colors, which are ignored because of sRGB",
         (
             (b"cICP", bytes([99, 13, 0, 1])),
         ): "states colors that are not supported (cICP: primaries 99, transfer 13), which is ignored",
+        ((b"cICP", bytes([12, 2, 0, 1])),): "states colors incompletely (cICP), which is ignored",
         ((b"cHRM", bytes(32)),): "states impossible colors (cHRM), which is ignored",
         ((b"iCCP", b"x\0\0" + b"no zlib"),): "has a damaged color profile, which is ignored",
     }.items():
         picture = pictures.load(png_of(stored, *chunks), role="photograph")
         assert picture.notes == (f"photograph {says}",)
-        if "ignored" in says or "count" in says:
+        if "ignored" in says:
             np.testing.assert_array_equal(pictures.to_image(picture.pixels), stored)
     unusable_then_used = pictures.load(png_of(stored, (b"cICP", bytes([99, 13, 0, 1])), ICC_ADOBE))
     np.testing.assert_allclose(colors(unusable_then_used), expected(stored / 255, *MEANING[ICC_ADOBE[1]]), atol=5e-4)
@@ -104,9 +105,12 @@ def test_the_notes_name_what_was_used_and_what_was_ignored() -> None:
 
 def test_gamma_and_narrow_range() -> None:
     stored = random_bytes(4, 5, 3)
-    for stated in (45455, 55555, 38462):
+    for stated in (45000, 55555, 38462):
         found = pictures.load(png_of(stored, (b"gAMA", struct.pack(">I", stated))))
         np.testing.assert_allclose(colors(found), srgb_curve((stored / 255) ** (100_000 / stated)), atol=5e-4)
+    usual = pictures.load(png_of(stored, (b"gAMA", struct.pack(">I", 45455)), P3_CHRM))  # what writers of sRGB's curve state
+    np.testing.assert_allclose(colors(usual), expected(stored / 255, DISPLAY_P3, linear), atol=5e-4)
+    assert pictures.load(png_of(stored, (b"gAMA", struct.pack(">I", 45455)))).notes == ()
     narrow = pictures.load(png_of(stored, (b"cICP", bytes([12, 13, 0, 0]))))
     value = np.clip((stored.astype(float) - 16) / 219, 0, 1)
     np.testing.assert_allclose(colors(narrow), expected(value, DISPLAY_P3, linear), atol=5e-4)
@@ -150,6 +154,39 @@ def test_parametric_curves() -> None:
         stored = random_words(4, 5, 3)
         found = pictures.load(png_of(stored, (b"iCCP", b"p\0\0" + zlib.compress(profile))))
         np.testing.assert_allclose(colors(found), srgb_curve(curve(stored / 65535)), atol=1.2e-3)
+
+
+def test_a_cicp_tag_in_a_profile_counts() -> None:
+    """ICC.1:2022, 9.2.17: profiles of HDR displays state what they mean, and their curves are a substitute."""
+    stored = random_words(4, 5, 3)
+    columns = {
+        tag: b"XYZ \0\0\0\0" + s15f16(*column) for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), d50_columns(), strict=True)
+    }
+    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), b"curv\0\0\0\0" + struct.pack(">IH", 1, 256))
+    tag = {b"cicp": b"cicp\0\0\0\0" + bytes([12, 13, 0, 1])}
+    found = pictures.load(
+        png_of(stored, (b"iCCP", b"p\0\0" + zlib.compress(icc(b"RGB ", b"XYZ ", b"mntr", columns | curves | tag, "HDR"))))
+    )
+    np.testing.assert_allclose(colors(found), expected(stored / 65535, DISPLAY_P3, linear), atol=1.2e-3)
+
+
+def test_curves_of_any_numbers_give_colors(recwarn: pytest.WarningsRecorder) -> None:
+    columns = {
+        tag: b"XYZ \0\0\0\0" + s15f16(*column) for tag, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), d50_columns(), strict=True)
+    }
+    chance, stored = np.random.default_rng(4), random_bytes(4, 5, 3)
+    for _ in range(150):
+        kind = int(chance.integers(0, 5))
+        numbers = chance.choice([-30000.0, -1.0, -0.5, 0.0, 1e-4, 0.5, 1.0, 2.4, 30000.0], {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}[kind])
+        tag = b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + s15f16(*numbers)
+        profile = icc(b"RGB ", b"XYZ ", b"mntr", columns | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), tag), "odd")
+        with np.errstate(all="raise"):
+            picture = pictures.load(png_of(stored, (b"iCCP", b"p\0\0" + zlib.compress(profile))))
+        assert np.isfinite(colors(picture)).all()
+    for stated in (1, 1000, 2**32 - 1):
+        with np.errstate(all="raise"):
+            assert np.isfinite(colors(pictures.load(png_of(stored, (b"gAMA", struct.pack(">I", stated)))))).all()
+    assert not recwarn.list
 
 
 def d50_columns() -> np.ndarray:

@@ -182,6 +182,17 @@ def test_palettes_with_other_orders_and_white_of_other_depths_belong_together_by
             assert labels_of(found, 0).tolist() == labels_of(found, 1).tolist() == halves.tolist()
 
 
+def test_two_masks_of_two_grays_are_black_and_white() -> None:
+    for ours, theirs in (((0, 1), (0, 255)), ((1, 2), (7, 9)), ((255, 0), (3, 2)), ((5, 9), (5, 200))):
+        content, style = flat(*ours), flat(*theirs, theirs[0])
+        for here, there in paired(content, style).pairs:
+            lighter = bool(content[here[0, 0].numpy() == 1].min() == max(ours))
+            value = max(theirs) if lighter else min(theirs)
+            assert np.array_equal(there[0, 0].numpy() == 1, style[..., 0] == value)
+    with pytest.raises(PictureError):
+        paired(flat(0, (9, 0, 0)), flat(0, 255))
+
+
 def test_of_two_partners_in_reach_the_nearer_is_taken() -> None:
     found = paired(flat(100), flat((113, 100, 100), 88), lossy=True)  # the first is nearer, but 13 away in one channel
     assert labels_of(found, 1)[0, ::20].tolist() == [-1, 0]
