@@ -36,8 +36,8 @@ QUALITY = 90  # of the JPEGs sent to the page
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request. value: what was asked for. error: why not, in one sentence. kind: of the error, "picture" or "option";
-    "" for a bug. option: which.
+    """What came of a request. value: what was asked for. error: why not, in one sentence. kind: of the error: "picture", "option" or
+    "busy"; "" for a bug. option: which.
     """
 
     value: Any = None

@@ -21,6 +21,7 @@ from impasto.studio.queue import Queue
 
 _SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 60.0  # seconds that a request may take before the previewer is started again
+MOST_WAITING = 100  # requests for the previewer
 AT_ONCE = 1.0  # seconds between looks at the painters
 LAST_CHANCE = 10.0  # seconds a painter has to save its state when the server ends
 
@@ -53,6 +54,9 @@ class Previewing:
     def ask(self, name: str, /, *, stream: str = "", **arguments: Any) -> Future[Answer]:
         """A method of `Previewer`, to be called in its process. stream: replaces an earlier request that waits, by SupersededError."""
         request = _Request(name, arguments)
+        if len(self._waiting) >= MOST_WAITING:
+            request.future.set_result(Answer(error="The server is busy. Try again in a moment.", kind="busy"))
+            return request.future
         with self._changed:
             self._number += 1
             key = stream or f"request {self._number}"

@@ -22,6 +22,7 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 
+from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -177,8 +178,11 @@ class Guard:
         return 0, ""
 
 
-class TooLargeError(Exception):
-    """A body is longer than it may be."""
+class TooLargeError(HTTPException):
+    """A body is longer than it may be. An HTTPException, because FastAPI takes others for a malformed body."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, detail={"error": too_large(limit), "option": None})
 
 
 def too_large(limit: int) -> str:
@@ -197,7 +201,7 @@ def _counted(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             total += len(message.get("body", b""))
             if total > limit:
-                raise TooLargeError(too_large(limit))
+                raise TooLargeError(limit)
         return message
 
     return counted

@@ -26,7 +26,7 @@ from impasto.studio import api
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import Queue
-from impasto.studio.security import LOOPBACK, Guard, Rules, TooLargeError, token_of
+from impasto.studio.security import LOOPBACK, Guard, Rules, token_of
 from impasto.studio.store import Store
 
 PAGE = Path(__file__).parent / "page"
@@ -103,7 +103,6 @@ def application(settings: Settings, port: int) -> FastAPI:
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(TooLargeError, _too_large)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(Guard, rules=rules)
     return app
@@ -135,10 +134,6 @@ def _malformed(request: Request, error: Exception) -> Response:
     first: dict[str, Any] = dict(error.errors()[0])
     place = " ".join(str(part) for part in first.get("loc", ())[1:])
     return _problem(422, api.sentence(one_line(f"the request is not as it should be: {place}: {first.get('msg', '')}")))
-
-
-def _too_large(request: Request, error: Exception) -> Response:
-    return _problem(413, str(error))
 
 
 def _failed(request: Request, error: Exception) -> Response:

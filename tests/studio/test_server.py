@@ -146,6 +146,10 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
     ):
         assert studio.json("POST", "/jobs", status, json=body)["error"].startswith(error)
     assert studio.client.post("/api/jobs", content=b"{nonsense").status_code == 422
+    endless = studio.client.post(
+        "/api/jobs", content=(bytes(100_000) for _ in range(20)), headers={"content-type": "application/json"}
+    )
+    assert (endless.status_code, endless.json()["error"]) == (413, "This is too large: at most 1 MB can be sent.")
     assert studio.json("GET", "/nothing", 404)["error"] == "There is nothing at this address."
     thin = studio.upload(png(400, 2))["id"]
     body = {"photo": thin, "styles": [{"id": "udnie"}], "options": {"size": 64}}

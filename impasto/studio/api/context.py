@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from impasto.files import one_line
 from impasto.inputs import built_in, style_names
 from impasto.studio import shapes
 from impasto.studio.events import Events
-from impasto.studio.previewer import LARGEST_VIEW
+from impasto.studio.previewer import LARGEST_VIEW, Answer
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import FullError, Queue
 from impasto.studio.security import Rules
@@ -97,12 +98,18 @@ def file_of(studio: Studio, style: shapes.Style) -> Path:
     return built_in(style.id) if style.kind == "built-in" else studio.store.files.style(style.id, style.kind)
 
 
-async def view(studio: Studio, name: str, **arguments: Any) -> Response:
-    """A picture that the previewer makes. name: its method."""
-    answer = await asyncio.wrap_future(studio.previewing.ask(name, **arguments))
+async def answered(future: Future[Answer]) -> Any:
+    """What the previewer answers. Raises Refused, and SupersededError."""
+    answer = await asyncio.wrap_future(future)
     if answer.error:
-        raise Refused(415, sentence(answer.error))
-    data, kind = answer.value
+        status = {"option": 400, "picture": 415}.get(answer.kind, 503)
+        raise Refused(status, sentence(answer.error), answer.option or None)
+    return answer.value
+
+
+async def view(studio: Studio, name: str, **arguments: Any) -> Response:
+    """A picture that the previewer makes. name: its method. Raises Refused."""
+    data, kind = await answered(studio.previewing.ask(name, **arguments))
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=3600"})
 
 

@@ -15,7 +15,19 @@ from fastapi.responses import FileResponse, StreamingResponse
 from impasto.errors import ImpastoError, OptionError
 from impasto.options import Options
 from impasto.studio import shapes
-from impasto.studio.api.context import PROBLEMS, Here, Refused, Studio, file_of, image_of, queued, sentence, style_of, view
+from impasto.studio.api.context import (
+    PROBLEMS,
+    Here,
+    Refused,
+    Studio,
+    answered,
+    file_of,
+    image_of,
+    queued,
+    sentence,
+    style_of,
+    view,
+)
 from impasto.studio.previewer import LARGEST_VIEW
 from impasto.studio.processes import SupersededError
 from impasto.studio.queue import ConflictError
@@ -39,7 +51,9 @@ def _options(asked: Mapping[str, Any], studio: Studio, **fixed: Any) -> Options:
 def _spec(asked: shapes.Picture, studio: Studio) -> Row:
     """What a job is made from, with names. Raises Refused for what is not here, and for a picture without a style."""
     photo = image_of(studio, asked.photo)
-    styles = [{"id": one.id, "name": style_of(studio, one.id).name, "weight": one.weight} for one in asked.styles]
+    styles = [
+        style_of(studio, one.id).model_dump(include={"id", "name", "kind"}) | {"weight": one.weight} for one in asked.styles
+    ]
     for mask in asked.masks:
         image_of(studio, mask.mask)
         if mask.style != "keep":
@@ -82,16 +96,9 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
         | {"size": longer},
     )
     try:
-        answer = await asyncio.wrap_future(future)
+        data, kind = await answered(future)
     except SupersededError:
         raise Refused(409, "superseded") from None
-    if answer.error:
-        raise Refused(
-            400 if answer.kind == "option" else 415 if answer.kind == "picture" else 503,
-            sentence(answer.error),
-            answer.option or None,
-        )
-    data, kind = answer.value
     return Response(data, media_type=kind)
 
 
@@ -206,12 +213,10 @@ async def job_result(
     if format == "png":
         disposition = "attachment" if download else "inline"
         return FileResponse(file, media_type="image/png", filename=name, content_disposition_type=disposition, headers=headers)
-    answer = await asyncio.wrap_future(studio.previewing.ask("as_jpeg", path=file))
-    if answer.error:
-        raise Refused(503, sentence(answer.error))
+    data = await answered(studio.previewing.ask("as_jpeg", path=file))
     if download:
         headers |= {"content-disposition": _attachment(name)}
-    return Response(answer.value, media_type="image/jpeg", headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)
 
 
 def _stem(row: Row) -> str:

@@ -18,10 +18,10 @@ from impasto.studio.api.context import (
     Longer,
     Refused,
     Studio,
+    answered,
     file_of,
     image_of,
     queued,
-    sentence,
     style_of,
     view,
 )
@@ -51,11 +51,11 @@ async def _received(studio: Studio, upload: UploadFile, target: Path) -> None:
 
 async def _checked(studio: Studio, path: Path, name: str) -> dict[str, Any]:
     """Have an upload read by the previewer. Raises Refused, and then the file is gone."""
-    answer = await asyncio.wrap_future(studio.previewing.ask("check", path=path, name=name))
-    if answer.error:
+    try:
+        found: dict[str, Any] = await answered(studio.previewing.ask("check", path=path, name=name))
+    except Refused:
         path.unlink(missing_ok=True)
-        raise Refused(415, sentence(answer.error))
-    found: dict[str, Any] = answer.value
+        raise
     return found
 
 
