@@ -53,7 +53,7 @@ function build(job) {
   const buttons = controls(job, error);
   const toggle = button("", () => change("shown", { shown: state.shown === "job" ? "instant" : "job" }), { look: "small" });
   const reuse = button("Again with changes", (event) => act(event.currentTarget, error, () => again(jobs.get(job.id))), { look: "small" });
-  const ready = h("span", { class: "line wrap" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
+  const ready = h("span", { class: "ready" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
   const away = button("Hide", hide, { look: "small plain" });
   $("now").replaceChildren(name, text, bar, h("div", { class: "line wrap" }, ...buttons.elements, toggle, ready, away), error);
   return { name, text, bar, buttons, toggle, ready, away };
