@@ -36,7 +36,7 @@ def opened(
         raise
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the card"
+        where = files.one_line(".".join(map(str, first["loc"]))) or "the card"
         raise error(
             f"{what} {name} is damaged, or from another version of impasto: {where}: {files.one_line(first['msg'])}"
         ) from problem

@@ -102,8 +102,13 @@ class UnknownNameError(UsageError):
         names = list(known)
         near = difflib.get_close_matches(name, names, n=1)
         super().__init__(
-            f"unknown {kind} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}")
+            f"unknown {kind} {_short(name)}; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}")
         )
+
+
+def _short(name: str) -> str:
+    """A name as it was given, in quotes; of a long one the beginning."""
+    return repr(name) if len(name) <= 100 else f"{name[:100]!r}..."
 
 
 class RunError(ImpastoError, RuntimeError):

@@ -6,7 +6,9 @@ import contextlib
 import difflib
 import hashlib
 import os
+import re
 import stat
+import urllib.parse
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -15,6 +17,7 @@ from impasto.errors import ImpastoError, OutputError, SaveError
 
 Bytes: TypeAlias = bytes | memoryview
 PathLike: TypeAlias = str | os.PathLike[str]
+_ADDRESS = re.compile(r"(https?|ftps?|sftp|s3|gs|file|data):(/*)(.*)", re.IGNORECASE)
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading
@@ -39,7 +42,8 @@ def open_regular(path: PathLike, error: type[ImpastoError], role: str = "") -> B
     except (OSError, ValueError) as failure:
         if isinstance(failure, ImpastoError):
             raise
-        raise error(f"{subject}: {reason(failure)}") from failure
+        hint = address_hint(path)
+        raise error(f"{subject}: {reason(failure)}" + (f"; {hint}" if hint else "")) from failure
 
 
 def is_file(path: PathLike) -> bool:
@@ -48,6 +52,14 @@ def is_file(path: PathLike) -> bool:
         return Path(path).exists() and not Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def real(path: PathLike) -> Path:
+    """The file that a link leads to; the path itself if it leads nowhere."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):  # not a valid file name
+        return Path(path)
 
 
 def digest(path: PathLike) -> str:
@@ -114,7 +126,8 @@ def _check_suffix(name: str, suffix: str, suffixes: Collection[str]) -> None:
 def _check_directory(name: str, target: Path) -> None:
     directory = target.parent
     if not directory.is_dir():
-        raise OutputError(f"{name}: there is no directory {printable(directory)}")
+        hint = address_hint(target)
+        raise OutputError(f"{name}: there is no directory {printable(directory)}" + (f"; {hint}" if hint else ""))
     if not os.access(directory, os.W_OK | os.X_OK):
         raise OutputError(f"{name}: the directory {printable(directory)} is not writable")
 
@@ -142,7 +155,7 @@ def write(path: PathLike, data: bytes | Iterable[Bytes], suffixes: Collection[st
 
 
 def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], overwrite: bool) -> None:
-    final = target.resolve()
+    final = real(target)
     temporary = final.with_name(f"{_temporary_prefix(final)}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -166,7 +179,7 @@ def _temporary_prefix(final: Path) -> str:
 
 def sweep(path: PathLike) -> None:
     """Remove the temporary files that killed processes left while writing a file. Call it only while nobody writes that file."""
-    final = Path(path).resolve()
+    final = real(path)
     with contextlib.suppress(OSError):
         for left in final.parent.glob(f"{_temporary_prefix(final)}*.tmp"):
             left.unlink()
@@ -193,6 +206,24 @@ def printable(path: PathLike) -> str:
     """A path as one line that any terminal can show, whatever bytes its name consists of."""
     text = os.fspath(path)
     return text if text and text.isprintable() else ascii(text)[1:-1] or "''"
+
+
+def escaped(text: str) -> str:
+    """A text without characters that would move the cursor or color the terminal: with their escapes instead."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def address_hint(path: PathLike) -> str:
+    """What to do about an address where a file is expected; "" for anything else. Path has made one slash of two."""
+    found = _ADDRESS.match(printable(path))
+    if not found:
+        return ""
+    scheme, slashes, rest = found[1].lower(), found[2], found[3]
+    if scheme == "file":
+        return f"name the file itself: {'/' if slashes else ''}{urllib.parse.unquote(rest)}"
+    if scheme == "data":
+        return "data: addresses are not read; save the image to a file and name it"
+    return f"{scheme}:// addresses are not fetched; download the image and name the file"
 
 
 def one_line(text: str) -> str:

@@ -66,6 +66,12 @@ def style_file(source: object) -> Path | None:
     if file.suffix.lower() == STYLE_SUFFIX:
         return file
     name = os.fspath(source)
+    if isinstance(name, str) and "," in name and not files.is_file(file):
+        parts = [part.strip() for part in name.split(",")]
+        if any(part in style_names() or files.is_file(part) for part in parts):
+            raise PictureError(
+                f"{files.printable(name)} is not one style; name several one by one: {files.printable(' '.join(parts))}"
+            )
     if not isinstance(name, str) or not name or file.suffix or file.name != name or files.is_file(file):
         return None
     known = style_names()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -35,7 +35,7 @@ class Step:
     losses: Mapping[str, float]
     total: float
     done: float
-    image: Tensor
+    image: Tensor = field(compare=False)  # tensors have no single answer to ==
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing_extensions import Self
 from impasto import catalog
 from impasto.catalog import PLACE, Device, EncoderName, Init, KeepColors, Method, Padding, Pooling, Precision, Quality
 from impasto.errors import OptionError
+from impasto.files import one_line
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -162,13 +163,14 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> OptionError:
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, model.model_fields, n=1)
-        return OptionError(f"unknown option {name!r}", remedy=f"did you mean {{{near[0]}}}?" if near else "")
+        return OptionError(f"unknown option {one_line(repr(name))}", remedy=f"did you mean {{{near[0]}}}?" if near else "")
     more = first.get("ctx", {})
     rule, remedy = _rule(first), str(more.get("remedy", ""))
     if not name:
         return OptionError(rule, option=str(more.get("option", "")), remedy=remedy)
     value = first["input"]
-    return OptionError(f"{rule}, not {value[0] if isinstance(value, list) and len(value) == 1 else value!r}", option=name)
+    shown = str(value[0]) if isinstance(value, list) and len(value) == 1 else repr(value)
+    return OptionError(f"{rule}, not {one_line(shown)}", option=name)
 
 
 def _rule(detail: ErrorDetails) -> str:

@@ -39,6 +39,11 @@ def is_gray(Q: Tensor) -> bool:
     return bool((Q - along * lightness).abs().max() < GRAY)
 
 
+def has_no_colors(image: Tensor) -> bool:
+    """Whether every pixel of an image is gray. image: 1x3xHxW, 0..1."""
+    return bool((image.amax(1) - image.amin(1)).max() < GRAY)
+
+
 def averaged(image: Tensor) -> Tensor:
     """The image averaged over squares that leave a longer side of PALETTE_SIDE to 127 pixels. image: 1x3xHxW. Returns 1x3xhxw."""
     height, width = image.shape[-2:]

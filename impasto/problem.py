@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from impasto import colors, pictures, terms
 from impasto.compute.memory import MemoryModel, Plan
 from impasto.encoders import Encoder
 from impasto.errors import PictureError
-from impasto.ladder import FROM_INSTANT, SCALES, Scale, Size, longer_sides, schedule
+from impasto.ladder import FROM_INSTANT, SCALES, SMALLEST, Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric
 from impasto.losses import Term, VariationLoss
 from impasto.objective import blocks
@@ -25,7 +26,6 @@ from impasto.objective.evaluate import Evaluate, at_once
 from impasto.objective.levels import LevelsInBlocks, losses_of
 from impasto.objective.recorded import Recorded
 from impasto.options import Options
-from impasto.palette import is_gray
 from impasto.pictures import Picture
 from impasto.regions import Layout, guidance
 from impasto.styles import Style
@@ -33,6 +33,8 @@ from impasto.terms import METHODS
 
 ALL = slice(None)
 RECORDED = 1 << 21  # pixels: larger images keep a GPU busy for longer than their layers take to launch
+LONGEST = 65_535  # pixels: the largest value of the option `size`
+ENLARGED = 2  # times: a photograph that is enlarged more gets a note
 NOISE_DEVIATION = 0.1  # of the white noise around mid-gray that a run may start from
 
 
@@ -53,10 +55,13 @@ class Problem:
         layout: Layout,
         start: Picture | None = None,
     ) -> None:
+        encoder.check_size(*photo.size, "photograph")
+        options, remarks = _sized(options, photo.size, encoder)
+        photo = replace(photo, notes=(*photo.notes, *remarks))
         self.options, self.encoder, self.photo, self.layout = options, encoder, photo, layout
         self.method = METHODS[options.method]
         self.device = next(encoder.parameters()).device
-        longer = max(photo.size) if options.size == "original" else int(options.size)
+        longer = _longer(options, photo.size)
         self.size = pictures.fit(photo.size, longer)
         self._check_size()
         pixels = photo.pixels.to(self.device)
@@ -74,8 +79,13 @@ class Problem:
         if height * width > limit:
             problem = f"the result would have {width}x{height} pixels, more than the limit of {limit:,}"
             raise PictureError(problem, remedy="raise {max_pixels}")
-        self.encoder.check_size(*self.photo.size, "photograph")
-        self.encoder.check_size(*self.size, "photograph at the size asked for")
+        if min(self.size) < (side := self.encoder.minimum_side):
+            least = _longer_for(side, self.photo.size)
+            problem = (
+                f"the result would have {width}x{height} pixels, and encoder {self.encoder.name} needs at least {side}x{side}"
+            )
+            way = f"{least} or more" if least <= LONGEST else "original"
+            raise PictureError(f"{problem} for the taps used", remedy=f"use {{size}} {way}")
 
     def _recolored(self, style: Style, photo: Tensor) -> Style:
         """A style with the colors that the option keep_colors asks for."""
@@ -156,11 +166,6 @@ class Problem:
         factors = (factor for factor, _ in self.method.levels)
         return memory_model(self.encoder, self.options.content_taps, dtype or self.encoder.dtype, self.device, masked, factors)
 
-    @property
-    def _in_grays(self) -> bool:
-        """Whether there are styles, and none has colors."""
-        return bool(self.regions) and all(is_gray(style.quantiles()) for _, style in self.regions)
-
     def alpha(self) -> Tensor | None:
         """The photograph's transparency at the final size."""
         alpha = self.photo.alpha
@@ -175,13 +180,41 @@ class Problem:
         if not self.options.strength:
             return photo
         full = pictures.resize(pixels.clamp(0, 1).cpu(), self.size)
-        share = terms.recolored_share(self.options, self.method)
-        if share and self._in_grays:  # encoders see little of the colored grain that is left
-            full = torch.lerp(full, colors.gray(full), share)
+        full = terms.in_gray(self.options, self.method, full, self.photo.pixels, self.regions)
         if self.options.keep_colors == "luma":
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted
         return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
+
+
+def _longer(options: Options, photo: Size) -> int:
+    """The longer side of the result in pixels."""
+    return max(photo) if options.size == "original" else int(options.size)
+
+
+def _longer_for(shorter: int, photo: Size) -> int:
+    """The longer side in pixels at which a photograph has this shorter side."""
+    return math.ceil(shorter * max(photo) / min(photo))
+
+
+def _sized(options: Options, photo: Size, encoder: Encoder) -> tuple[Options, tuple[str, ...]]:
+    """The options with a size that suits a photograph of (height, width), and notes.
+
+    Only a default size is changed: for a panorama that would be too thin for the encoder.
+    """
+    notes = list[str]()
+    if "size" not in options.model_fields_set and min(pictures.fit(photo, int(options.size))) < encoder.minimum_side:
+        longer = min(LONGEST, _longer_for(min(*photo, SMALLEST), photo))
+        notes.append(
+            f"the photograph is too thin for the default size of {options.size} pixels, so the longer side has {longer}"
+        )
+        options = options.changed(size=longer)
+    times = _longer(options, photo) / max(photo)
+    if times > ENLARGED:
+        notes.append(
+            f"the photograph has {photo[1]}x{photo[0]} pixels and is enlarged {times:.3g} times; a smaller size is sharper"
+        )
+    return options, tuple(notes)
 
 
 def _composite(photo: Tensor, painted: Tensor | None) -> blocks.Composite:

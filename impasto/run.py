@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from impasto import pictures
-from impasto.compute import allocator, mapped, memory
+from impasto.compute import allocator, mapped, memory, settings
 from impasto.compute import device as devices
 from impasto.compute.memory import Plan
 from impasto.errors import MemoryLimitError
@@ -26,6 +27,11 @@ MoreTerms = Callable[[Size], Sequence[Term]]  # further terms of the objective a
 StartAt = Callable[[Problem, Size], torch.Tensor]  # an image to start from at a size, 1x3xHxW
 
 
+def no_more_terms(size: Size) -> Sequence[Term]:
+    """None at any size. A function with a name, so that a Run can be pickled."""
+    return ()
+
+
 class Run(Session):
     """One run of the engine on a problem.
 
@@ -38,7 +44,7 @@ class Run(Session):
         self,
         problem: Problem,
         limit: int | None = None,
-        more_terms: MoreTerms = lambda size: (),
+        more_terms: MoreTerms = no_more_terms,
         start_at: StartAt | None = None,
     ) -> None:
         self.problem, self.start_at = problem, start_at
@@ -72,17 +78,7 @@ class Run(Session):
         After DivergenceError or MemoryLimitError `image()` still gives the last good image. torch's global settings are changed
         only while a step runs. Memory that steps free is kept for the next ones until the iteration ends.
         """
-        problem = self.problem
-        steps = coarse_to_fine(
-            self._start(),
-            self.scales,
-            self._objective,
-            pictures.enlarge,
-            metric_at=problem.metric,
-            pairs_at=lambda size: self.pairs(self.plan(size)),
-            state=self.state,
-            keep=self._keep,
-        )
+        steps = self._steps()
         try:
             while True:
                 with self._settings():
@@ -95,11 +91,24 @@ class Run(Session):
         finally:
             allocator.release()
 
+    def _steps(self) -> Iterator[Step]:
+        yield from coarse_to_fine(
+            self._start(),
+            self.scales,
+            self._objective,
+            pictures.enlarge,
+            metric_at=self.problem.metric,
+            pairs_at=lambda size: self.pairs(self.plan(size)),
+            state=self.state,
+            keep=self._keep,
+        )
+
     @contextmanager
     def _settings(self) -> Iterator[None]:
         problem = self.problem
         with (
             memory.clear_errors(problem.name),
+            settings.own(),
             devices.settings(problem.device, problem.encoder.dtype),
             allocator.kept(self._largest),
         ):
@@ -135,11 +144,14 @@ class Run(Session):
         """The folder of files for what memory cannot hold; None if it holds everything. Raises SaveError."""
         return mapped.scratch_folder() if plan.pairs == "disk" else None
 
+    @settings.own()
     def resume(self, state: State) -> None:
         """Start from the state of an earlier run of the same problem and limit, and end as that one would have.
 
         On the same machine with as many threads this holds to the last bit, unless the state is without L-BFGS's memory.
         """
+        if state.best.is_inference():  # such tensors cannot be optimized; copies can
+            state = copy.deepcopy(state)
         self.state, self.last = state, state.at(self.scales)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from PIL import Image
 from torch import Tensor
 
-from impasto.compute import memory
+from impasto.compute import memory, settings
 from impasto.ladder import Scale
 from impasto.optimize import State, Step
 from impasto.pictures import Words, to_image, to_words
@@ -43,6 +43,7 @@ class Session:
             pass
         return self.image()
 
+    @settings.own()
     def image(self) -> Image.Image:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
         with memory.clear_errors(self.problem.name):

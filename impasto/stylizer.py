@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from impasto import encoders, fast, inputs, regions, weights
 from impasto.catalog import AUTO_ENCODER
 from impasto.compute import device as devices
+from impasto.compute import settings
 from impasto.errors import OptionError
 from impasto.inputs import Inputs, Layer, StyleFile, StyleSource
 from impasto.options import Options
@@ -40,6 +42,7 @@ class Stylizer:
     notes: for the user, from choosing the encoder.
     """
 
+    @settings.own()
     def __init__(
         self, options: Options | None = None, *, weights: str | os.PathLike[str] | None = None, **changes: Any
     ) -> None:
@@ -54,6 +57,21 @@ class Stylizer:
         taps = {*self.options.content_taps, *self.options.style_taps}
         encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
         self.encoder = encoder.prepare(device, devices.encoder_dtype(self.options.precision, device))
+
+    @settings.own()
+    def changed(self, **changes: Any) -> Stylizer:
+        """One with other options and the same encoder, so that both can use each other's styles.
+
+        Raises OptionError, also for options that would change the encoder.
+        """
+        options = self.options.changed(**changes)
+        fixed = ("encoder", "method", "content_taps", "style_taps", "pooling", "padding", "device", "precision")
+        for name in fixed:
+            if getattr(options, name) != getattr(self.options, name):
+                raise OptionError("needs a Stylizer of its own", option=name)
+        other = copy.copy(self)
+        other.options = options
+        return other
 
     def run(
         self,
@@ -75,6 +93,7 @@ class Stylizer:
         layers = tuple(Layer(mask, applied) for mask, applied in masks)
         return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
 
+    @settings.own()
     def paint(self, loaded: Inputs, limit: int | None = None) -> Session:
         """The session of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
         problem = self.problem(loaded)
@@ -88,6 +107,7 @@ class Stylizer:
             return run
         return Run(problem, limit)
 
+    @settings.own()
     def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""
         base = [self._style(style) for style in loaded.styles]
@@ -107,6 +127,7 @@ class Stylizer:
             layout = regions.whole()
         return Problem(self.options, self.encoder, loaded.photo, styles, layout, loaded.start)
 
+    @settings.own()
     def style(self, source: StyleSource) -> Style:
         """A style to use for several photographs: a painting's targets, or those of a style file or a built-in style.
 

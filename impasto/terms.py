@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from impasto import colors
 from impasto.compute import mapped
 from impasto.encoders import Encoder, block_of
 from impasto.ladder import SMALLEST, Size
@@ -31,7 +32,7 @@ from impasto.losses import (
 from impasto.objective import blocks
 from impasto.objective.levels import Level, reduced
 from impasto.options import Options
-from impasto.palette import recolored
+from impasto.palette import has_no_colors, is_gray, recolored
 from impasto.regions import Region, guidance
 from impasto.styles import Style, Targets
 
@@ -203,6 +204,23 @@ def target(options: Options, method: Method, photo: Tensor, regions: Regions) ->
         change = recolored(photo, style.quantiles(), T).sub_(photo).mul_(share)
         found = found + (change if T is None else change.mul_(T))
     return found
+
+
+def in_gray(options: Options, method: Method, image: Tensor, photo: Tensor, regions: Regions) -> Tensor:
+    """A finished image, in gray where its style is: encoders see little of the colored grain that is left.
+
+    All the way if the photograph is gray too, otherwise as far as its colors are moved to the style's. image: 1x3xHxW, 0..1; photo: of
+    any size. Returns the same.
+    """
+    grays = [is_gray(style.quantiles()) for _, style in regions]
+    share = 1.0 if has_no_colors(photo) else recolored_share(options, method)
+    if not (any(grays) and share):
+        return image
+    size, nothing = (image.shape[-2], image.shape[-1]), torch.zeros(())
+    weights = [torch.ones(()) if region.weight is None else guidance(region.weight, size) for region, _ in regions]
+    total = sum(weights, nothing).clamp_min(torch.finfo(torch.float32).tiny)
+    part = sum((weight for weight, gray in zip(weights, grays, strict=True) if gray), nothing)
+    return torch.lerp(image, colors.gray(image), share * part / total)
 
 
 def _device(style: Style) -> torch.device:

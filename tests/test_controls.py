@@ -142,6 +142,37 @@ def test_a_painting_without_colors_gives_an_image_without_colors(photo: Path, pa
     assert np.ptp(np.asarray(impasto.stylize(photo, painting, **BRIEF), int), axis=-1).mean() > 10
 
 
+GRAY: dict[str, dict[str, Any]] = {
+    "draft": {"quality": "draft"},
+    "instant": {"quality": "instant"},
+    "faint": {"strength": 0.2},
+    "faint and instant": {"strength": 0.2, "quality": "instant"},
+    "no palette": {"palette_weight": 0},
+    "gatys": {"method": "gatys", "encoder": "lite"},
+    "match": {"keep_colors": "match"},
+    "luma": {"keep_colors": "luma"},
+}
+
+
+@pytest.mark.parametrize("name", GRAY)
+def test_a_gray_photograph_stays_gray_in_gray_styles(
+    name: str, photo: Path, painting: Path, other: Path, tmp_path: Path
+) -> None:
+    for source, kind in ((photo, "photo.jpg"), (painting, "painting.webp"), (other, "other.png")):
+        with Image.open(source) as colored:
+            colored.convert("L").convert("RGB").save(tmp_path / kind, quality=60)
+    gray, first, second = (tmp_path / name for name in ("photo.jpg", "painting.webp", "other.png"))
+    options: dict[str, Any] = {"size": 64, "device": "cpu"} | GRAY[name]
+    options |= {} if options.get("quality") == "instant" else {"iterations": 2}
+    stylizer = impasto.Stylizer(**options)
+    mask = save(tmp_path / "mask.png", np.linspace(0, 255, 451)[None].repeat(300, 0))
+    for styles, masks in ((first, []), ((first, second), []), (first, [(mask, second)]), ((), [(mask, second)])):
+        assert np.ptp(np.asarray(stylizer.run(gray, styles, masks=masks).finish(), int), axis=-1).max() == 0
+    colors_left = np.asarray(stylizer.run(gray, other, masks=[(halves(mask), first)]).finish(), int)
+    assert np.ptp(colors_left[:, :31], axis=-1).max() == 0
+    assert (np.ptp(colors_left[:, 33:], axis=-1).max() > 5) == ("keep_colors" not in options)
+
+
 def test_the_painting_is_seen_at_the_scale_asked_for(photo: Path, painting: Path) -> None:
     stylizer = impasto.Stylizer(style_scale=2, **QUICK | {"size": 128})
     style = stylizer.style(painting)

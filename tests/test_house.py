@@ -24,6 +24,7 @@ RINGS = (
     {"objective", "lbfgs", "optimize", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
+    {"studio"},
     {"cli"},
 )
 RING = {room: number for number, rooms in enumerate(RINGS) for room in rooms}

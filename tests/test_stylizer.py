@@ -187,9 +187,31 @@ def test_size_is_the_longer_side(photo: Path, painting: Path) -> None:
         assert run.finish().size == expected
 
 
-def test_too_narrow_a_photograph_is_refused_before_any_work(stylizer: impasto.Stylizer, painting: Path) -> None:
-    with pytest.raises(PictureError, match=r"64x3 .* needs at least 16x16"):
-        stylizer.run(np.zeros((20, 400, 3), dtype=np.uint8), painting)
+def test_too_narrow_a_photograph_is_refused_with_a_size_that_works(painting: Path) -> None:
+    thin = np.random.default_rng(0).integers(0, 256, (20, 410, 3), np.uint8)
+    with pytest.raises(PictureError, match=r"64x3 .* at least 16x16 for the taps used; use size 328 or more$"):
+        impasto.Stylizer(**SMALL).run(thin, painting)
+    assert impasto.Stylizer(size=328, iterations=1).run(thin, painting).problem.size == (16, 328)
+    with pytest.raises(PictureError, match=r"15 pixels, .*use size original$"):  # a size of 66,000 is out of range
+        impasto.Stylizer(size=61_875).run(np.zeros((16, 66_000)), painting)
+
+
+def test_a_default_size_suits_a_panorama(painting: Path) -> None:
+    stylizer = impasto.Stylizer(quality="instant")
+    for shape, size in (((4000, 80), (3200, 64)), ((30, 1800), (30, 1800)), ((33, 1000), (17, 512))):
+        run = stylizer.run(np.zeros(shape), painting)
+        assert run.problem.size == size
+        notes = [note for note in run.problem.notes if "thin" in note]
+        said = f"the photograph is too thin for the default size of 512 pixels, so the longer side has {max(size)}"
+        assert notes == ([] if max(size) == 512 else [said])
+        assert run.problem.options.size == max(size)  # which records store
+    assert stylizer.run(np.zeros((4000, 80)), painting).finish().size == (64, 3200)
+
+
+def test_a_photograph_that_is_enlarged_more_than_twice_is_said(stylizer: impasto.Stylizer, painting: Path) -> None:
+    assert stylizer.run(np.zeros((32, 20)), painting).problem.notes == ()
+    (note,) = stylizer.run(np.zeros((16, 20)), painting).problem.notes
+    assert note == "the photograph has 20x16 pixels and is enlarged 3.2 times; a smaller size is sharper"
 
 
 def test_images_too_small_for_the_encoder_are_refused(stylizer: impasto.Stylizer, photo: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 import cyclopts
 
 from impasto.cli.commands import app
-from impasto.cli.console import fail, silence, worded
+from impasto.cli.console import fail, streams, worded
 from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
 from impasto.jobs.signals import INTERRUPTED
@@ -26,14 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, 1 (failure), 2 (usage) or 130 (interrupted); a bug keeps its traceback."""
     # read when torch loads: threads of GNU OpenMP that spin for less time leave more to other programs (benchmarks/busy.py)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
-    try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
-    except BrokenPipeError:
-        silence(sys.stdout)  # whoever read our output has gone
-        return 1
+    with streams():
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        except BrokenPipeError:  # whoever read our output has gone
+            return 1
 
 
 def _run(words: list[str]) -> int:
@@ -45,7 +42,7 @@ def _run(words: list[str]) -> int:
         code = app()(spelled, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        return fail(usage_message(error), USAGE, as_json=as_json)
+        return fail(usage_message(error) + _dash_hint(words), USAGE, as_json=as_json)
     except ImpastoError as error:
         return fail(worded(error), error.exit_code, as_json=as_json)
     except KeyboardInterrupt as stopped:
@@ -65,6 +62,12 @@ def _print_help(words: list[str]) -> int:
     app(short=HELP_ALL not in words).help_print([word for word in words if not word.startswith("-")])
     sys.stdout.flush()
     return 0
+
+
+def _dash_hint(words: list[str]) -> str:
+    """What to do about the first word that looks like a flag and like the name of a file."""
+    dashed = next((word for word in words if re.fullmatch(r"-[^=]*\.[A-Za-z]\w+", word)), None)
+    return f"; for the file of that name write ./{dashed}" if dashed else ""
 
 
 def usage_message(error: cyclopts.CycloptsError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group
 
 from impasto import files
-from impasto.cli.console import bar, fail, note, refuse_address
+from impasto.cli.console import bar, fail, note, refuse_address, report, tell
 from impasto.cli.forms import OUTPUT, CommonFlags, flag, whole_number
-from impasto.errors import OptionError, PictureError
+from impasto.errors import OptionError, PictureError, SaveError
 from impasto.inputs import style_file
 
 if TYPE_CHECKING:
@@ -152,14 +153,17 @@ def _print(comparison: Comparison, target: Path, flags: CompareFlags) -> int:
         console = Console()
         if not console.is_terminal:
             console.width = PIPE_WIDTH
-        console.print(_table(comparison))
-        print(f"wrote {target}", flush=True)
-    message = f"{'; '.join(refused.values())}; {target} was written without {'it' if len(refused) == 1 else 'them'}"
+        with contextlib.suppress(SaveError):
+            console.print(_table(comparison))
+        report(f"wrote {files.printable(target)}")
+    message = (
+        f"{'; '.join(refused.values())}; {files.printable(target)} was written without {'it' if len(refused) == 1 else 'them'}"
+    )
     if refused:
         fail(message, code)
     if flags.json_line:
         error = {"error": message} if refused else {}
-        print(json.dumps({"output": str(target), **comparison.numbers(), **error, "exit_code": code}), flush=True)
+        tell(json.dumps({"output": str(target), **comparison.numbers(), **error, "exit_code": code}))
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import select
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from impasto.errors import ImpastoError, PictureError
+from impasto import files
+from impasto.errors import ImpastoError, OutputError, PictureError, SaveError
 
 if TYPE_CHECKING:
     from impasto.jobs.events import Progress as Progressed
@@ -66,6 +68,59 @@ class Steady:
                 silence(self._stream)
 
 
+class Told:
+    """Standard output whose errors are those of impasto. there: whether the program has one; otherwise what is printed is lost."""
+
+    def __init__(self, stream: IO[str] | None, nowhere: IO[str]) -> None:
+        self.there = stream is not None and not stream.closed
+        self._stream = stream if stream is not None and self.there else nowhere
+        self._lost: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write. Raises BrokenPipeError if the reader, or the terminal, is gone, and SaveError if the disk is full or the like."""
+        return int(self._tried(lambda: self._stream.write(text)))
+
+    def writes(self, data: bytes) -> None:
+        """Write bytes. Raises as `write` does."""
+        self._tried(lambda: self._stream.buffer.write(data))  # type: ignore[attr-defined]  # files have one
+        self.flush()
+
+    def flush(self) -> None:
+        """Flush. Raises as `write` does."""
+        if not self._lost:
+            self._tried(self._stream.flush)
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        try:
+            if self._lost:
+                raise self._lost
+            return work()
+        except OSError as error:
+            self._lost = error
+            silence(self._stream)
+            if error.errno in GONE:
+                raise BrokenPipeError(error.errno, "nobody reads standard output") from error
+            raise SaveError(f"standard output could not be written: {files.reason(error)}") from error
+
+
+@contextlib.contextmanager
+def streams() -> Iterator[None]:
+    """Have standard output and standard error, also in a program without a console, and write there what a terminal can show."""
+    real = sys.stdout, sys.stderr
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        for stream in real:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
+        sys.stdout, sys.stderr = cast("IO[str]", Told(sys.stdout, nowhere)), sys.stderr or nowhere
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = real
+
+
 def silence(stream: IO[str]) -> None:
     """Discard what is still written to a stream whose other end is closed. Python would report it again at exit."""
     with contextlib.suppress(OSError, ValueError):
@@ -78,21 +133,33 @@ def steady(*, patient: bool = False) -> IO[str]:
 
 
 def tell(line: str) -> None:
-    """Print a line on standard output. Raises BrokenPipeError if its reader, or the terminal, is gone."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        if error.errno in GONE:
-            raise BrokenPipeError(error.errno, "nobody reads standard output") from error
-        raise
+    """Print a line on standard output. Raises as `Told.write` does."""
+    print(line, flush=True)
+
+
+def report(line: str) -> None:
+    """Print a line about what was written. It is lost if standard output is full, which is no failure."""
+    with contextlib.suppress(SaveError):
+        tell(files.escaped(line))
+
+
+def write_image(data: bytes) -> None:
+    """Write an image to standard output. Raises as `Told.write` does."""
+    cast("Told", sys.stdout).writes(data)
+
+
+def check_output() -> None:
+    """Raise OutputError in a program without a standard output."""
+    if not getattr(sys.stdout, "there", True):
+        raise OutputError("standard output is closed, so the image cannot go there", remedy="name a file with {output}")
 
 
 def fail(message: str, code: int, *, as_json: bool = False) -> int:
     """Print an error as one line, and as JSON if asked. Returns the code."""
-    line = " ".join(message.split())
+    line = files.escaped(" ".join(message.split()))
     print(f"impasto: {line}", file=steady(patient=True))
     if as_json:
-        tell(json.dumps({"error": line, "exit_code": code}))
+        report(json.dumps({"error": line, "exit_code": code}))
     return code
 
 
@@ -109,13 +176,14 @@ def worded(error: ImpastoError) -> str:
 def note(message: str, *, quiet: bool = False) -> None:
     """Print a note on standard error."""
     if not quiet:
-        print(f"impasto: {message}", file=steady(), flush=True)
+        print(f"impasto: {files.escaped(message)}", file=steady(), flush=True)
 
 
 def refuse_address(file: Path) -> None:
-    """Raise PictureError for a web address."""
-    if file.parts and file.parts[0] in ("http:", "https:"):
-        raise PictureError(f"{file.parts[0]}// addresses are not fetched; download the image and name the file")
+    """Raise PictureError for an address, such as https://..., where a file is expected."""
+    hint = files.address_hint(file)
+    if hint and not files.is_file(file):
+        raise PictureError(hint)
 
 
 def seconds(span: float) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group
 
 from impasto import files
-from impasto.cli.console import note, refuse_address, tell
+from impasto.cli.console import note, refuse_address, report, tell
 from impasto.cli.forms import OUTPUT, CommonFlags, flag, option_value, whole_number
 from impasto.errors import OptionError, OutputError
 from impasto.inputs import style_names
@@ -176,13 +176,13 @@ def _codes(flags: ExportFlags, names: Sequence[str]) -> dict[str, Tensor]:
 def _report(flags: ExportFlags, target: Path, size: int, apart: float, lost: Distance | None, codes: dict[str, Path]) -> int:
     """Print what was written and how exact it is. Returns the exit code."""
     if not flags.quiet:
-        tell(
+        report(
             f"wrote {files.printable(target)}: {flags.precision}, {size / 1e6:.2f} MB; ONNX Runtime and torch differ by {apart:.1g}"
         )
         if lost:
-            tell(f"{flags.precision} differs from fp32 by {lost.mean:.2g} on average and {lost.largest:.2g} at most, of 0..1")
+            report(f"{flags.precision} differs from fp32 by {lost.mean:.2g} on average and {lost.largest:.2g} at most, of 0..1")
         if codes and flags.codes:
-            tell(f"wrote {len(codes)} style code{'s' if len(codes) > 1 else ''} to {files.printable(flags.codes)}")
+            report(f"wrote {len(codes)} style code{'s' if len(codes) > 1 else ''} to {files.printable(flags.codes)}")
     if flags.json_line:
         losses = {"mean_loss": lost.mean, "largest_loss": lost.largest} if lost else {}
         written = {"codes": [str(file) for file in codes.values()]} if codes else {}

@@ -18,6 +18,7 @@ from cyclopts import Group, Parameter, Token
 
 from impasto import files
 from impasto.catalog import OPTIONS, help_of
+from impasto.cli.console import check_output
 from impasto.errors import OptionError, UnknownNameError
 from impasto.inputs import Layer
 
@@ -90,6 +91,7 @@ class CommonFlags:
         path = self.output or default
         if path != Path(STDIO):
             return path
+        check_output()
         if self.json_line:
             raise OptionError("cannot be used when the image goes to standard output", option="json")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto import jobs
 from impasto.cli import console
-from impasto.cli.console import exact_seconds, fail, note, refuse_address, seconds, tell, worded
+from impasto.cli.console import exact_seconds, fail, note, refuse_address, report, seconds, tell, worded, write_image
 from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
@@ -50,7 +51,9 @@ def paint(photo: Path, /, *styles: Path, flags: PaintFlags) -> int:
 
 def standard_input() -> bytes:
     """The bytes of standard input. Raises PictureError if it is a terminal, which would wait for typing."""
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise PictureError("photograph -: standard input is closed")
+    if sys.stdin.isatty():
         raise PictureError("photograph -: standard input is a terminal; pipe an image into it")
     data = sys.stdin.buffer.read()
     if not data:
@@ -66,16 +69,16 @@ def demo(*, flags: PaintFlags) -> int:
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
     style, what = _demo_style(options, painting=bool({"weights", "style mask"} & found.keys()))
-    if not flags.quiet:
-        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
     output = flags.to(Path("impasto-demo.png"))
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
     inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
     job = jobs.Job(inputs, options, output)
+    jobs.check(job)  # nothing is said or painted if the image cannot be written
+    if not flags.quiet:
+        note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
     first = None if flags.dry_run else _instant(job, named=flags.output is not None)
     if first:
-        jobs.check(job)  # nothing is painted if the second image cannot be written
         code = carry_out(first, replace(flags, json_line=False))  # there is one line of JSON, for the second
         if code:
             return code
@@ -145,8 +148,9 @@ def carry_out(job: jobs.Job, flags: PaintFlags, previous: Previous | None = None
             show(None)
             code = _report(event, flags)
 
-    with signals.stoppable(), console.progress(quiet=flags.quiet) as show:
-        follow(jobs.run(job, resume=resume, previous=previous), handle)
+    events = jobs.run(job, resume=resume, previous=previous)
+    with signals.stoppable(), console.progress(quiet=flags.quiet) as show, contextlib.closing(events):
+        follow(events, handle)
     return code
 
 
@@ -171,15 +175,14 @@ def _report(event: jobs.Saved | jobs.Failed, flags: PaintFlags) -> int:
     if isinstance(event, jobs.Failed):
         return fail(problem, event.exit_code, as_json=flags.json_line)
     if event.path is None:
-        sys.stdout.buffer.write(event.data)
-        sys.stdout.buffer.flush()
+        write_image(event.data)
     name = "standard output" if event.path is None else printable(event.path)
     if event.problem:
         more = f"; {event.resume}" if event.resume else ""
         fail(f"{problem}; the best image so far is in {name}{more}", event.exit_code)
     elif not flags.quiet and event.path is not None:
         compared = f": {event.compared}" if event.compared else ""
-        tell(f"wrote {name} ({event.width}x{event.height}) in {exact_seconds(event.seconds)}{compared}")
+        report(f"wrote {name} ({event.width}x{event.height}) in {exact_seconds(event.seconds)}{compared}")
     if flags.json_line:
         tell(json.dumps(_summary(event)))
     return event.exit_code
@@ -216,7 +219,13 @@ def _print_plan(job: jobs.Job, flags: PaintFlags) -> int:
     precision = "bf16" if run.problem.encoder.dtype.itemsize == 2 else "fp32"
     target = "standard output" if job.output.path is None else printable(job.output.path)
     lines = [f"{target} would be {size[1]}x{size[0]}, painted in {len(run)} steps at {len(run.scales)} sizes with {precision}"]
-    found: dict[str, Any] = {"output": target, "width": size[1], "height": size[0], "steps": len(run), "precision": precision}
+    found: dict[str, Any] = {
+        "output": str(job.output.path or target),
+        "width": size[1],
+        "height": size[0],
+        "steps": len(run),
+        "precision": precision,
+    }
     if isinstance(run, Run):
         plan = run.plan(size)
         how = "all at once" if plan.side is None else f"in blocks of {plan.side} pixels"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from impasto.catalog import OPTIONS, Quality
 from impasto.cli import console
-from impasto.cli.console import note, refuse_address, seconds, tell
+from impasto.cli.console import note, refuse_address, report, seconds, tell, write_image
 from impasto.cli.forms import GROUPS, OUTPUT, STDIO, CommonFlags, flag, option_value, whole_number
 from impasto.cli.paint import standard_input
 from impasto.files import printable
@@ -102,11 +101,10 @@ def sheet(photo: Path, /, *styles: Path, flags: SheetFlags) -> int:
 def _report(saved: Saved, names: list[str], flags: SheetFlags) -> None:
     """Print the end. names: of the styles."""
     if saved.path is None:
-        sys.stdout.buffer.write(saved.data)
-        sys.stdout.buffer.flush()
+        write_image(saved.data)
         return
     if not flags.quiet:
-        tell(f"wrote {printable(saved.path)} ({saved.width}x{saved.height}) in {seconds(saved.seconds)}")
+        report(f"wrote {printable(saved.path)} ({saved.width}x{saved.height}) in {seconds(saved.seconds)}")
     if flags.json_line:
         found = {"output": str(saved.path), "width": saved.width, "height": saved.height, "seconds": saved.seconds}
         tell(json.dumps(found | {"styles": names, "notes": list(saved.notes), "exit_code": 0}))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Group
 
 from impasto import files
-from impasto.cli.console import bar, note, refuse_address, tell
+from impasto.cli.console import bar, note, refuse_address, report, tell
 from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, flag, with_flags
 from impasto.errors import OptionError, PictureError, StyleFileError
 from impasto.inputs import STYLE_SUFFIX, STYLES, built_in, style_file, style_names
@@ -101,7 +101,7 @@ def make(painting: Path, /, *, flags: MakeFlags) -> int:
     least, most = card.sides
     if not flags.quiet:
         megabytes = target.stat().st_size / 1e6
-        tell(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_encoder(card)}, {megabytes:.1f} MB")
+        report(f"wrote {files.printable(target)}: {least} to {most} pixels, for {_encoder(card)}, {megabytes:.1f} MB")
     if flags.json_line:
         tell(
             json.dumps(

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from impasto.cli.console import bar, fail
+from impasto.cli.console import bar, fail, report, tell
+from impasto.files import printable
 from impasto.jobs.signals import INTERRUPTED
 
 weights_app = App(name="weights", help="List, fetch, locate or import the encoders' weights.", help_epilogue="")
@@ -51,7 +52,7 @@ def fetch(name: str, /) -> int:
             file = weights.fetch(name, progress=lambda done, total: update(done, total=total))
         except KeyboardInterrupt:
             return fail("interrupted; run the command again to resume the download", INTERRUPTED)
-    print(file)
+    tell(printable(file))
     return 0
 
 
@@ -66,7 +67,7 @@ def path(name: str, /) -> None:
     """
     from impasto import weights
 
-    print(weights.path(name))
+    tell(printable(weights.path(name)))
 
 
 @weights_app.command(name="import")
@@ -92,4 +93,4 @@ def import_(
     from impasto import weights
 
     done = weights.import_file(file, name=name, convention=convention)
-    print(f"{done.network} imported ({done.convention} input convention) to {done.path}")
+    report(f"{done.network} imported ({done.convention} input convention) to {printable(done.path)}")

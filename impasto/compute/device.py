@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impasto.compute.settings import set_to
 from impasto.errors import OptionError
 
 
@@ -83,7 +84,7 @@ def settings(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
         return
     wanted = "ieee" if dtype == torch.float32 else "tf32"
-    with _set(torch.backends.cudnn, "deterministic", True), _precision(wanted):
+    with set_to(torch.backends.cudnn, "deterministic", True), _precision(wanted):
         yield
 
 
@@ -95,20 +96,9 @@ def _precision(wanted: str) -> Iterator[None]:
     """
     convolutions, products = getattr(torch.backends.cudnn, "conv", None), torch.backends.cuda.matmul
     if hasattr(convolutions, "fp32_precision") and hasattr(products, "fp32_precision"):
-        with _set(convolutions, "fp32_precision", wanted), _set(products, "fp32_precision", wanted):
+        with set_to(convolutions, "fp32_precision", wanted), set_to(products, "fp32_precision", wanted):
             yield
         return
     allowed = wanted == "tf32"
-    with _set(torch.backends.cudnn, "allow_tf32", allowed), _set(products, "allow_tf32", allowed):
+    with set_to(torch.backends.cudnn, "allow_tf32", allowed), set_to(products, "allow_tf32", allowed):
         yield
-
-
-@contextmanager
-def _set(place: Any, name: str, value: object) -> Iterator[None]:
-    """An attribute with another value for a while."""
-    before = getattr(place, name)
-    setattr(place, name, value)
-    try:
-        yield
-    finally:
-        setattr(place, name, before)

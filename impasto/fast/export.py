@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from impasto import encoders, palette, terms, weights
 from impasto.colors import LUMA
+from impasto.compute import settings
 from impasto.encoders.lite import HEADS, POOL
 from impasto.errors import OptionError, WeightsFileError
 from impasto.fast import net as nets
@@ -64,6 +65,7 @@ def level_count(size: int) -> int:
     return len(level_sizes((size, size)))
 
 
+@settings.own()
 @torch.no_grad()
 def style_code(style: Style, size: int = 512, strength: float = 0.5, stored: Stored | None = None) -> Tensor:
     """A style as the exported network takes it: `code_length` values, float32.
@@ -120,6 +122,7 @@ class Portable(nn.Module):
     Raises OptionError for a strength out of range, and WeightsFileError for a damaged network.
     """
 
+    @settings.own()
     def __init__(self, levels: int, strength: float = 0.5, precision: Precision = "fp32", stored: Stored | None = None) -> None:
         super().__init__()
         _check(strength)

@@ -11,6 +11,7 @@ There are no normalization layers: a pixel depends on its surroundings and on th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -34,7 +35,7 @@ DEEP, MID, QUARTER, HALF, FINE = 96, 96, 64, 32, 12  # channels at 1/16, 1/8, 1/
 NOISE = 2  # channels
 LARGEST = 256  # pixels: longer side of the largest level in training; to the network larger levels are like that one
 LEAST_VARIANCE = 1e-3  # of a kept direction
-PAIRS = torch.triu_indices(PAIRED, PAIRED, 1)
+PAIRS = tuple(map(list, zip(*itertools.combinations(range(PAIRED), 2), strict=True)))  # rows and columns above the diagonal
 MIXED = 4  # filters that a mixed convolution mixes
 
 # Convolutions: name, inputs, outputs, width of the filters, filters that are mixed
@@ -121,7 +122,7 @@ def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
         mean, covariance = (value[0] for value in look[tap])
         deviations = covariance.diagonal().clamp_min(LEAST_VARIANCE).sqrt()
         first = covariance[:PAIRED, :PAIRED] / torch.outer(deviations[:PAIRED], deviations[:PAIRED])
-        parts += [mean / 2, deviations.log(), first[PAIRS[0], PAIRS[1]]]
+        parts += [mean / 2, deviations.log(), first[PAIRS]]
     shades = Q[:, Q.shape[1] // SHADES // 2 :: Q.shape[1] // SHADES].flatten() * 2 - 1
     dials = Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4])
     return torch.cat([*parts, shades, dials])

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto import files, palette, pictures
+from impasto.compute import settings
 from impasto.errors import RunError, UsageError
 from impasto.fast import recolor
 from impasto.fast.export import LEVEL, Portable, painted
@@ -67,6 +68,7 @@ def check_extra() -> None:
             raise UsageError(f"exporting needs {name}", remedy="install it: pip install 'impasto[onnx]'") from error
 
 
+@settings.own()
 def made(painter: Portable, properties: dict[str, str], code: Tensor | None = None) -> bytes:
     """The ONNX file of a painter. Raises UsageError if something from the extra is not installed.
 
@@ -276,7 +278,8 @@ def run(session: Session, photo: Tensor, code: Tensor | None) -> Tensor:
         raise RunError(f"ONNX Runtime does not run the exported network: {files.one_line(str(error))}") from error
 
 
-@torch.inference_mode()
+@settings.own()
+@torch.no_grad()
 def verify(data: bytes, painter: Portable, code: Tensor, *, one_style: bool) -> float:
     """Run a file at SIZES and compare it with torch. Returns the largest difference; raises RunError if it is too large.
 
@@ -296,7 +299,8 @@ def verify(data: bytes, painter: Portable, code: Tensor, *, one_style: bool) -> 
     return most
 
 
-@torch.inference_mode()
+@settings.own()
+@torch.no_grad()
 def loss(painter: Portable, exact: Portable, code: Tensor, size: int) -> Distance:
     """How a painter's images differ from those in float32, at a longer side of `size` pixels. exact: the painter in float32.
 

@@ -15,6 +15,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from impasto import cards, files
+from impasto.compute import settings
 from impasto.errors import WeightsFileError
 from impasto.fast.net import Net
 
@@ -50,6 +51,7 @@ class Stored:
 
 
 @cache
+@settings.own()
 def load(file: Path = FILE) -> Stored:
     """Read the network. Raises WeightsFileError, which says what to do, if the file is missing or damaged."""
     try:

@@ -6,7 +6,7 @@ Only what the network is told of the style is fitted, an addition to the style's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from impasto import pictures
+from impasto.compute import settings
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of
 from impasto.fast.net import Look, Net
@@ -63,6 +64,12 @@ def tune(
     style: its encoder is lite. photos: 1x3xHxW in 0..1, of any sizes: what the style is tried on. The same arguments give the same
     tuning on the same machine.
     """
+    return settings.each_step(_tuned(style, stored, photos, steps, seed))
+
+
+def _tuned(
+    style: Painted, stored: Stored, photos: Sequence[Tensor], steps: int, seed: int
+) -> Generator[tuple[Progress, Tensor], None, None]:
     device = next(style.encoder.parameters()).device
     net, target, generator = (
         stored.on(device),

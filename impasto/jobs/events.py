@@ -73,7 +73,7 @@ class Saved:
     notes: tuple[str, ...] = ()
     compared: str = ""
     problem: str = ""
-    error: ImpastoError | None = None
+    error: ImpastoError | None = field(default=None, compare=False)  # its text is in the problem
     resume: str = ""
     exit_code: int = 0
 
@@ -84,7 +84,7 @@ class Failed:
 
     problem: str
     exit_code: int
-    error: ImpastoError | None = None
+    error: ImpastoError | None = field(default=None, compare=False)  # its text is in the problem
 
 
 Event: TypeAlias = Note | Progress | Preview | Saved | Failed

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from impasto import files, pictures
-from impasto.errors import SaveError, UsageError
+from impasto.errors import OutputError, SaveError, UsageError
 from impasto.jobs.lock import state_of
 
 FRAMES_A_SECOND = 12
@@ -24,7 +24,7 @@ def write(place: Path, *, overwrite: bool) -> None:
     """Make a film of the frames that were kept for it. Raises SaveError, OutputError."""
     folder, kind = state_of(place), place.suffix.lower()
     if not any(folder.glob("*.png")):
-        raise SaveError(f"{files.printable(place)} cannot be made: its frames are missing from {files.printable(folder)}")
+        raise OutputError(f"{files.printable(place)} cannot be made: its frames are missing from {files.printable(folder)}")
     files.write(place, _gif(folder) if kind == ".gif" else _mp4(folder), (kind,), overwrite=overwrite)
 
 

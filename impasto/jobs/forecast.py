@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from impasto import pictures
-from impasto.compute import allocator
+from impasto.compute import allocator, settings
 from impasto.compute.memory import PairStore, Plan
 from impasto.ladder import STEP_OVERHEAD
 from impasto.lbfgs import HISTORY, LBFGS
@@ -26,6 +26,7 @@ SETUP = 0.7  # steps whose time a scale takes before its first one: the features
 Clock = Callable[[], float]
 
 
+@settings.own()
 def forecast(session: Session, clock: Clock = time.perf_counter) -> float:
     """The seconds of `clock` that a session will take, roughly, from its first scale to its last step. Takes some itself."""
     return _of_run(session, clock) if isinstance(session, Run) else _of_levels(session, clock)

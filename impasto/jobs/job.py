@@ -20,6 +20,7 @@ from impasto.jobs.lock import state_of
 from impasto.options import Options, invalid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")  # of `pictures.SUFFIXES`, known before torch is loaded
+FILMS = (".gif", ".mp4")
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 BYTE_DEPTH = 8
 
@@ -111,6 +112,22 @@ def check_no_input(target: Path, inputs: Inputs) -> None:
             )
 
 
+def check_frames(place: Path, *, overwrite: bool) -> None:
+    """Raise OutputError if a film, or frames in a folder, cannot go there."""
+    name, kind = files.printable(place), place.suffix.lower()
+    if kind in FILMS:
+        files.check(place, (kind,), overwrite=overwrite)
+        return
+    if kind:
+        raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {name}")
+    try:
+        taken = place.exists() and (not place.is_dir() or (any(place.iterdir()) and not overwrite))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+    if taken:
+        raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
+
+
 def preview_of(target: Path, count: int) -> Path:
     """The file of a preview after `count` steps."""
     return target.with_name(f"{target.stem}-step{count:05}{target.suffix}")
@@ -118,10 +135,10 @@ def preview_of(target: Path, count: int) -> Path:
 
 def replaces(output: Output, target: Path, file: Path) -> bool:
     """Whether a frame or a preview might replace `file`."""
-    file = file.resolve()
+    file = files.real(file)
     if output.frames:
-        frames = output.frames.resolve()
+        frames = files.real(output.frames)
         if file == frames or (file.parent in (frames, state_of(frames)) and re.fullmatch(r"\d{4,}\.png", file.name)):
             return True
     preview = rf"{re.escape(target.stem)}-step\d{{5,}}{re.escape(target.suffix)}"
-    return bool(output.preview and file.parent == target.resolve().parent and re.fullmatch(preview, file.name))
+    return bool(output.preview and file.parent == files.real(target).parent and re.fullmatch(preview, file.name))

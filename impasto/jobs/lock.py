@@ -37,18 +37,10 @@ def how_to_resume(output: Path) -> str:
 
 def _companion(output: Path, before: str, after: str) -> Path:
     """A file in the output's folder, named after it as far as names may be long; for a link, in the folder it leads to."""
-    final = _real(output)
+    final = files.real(output)
     name = os.fsencode(final.name)
     short = final.name if len(name) <= LONGEST_NAME else f"impasto-{hashlib.sha256(name).hexdigest()[:16]}"
     return final.parent / f"{before}{short}{after}"
-
-
-def _real(output: Path) -> Path:
-    """The file that a link leads to."""
-    try:
-        return Path(os.path.realpath(output))
-    except (OSError, ValueError):  # not a valid file name, as the check of the output says
-        return output
 
 
 @contextlib.contextmanager
@@ -60,7 +52,7 @@ def alone(output: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # here: help need not wait for it
 
-    if not _real(output).parent.is_dir():  # FileLock would make it
+    if not files.real(output).parent.is_dir():  # FileLock would make it
         yield
         return
     file = _companion(output, ".", ".impasto-lock")

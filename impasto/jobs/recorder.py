@@ -11,9 +11,10 @@ from PIL import Image
 from impasto import files, pictures
 from impasto.errors import OutputError, SaveError
 from impasto.jobs import events, film
-from impasto.jobs.job import Output, preview_of
+from impasto.jobs.job import Output, check_frames, preview_of
 from impasto.jobs.lock import alone, state_of
 from impasto.jobs.look import first_look
+from impasto.jobs.places import make_again
 from impasto.ladder import share_done
 from impasto.optimize import Step
 from impasto.session import Session
@@ -87,12 +88,9 @@ class Frames:
         self.new = False  # whether this run made the folder
         if self.kind == ".mp4":
             film.ffmpeg()
-        if self.kind in film.LONGEST:
-            files.check(place, (self.kind,), overwrite=overwrite)
-        elif self.kind:
-            raise OutputError(f"frames go to a folder, a .gif or an .mp4, not to {files.printable(place)}")
-        else:
-            self._check_folder()
+        check_frames(place, overwrite=overwrite)
+        if not self.kind:
+            self._make_folder()
         for done in _shares_before(run):
             self.count += self._due(done)
 
@@ -104,15 +102,12 @@ class Frames:
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:04}.png"
 
-    def _check_folder(self) -> None:
-        name = files.printable(self.place)
+    def _make_folder(self) -> None:
         try:
-            if self.place.exists() and (not self.place.is_dir() or (any(self.place.iterdir()) and not self.overwrite)):
-                raise OutputError(f"{name} exists and is not an empty folder", remedy="name another, or use {overwrite}")
             self.new = not self.place.exists()
             self.place.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{name} cannot be used for frames: {files.reason(error)}") from error
+            raise OutputError(f"{files.printable(self.place)} cannot be used for frames: {files.reason(error)}") from error
 
     def after_step(self, step: Step) -> None:
         """Keep the image if enough work was done since the last frame."""
@@ -130,6 +125,7 @@ class Frames:
         self.count += 1
         file = self._file(self.count)
         if not self.kind:
+            make_again(self.folder)
             pictures.save(image, file, overwrite=True)
             return
         try:
@@ -152,7 +148,8 @@ class Frames:
                 film.write(self.place, overwrite=self.overwrite)
         elif self.run.last is None or self.run.last.done >= 1:
             for number in range(self.count + 1, MOST_FRAMES + 2):
-                self._file(number).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._file(number).unlink()
 
     def tidy(self) -> None:
         """Remove a folder that got no frames, and the folder of a film whose run is over."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
 from impasto.files import printable
-from impasto.jobs import signals
+from impasto.jobs import places, signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_no_input, replaces
+from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_frames, check_no_input, replaces
 from impasto.jobs.lock import alone, how_to_resume, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
@@ -35,7 +34,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
 
 def run(
     job: Job, stylizer: Stylizer | None = None, *, resume: bool = True, previous: Previous | None = None
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Run a job. The last event is Saved or Failed.
 
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
@@ -47,7 +46,7 @@ def run(
     target, card = job.output.path, None
     job.inputs.check()
     if target is None:
-        yield from _start(job, stylizer, previous).events()
+        yield from _events(job, stylizer, previous)
         return
     if not target.name:
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
@@ -55,7 +54,7 @@ def run(
         if resume:
             card = _unfinished(job, target)
         check(job, card)
-        yield from _start(job, stylizer, previous, card).events()
+        yield from _events(job, stylizer, previous, card)
 
 
 def _unfinished(job: Job, target: Path) -> Card | None:
@@ -93,6 +92,8 @@ def check(job: Job, card: Card | None = None) -> None:
     for file in job.inputs.files().values():
         if replaces(job.output, target, file):
             raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
+    if job.output.frames and card is None:
+        check_frames(job.output.frames, overwrite=job.output.overwrite)
 
 
 def _same_job(card: Card, job: Job) -> bool:
@@ -105,9 +106,18 @@ def _same_job(card: Card, job: Job) -> bool:
     return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
 
 
-def _start(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> _Session:
-    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
+def _events(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> Iterator[Event]:
     started = time.monotonic()
+    from impasto.compute import settings
+
+    def events() -> Generator[Event, None, None]:
+        yield from _start(started, job, stylizer, previous, card).events()
+
+    yield from settings.each_step(events())
+
+
+def _start(started: float, job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None) -> _Session:
+    """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
     from impasto import pictures
     from impasto.jobs import records
     from impasto.stylizer import Stylizer
@@ -273,9 +283,14 @@ class _Session:
         return Keeper(run, target, card.model_copy(update={"seconds": card.seconds + spent})), recorder
 
     def _after_step(self, step: Step, keeper: Keeper | None, recorder: Recorder | None) -> Iterator[Event]:
-        preview = recorder.after_step(step) if recorder else None
-        if preview:
-            yield preview
+        if self.job.output.path is not None:
+            places.make_again(self.job.output.path.parent)
+        try:
+            preview = recorder.after_step(step) if recorder else None
+            if preview:
+                yield preview
+        except OutputError as error:  # no reason to end the run
+            yield self._noted(str(error))
         note = keeper.after_step() if keeper else ""
         if note:
             yield self._noted(note)
@@ -299,8 +314,11 @@ class _Session:
         exact = run.words() if output.depth > BYTE_DEPTH else image
         path, data = self._write(exact, settings, keeper, whole=not problem)
         if recorder:
-            with _with_resume_hint(keeper):
-                recorder.finish()
+            try:
+                with _with_resume_hint(keeper):
+                    recorder.finish()
+            except OutputError as error:  # the image is written
+                self.notes.append(str(error))
         if keeper and (not problem or problem.hopeless):
             keeper.remove()
         return Saved(
@@ -322,7 +340,7 @@ class _Session:
     def _write(
         self, image: Image.Image | Words, settings: dict[str, object] | None, keeper: Keeper | None, *, whole: bool
     ) -> tuple[Path | None, bytes]:
-        """Write under the output's name, or under the next free one if a file has appeared there meanwhile.
+        """Write under the output's name, or where `places.write` finds a place.
 
         Returns that name; for a job without a file the bytes. Raises SaveError, which says how to try again.
         """
@@ -334,21 +352,17 @@ class _Session:
             data, notes = pictures.encode(image, output.suffix, settings=settings, exif=exif)
             self.notes += notes
             return None, data
-        name = target
         announce = partial(keeper.announce, whole=whole) if keeper else len
-        for number in itertools.count(2):
-            mine = keeper is not None and name == target and keeper.card.may_replace(name)
-            overwrite = output.overwrite or mine
-            try:
-                with _with_resume_hint(keeper):
-                    self.notes += pictures.save(
-                        image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce
-                    )
-                break
-            except OutputError:
-                if overwrite or not name.exists():
-                    raise
-                name = target.with_name(f"{target.stem}-{number}{target.suffix}")
+
+        def save(name: Path, overwrite: bool) -> tuple[str, ...]:
+            with _with_resume_hint(keeper):
+                return pictures.save(image, name, settings=settings, exif=exif, overwrite=overwrite, announce=announce)
+
+        def may_replace(name: Path) -> bool:
+            return output.overwrite or (keeper is not None and keeper.card.may_replace(name))
+
+        name, notes, moved = places.write(target, save, may_replace)
+        self.notes += (*notes, *moved)
         return name, b""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from impasto import files
 from impasto.errors import OptionError, OutputError, PictureError
 from impasto.inputs import ImageSource, Inputs, StyleSource, style_names
-from impasto.jobs import signals
+from impasto.jobs import places, signals
 from impasto.jobs.events import Note, Saved, Tile
 from impasto.jobs.job import SUFFIXES, Output, check_no_input
 from impasto.jobs.lock import alone
@@ -74,11 +74,17 @@ def run(sheet: Sheet, stylizer: Stylizer | None = None) -> Generator[Event, None
         files.check(target, SUFFIXES, overwrite=sheet.output.overwrite)
         check_no_input(target, inputs)
     with nullcontext() if target is None else alone(target):
-        yield from _painted(sheet, inputs, stylizer)
+        yield from _events(sheet, inputs, stylizer)
 
 
-def _painted(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterator[Event]:
+def _events(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterator[Event]:
     started = time.monotonic()
+    from impasto.compute import settings
+
+    return settings.each_step(_painted(started, sheet, inputs, stylizer))
+
+
+def _painted(started: float, sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Generator[Event, None, None]:
     from impasto import pictures
     from impasto.stylizer import Stylizer
 
@@ -86,7 +92,7 @@ def _painted(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterato
     photo, waiting = _sessions(inputs, stylizer)
     grid = Grid.of(len(waiting) + 1, waiting[0][1].problem.size, sheet.columns)
     _check_size(grid, sheet)
-    notes = [*stylizer.notes, *_notes(photo, waiting)]
+    notes = [*stylizer.notes, *_notes(waiting)]
     yield from map(Note, notes)
     image = grid.paper()
     shown = _resized(photo, grid.tile)
@@ -117,7 +123,8 @@ def _sessions(inputs: Inputs, stylizer: Stylizer) -> tuple[Picture, deque[tuple[
     for number, source in enumerate(inputs.styles, 1):
         loaded = Inputs(photo, (source,)).load(options.max_pixels)
         longer = max(loaded.photo.size) if options.size == "original" else int(options.size)
-        photo, style, name = _reduced(loaded.photo, longer), loaded.styles[0], _name(source, number)
+        least = math.ceil(stylizer.encoder.minimum_side * max(loaded.photo.size) / min(loaded.photo.size))
+        photo, style, name = _reduced(loaded.photo, max(longer, least)), loaded.styles[0], _name(source, number)
         if isinstance(style, pictures.Picture):
             wanted = math.ceil(PAINTING * max(options.style_scale, 1.0) * longer)
             style = _reduced(style, max(wanted, math.ceil(NARROW * max(style.size) / min(style.size))))
@@ -149,11 +156,12 @@ def _name(source: StyleSource, number: int) -> str:
     return files.one_line(files.printable(Path(source).stem))
 
 
-def _notes(photo: Picture, sessions: deque[tuple[str, Session]]) -> Iterator[str]:
+def _notes(sessions: deque[tuple[str, Session]]) -> Iterator[str]:
     """Notes about the photograph once, and about each style with its name."""
-    yield from photo.notes
+    of_photo = sessions[0][1].problem.photo.notes
+    yield from of_photo
     for name, session in sessions:
-        yield from (f"{name}: {note}" for note in session.problem.notes if note not in photo.notes)
+        yield from (f"{name}: {note}" for note in session.problem.notes if note not in of_photo)
 
 
 def _check_size(grid: Grid, sheet: Sheet) -> None:
@@ -174,7 +182,10 @@ def _write(image: Image.Image, output: Output) -> tuple[Path | None, bytes, tupl
 
     if output.path is None:
         return None, *pictures.encode(image, output.suffix)
-    return output.path, b"", pictures.save(image, output.path, overwrite=output.overwrite)
+    name, notes, moved = places.write(
+        output.path, lambda name, replace: pictures.save(image, name, overwrite=replace), lambda name: output.overwrite
+    )
+    return name, b"", (*notes, *moved)
 
 
 # ---------------------------------------------------------------------------------------------------------------- layout

@@ -18,6 +18,7 @@ image. Unlike an image, a state names folders: it is for this machine, and remov
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -196,15 +197,23 @@ def _head(file: Path) -> bytes:
         return length + opened.read(struct.unpack("<Q", length)[0])
 
 
+def _fits(name: str, tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is what the engine keeps under a name: an image of this shape, a vector of its values, or a number."""
+    if name == "scale" or name.endswith("/2"):
+        shape = ()
+    elif name.startswith("pairs/"):
+        shape = (math.prod(shape),)
+    return tensor.shape == shape and tensor.is_floating_point() and bool(tensor.isfinite().all())
+
+
 def _state(card: Card, tensors: Mapping[str, Tensor]) -> State:
     """The engine's state. Raises KeyError, IndexError or ValueError if tensors and card do not fit together."""
     position = card.position
     if position is None:
         raise ValueError("no position")
     height, width, steps = card.scales[position.scale - 1]
-    shape = (1, 3, height, width)
-    if position.step > steps or any(tensors[name].shape != shape for name in ("best", "image") if name in tensors):
-        raise ValueError("not the size of its scale")
+    if position.step > steps or not all(_fits(name, tensor, (1, 3, height, width)) for name, tensor in tensors.items()):
+        raise ValueError("not the size of its scale, or not finite")
     best, ahead = tensors["best"], None
     if position.first is not None:
         before = (tensors["before/0"], tensors["before/1"]) if "before/0" in tensors else None

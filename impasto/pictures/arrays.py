@@ -52,6 +52,18 @@ def unit(words: Array) -> Floats:
     return words.astype(np.float32) / np.float32(BYTE if words.size and words.max() <= BYTE else WORD)
 
 
+def labels_of(values: Array, bits: int = 8, mode: str = "") -> npt.NDArray[np.int32] | None:
+    """The numbers of a single channel as they are stored; None for floats and for several channels.
+
+    bits: per sample in the file. mode: Pillow's; it scales fewer than 8 bits to 8 in mode L.
+    """
+    values = np.asarray(values)
+    values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+    if values.ndim != 2 or values.dtype.kind not in "bui":
+        return None
+    return values.astype(np.int32) // (BYTE // (2**bits - 1) if mode == "L" and bits < 8 else 1)
+
+
 def _unit_floats(array: Array) -> Floats:
     if array.dtype == np.bool_:
         return array.astype(np.float32)

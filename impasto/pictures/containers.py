@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from impasto.pictures import boxes, jpeg, kinds, png, tiff
 from impasto.pictures.faults import RefusedError
-from impasto.pictures.profile import Calibrated, Icc, Statement
+from impasto.pictures.profile import Calibrated, Icc, Statement, embedded
 
 # Everything Pillow decodes itself. Left out: formats that run another program (EPS), that are only identified, or that hold no
 # images. TGA has no signature, so it is tried last. JXL is there when the plugin of impasto[formats] is.
@@ -68,7 +68,7 @@ def opened(data: bytes) -> Container:
         found.statements, found.bits = stated.statements, stated.bits
     elif kind in _COLORS:
         found.statements = _COLORS[kind](data)
-    found.statements = found.statements or embedded(found.image)
+    found.statements = found.statements or embedded(found.image.info.get("icc_profile"))
     found.opaque = kind in _ALPHA and not _ALPHA[kind](data)
     return found
 
@@ -85,12 +85,6 @@ def _container(data: bytes, **known: Any) -> Container | None:
         return Container(reopened(), reopened, data, **known)
     except UnidentifiedImageError:
         return None
-
-
-def embedded(image: Image.Image) -> tuple[Statement, ...]:
-    """The ICC profile that Pillow found."""
-    profile = image.info.get("icc_profile")
-    return (Icc(profile),) if profile and isinstance(profile, bytes) else ()  # the tag of a TIFF may be anything
 
 
 # ---------------------------------------------------------------------------------------------------- PNG, TIFF, JPEG
@@ -121,7 +115,7 @@ def _tiff(data: bytes) -> Container:
         raise UnsupportedTiffError(main)
     found.tiff = main
     found.notes += main.notes
-    found.statements = embedded(found.image)
+    found.statements = embedded(found.image.info.get("icc_profile"))
     return found
 
 
@@ -138,7 +132,7 @@ def _jpeg(data: bytes) -> Container:
     found = _container(mended, lossless=False, notes=list(notes))
     if found is None:
         raise RefusedError("truncated or damaged")
-    found.statements = embedded(found.image)
+    found.statements = embedded(found.image.info.get("icc_profile"))
     return found
 
 
@@ -168,7 +162,7 @@ def _by_plugin(data: bytes) -> Container:
             if jxl is None:
                 raise RefusedError("truncated or damaged")
             found = jxl
-            found.statements = embedded(found.image)
+            found.statements = embedded(found.image.info.get("icc_profile"))
     except ImportError as error:
         raise kinds.refusal(data) from error
     return found

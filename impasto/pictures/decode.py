@@ -9,18 +9,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
-from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, unit
-from impasto.pictures.containers import Container, UnsupportedTiffError, embedded, opened
+from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, labels_of, unit
+from impasto.pictures.containers import Container, UnsupportedTiffError, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
-from impasto.pictures.profile import ADOBE_RGB, Floats, Statement
+from impasto.pictures.profile import ADOBE_RGB, Floats, Statement, embedded
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 _LABELED = DEEP | {"1", "L", "P"}
@@ -55,7 +54,7 @@ class Decoded:
     statements: tuple[Statement, ...] = ()
     notes: tuple[str, ...] = ()
     exif: Kept = field(default_factory=dict)
-    labels: npt.NDArray[Any] | None = None
+    labels: npt.NDArray[np.int32] | None = None
     lossless: bool = True
 
 
@@ -84,7 +83,7 @@ def from_image(image: Image.Image, max_pixels: int) -> Decoded:
     check_size((image.height, image.width), max_pixels)
     image.load()
     lossless = image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
-    found = Container(image, lambda: image, b"", embedded(image), lossless=lossless)  # type: ignore[arg-type, return-value]
+    found = Container(image, lambda: image, b"", embedded(image.info.get("icc_profile")), lossless=lossless)  # type: ignore[arg-type, return-value]
     return _upright(image, found, None, _frame_notes(image))
 
 
@@ -134,7 +133,7 @@ def _upright(image: Image.Image, found: Container, deep: Floats | None, notes: I
     else:
         upright = image if method is None else image.transpose(method)
         if image.mode in _LABELED:
-            labels = np.asarray(upright)
+            labels = labels_of(np.asarray(upright), found.bits, image.mode)
         color, alpha = (
             _gray(upright, image, signed=found.signed) if image.mode in DEEP else _split(upright, opaque=found.opaque)
         )

@@ -52,6 +52,12 @@ class Calibrated:
 
 Statement: TypeAlias = Icc | Coded | Calibrated
 
+
+def embedded(profile: object) -> tuple[Statement, ...]:
+    """The statement of an embedded profile; nothing for what is no profile, as the tag of a damaged file may be anything."""
+    return (Icc(profile),) if profile and isinstance(profile, bytes) else ()
+
+
 SRGB = Coded(1, 13, "sRGB")
 ADOBE_RGB = Calibrated(spaces.ADOBE_GAMMA, spaces.ADOBE_RGB, "Adobe RGB (EXIF)")
 
@@ -104,15 +110,14 @@ def _converted(color: Image.Image | Floats, statement: Statement) -> tuple[Float
         return _by_profile(color, statement.data)
     if isinstance(color, Image.Image) and color.mode not in ("L", "RGB"):
         raise _UnusableError(f"states {statement.source} colors for {color.mode} values, which is ignored")
-    values = _as_it_is(color)
     if isinstance(statement, Coded):
-        return _by_code(values, statement)
+        return _by_code(color, statement)
     try:
         matrix = spaces.to_linear_srgb(statement.chromaticities or spaces.SRGB)
     except ValueError as error:
         raise _UnusableError(f"states impossible colors ({statement.source}), which is ignored") from error
     curve = spaces.srgb_to_linear if statement.gamma is None else spaces.power(statement.gamma)
-    return _through(Space(statement.source, (curve,), matrix), values)
+    return _through(Space(statement.source, (curve,), matrix), color)
 
 
 def _as_it_is(color: Image.Image | Floats) -> Floats:
@@ -124,8 +129,13 @@ def _as_it_is(color: Image.Image | Floats) -> Floats:
     return np.asarray(color.convert("RGB"), np.float32) / np.float32(BYTE)
 
 
-def _through(space: Space, values: Floats) -> tuple[Floats, str]:
-    return (values, "") if space.is_srgb else (space.to_srgb(values), f"has its colors converted from {space.name}")
+def _through(space: Space, color: Image.Image | Floats) -> tuple[Floats, str]:
+    if space.is_srgb:
+        return _as_it_is(color), ""
+    note = f"has its colors converted from {space.name}"
+    if isinstance(color, Image.Image):
+        return space.bytes_to_srgb(np.asarray(color.convert("RGB"))), note
+    return space.to_srgb(_as_it_is(color)), note
 
 
 def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
@@ -136,7 +146,7 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
             raise _UnusableError(f"has a color profile of another kind ({profile.name}), which is ignored")
         space = profile.space()
         if space:
-            return _through(space, _as_it_is(color))
+            return _through(space, color)
         note = f"has its colors converted from {profile.name}"
         if isinstance(color, Image.Image):
             return profile.to_srgb(color if color.mode == profile.mode else color.convert(profile.mode)), note
@@ -150,7 +160,7 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
         raise _UnusableError("has a damaged color profile, which is ignored") from error
 
 
-def _by_code(values: Floats, stated: Coded) -> tuple[Floats, str]:
+def _by_code(color: Image.Image | Floats, stated: Coded) -> tuple[Floats, str]:
     primaries = 1 if stated.primaries == _UNSPECIFIED else stated.primaries
     transfer = 13 if stated.transfer == _UNSPECIFIED else stated.transfer
     known = primaries in PRIMARIES and (transfer in TRANSFERS or transfer in (PQ, HLG))
@@ -158,12 +168,11 @@ def _by_code(values: Floats, stated: Coded) -> tuple[Floats, str]:
         numbers = f"primaries {primaries}, transfer {transfer}"
         raise _UnusableError(f"states colors that are not supported ({stated.source}: {numbers}), which is ignored")
     if not stated.full_range:
-        values = np.clip((values * BYTE - 16) / np.float32(219), 0, 1)
+        color = np.clip((_as_it_is(color) * BYTE - 16) / np.float32(219), 0, 1)
     name, chromaticities = PRIMARIES[primaries]
     if transfer in (PQ, HLG):
         kind = "PQ" if transfer == PQ else "HLG"
         note = f"has a high dynamic range ({kind}, {name}), which is mapped to the range of sRGB"
-        return hdr.to_srgb(values, transfer, primaries), note
+        return hdr.to_srgb(_as_it_is(color), transfer, primaries), note
     words, curve = TRANSFERS[transfer]
-    found, note = _through(Space(f"{name}, {words} ({stated.source})", (curve,), spaces.to_linear_srgb(chromaticities)), values)
-    return found, note
+    return _through(Space(f"{name}, {words} ({stated.source})", (curve,), spaces.to_linear_srgb(chromaticities)), color)

@@ -10,9 +10,9 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,9 @@ class Picture:
     name: the file's name without folders; "" for a source that is not a path.
     digest: SHA-256 of the file or of the bytes, as hexadecimal; "" for a PIL image, an array or a tensor.
     exif: the part of a photograph's EXIF that `save` can keep: camera, exposure, date, place, owner. Empty where there is none.
-    labels: HxW, upright: the values that a source with a single channel stores, palette indices among them; None for other sources.
-    lossless: values that differ are different on purpose, not by the compression of the file.
+    labels: HxW int32, upright: the numbers that a source with a single channel stores (grays of any depth, palette indices, bits); None
+        for other sources.
+    lossless: whether the pixels are exactly those that were saved.
     """
 
     pixels: Tensor
@@ -63,7 +64,7 @@ class Picture:
     name: str = ""
     digest: str = ""
     exif: Kept = field(default_factory=dict)
-    labels: npt.NDArray[Any] | None = None
+    labels: npt.NDArray[np.int32] | None = None
     lossless: bool = True
 
     @property
@@ -140,7 +141,7 @@ def _named(subject: str) -> Iterator[None]:
 def _read(source: object, role: str, max_pixels: int) -> tuple[Decoded, str]:
     """The decoded source, and the digest of its bytes."""
     if isinstance(source, np.ndarray):
-        return _of_floats(arrays.from_array(source, max_pixels)), ""
+        return replace(_of_floats(arrays.from_array(source, max_pixels)), labels=arrays.labels_of(source)), ""
     if isinstance(source, Tensor):
         return _of_floats(arrays.from_tensor(source, max_pixels)), ""
     if isinstance(source, Image.Image):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -50,8 +51,9 @@ def srgb_to_linear(values: Floats) -> Floats:
 
 def linear_to_srgb(light: Floats) -> Floats:
     """sRGB values in [0, 1] from light, which is clipped to [0, 1]."""
-    light = np.clip(light, 0, 1)
-    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
+    x = torch.from_numpy(light).clamp(0, 1)  # torch computes powers on all cores
+    curved = x.pow(1 / 2.4).mul_(1.055).sub_(0.055)
+    return torch.where(x <= 0.0031308, x * 12.92, curved).numpy()
 
 
 def power(gamma: float) -> Curve:
@@ -88,12 +90,24 @@ class Space:
 
     def to_srgb(self, values: Floats) -> Floats:
         """HxWx3 encoded values in [0, 1] to HxWx3 sRGB values in [0, 1]. Colors outside sRGB's gamut are clipped in linear light."""
-        return by_rows(self._converted, values)
-
-    def _converted(self, values: Floats) -> Floats:
         curves = self.curves if len(self.curves) == 3 else self.curves * 3
-        light = np.stack([curve(values[..., channel]) for channel, curve in enumerate(curves)], axis=-1)
-        return linear_to_srgb(light @ self.matrix.T.astype(np.float32))
+
+        def converted(rows: Floats) -> Floats:
+            light = np.stack([curve(rows[..., channel]) for channel, curve in enumerate(curves)], axis=-1)
+            return linear_to_srgb(light @ self.matrix.T.astype(np.float32))
+
+        return by_rows(converted, values)
+
+    def bytes_to_srgb(self, levels: npt.NDArray[np.uint8]) -> Floats:
+        """The same for HxWx3 levels of 255: every curve is evaluated once for each level."""
+        ramp = np.linspace(0, 1, 256, dtype=np.float32)
+        tables = [curve(ramp) for curve in (self.curves if len(self.curves) == 3 else self.curves * 3)]
+
+        def converted(rows: npt.NDArray[Any]) -> Floats:
+            light = np.stack([table[rows[..., channel]] for channel, table in enumerate(tables)], axis=-1)
+            return linear_to_srgb(light @ self.matrix.T.astype(np.float32))
+
+        return by_rows(converted, levels)
 
     @property
     def is_srgb(self) -> bool:
@@ -103,7 +117,7 @@ class Space:
         return bool(np.abs(self.to_srgb(probe) - probe).max() < 2.5 / 255)
 
 
-def by_rows(function: Callable[[Floats], Floats], values: Floats) -> Floats:
+def by_rows(function: Callable[[npt.NDArray[Any]], Floats], values: npt.NDArray[Any]) -> Floats:
     """Apply a function of single pixels to blocks of rows of HxWx3 values."""
     step = max(1, ROWS_AT_ONCE // max(1, values.shape[1]))
     result = np.empty_like(values, np.float32)

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 
 from impasto.pictures.faults import RefusedError, check_size
-from impasto.pictures.profile import Icc, Statement
+from impasto.pictures.profile import Statement, embedded
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_IMAGES = 1000
@@ -83,7 +82,7 @@ def examine(data: bytes) -> Tiff:
         channels={1: 1, 2: 3}.get(int(page.photometric), 0),
         separate=int(page.planarconfig) == 2 and int(page.compression) == 1 and _bits(page) > 8,
         layout=_layout(page),
-        statements=(Icc(profile),) if (profile := page.iccprofile) else (),
+        statements=embedded(page.iccprofile),
         notes=(
             *(("holds several images: its first frame is used",) if len(main) > 1 else ()),
             *(("has extra channels that are not transparency, which are ignored",) if opaque else ()),
@@ -93,25 +92,30 @@ def examine(data: bytes) -> Tiff:
 
 def _pages(data: bytes) -> list[Any]:
     """All images of a file, also those inside others (SubIFDs), as far as they can be read."""
+    import tifffile  # here and below: most images are no TIFFs, and loading it takes a tenth of a second
+
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            return list(islice(_walk(file.pages), _MOST_IMAGES))
+            return list(islice(_walk(file.pages, set()), _MOST_IMAGES))
     except Exception:  # a damaged file may raise anything
         return []
 
 
-def _walk(pages: Any, depth: int = 0) -> Iterator[Any]:
+def _walk(pages: Any, seen: set[int], depth: int = 0) -> Iterator[Any]:
+    """All pages as `TiffPage`. seen: where the directories are that were read, as a damaged file may link to them again."""
     for number in range(_MOST_IMAGES):
         try:
             page = pages[number]
         except Exception:  # there are no more, or the rest is damaged
             return
-        if not isinstance(page, tifffile.TiffPage):
-            page = page.aspage()
+        if page.offset in seen:
+            return
+        seen.add(page.offset)
+        page = page.aspage()
         if page.imagewidth > 0 and page.imagelength > 0:
             yield page
         if page.subifds and depth < 2:
-            yield from _walk(page.pages, depth + 1)
+            yield from _walk(page.pages, seen, depth + 1)
 
 
 def _starting_at(data: bytes, offset: int) -> bytes:
@@ -143,6 +147,8 @@ def decoded(data: bytes, max_pixels: int) -> npt.NDArray[Any] | None:
     if page is None or int(page.compression) != 1:
         return None
     check_size((page.imagelength, page.imagewidth), max_pixels)
+    import tifffile
+
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             samples = np.asarray(file.pages[0].asarray())

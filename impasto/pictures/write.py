@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 import torch
 from PIL import Image, ImageCms
 from torch import Tensor
@@ -169,6 +168,8 @@ def _deep(words: Words, kind: str, stored: bytes | None, exif: Kept) -> bytes:
     """A file of 16 bits, which Pillow cannot write."""
     if kind == "PNG":
         return png.with_words(words, icc_profile=_srgb_profile(), **metadata.arguments(kind, stored, exif))
+    import tifffile  # most images need it neither here nor when they are read
+
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,

@@ -68,9 +68,10 @@ def layered(layers: Sequence[tuple[Picture, int | None]], size: Size, base: int 
     """
     left = torch.ones(1, 1, *size)  # the part that the layers above leave visible
     kept = torch.zeros(1, 1, *size)
-    regions: list[Region] = []
+    regions, notes = list[Region](), list[str]()
     for mask, style in reversed(layers):
-        weight = weight_of(mask, size, role="mask")
+        weight, remarks = weight_of(mask, size, role="mask")
+        notes[:0] = remarks
         seen, left = left * weight, left * (1 - weight)
         if style is None:
             kept = kept + seen
@@ -79,7 +80,7 @@ def layered(layers: Sequence[tuple[Picture, int | None]], size: Size, base: int 
     if base is None:
         kept = kept + left
     elif bool(left.any()):
-        regions.append(Region(base, None if bool((left == 1).all()) else left))  # a weight of 1 everywhere costs time
+        regions.append(Region(base, left))
     if not regions:
         raise OptionError("the masks leave nothing to paint")
-    return Layout(tuple(regions), painted=1 - kept if bool(kept.any()) else None)
+    return Layout(tuple(regions), painted=1 - kept if bool(kept.any()) else None, notes=tuple(notes))

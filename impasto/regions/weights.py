@@ -2,32 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from impasto import colors, pictures
 from impasto.errors import PictureError
+from impasto.files import printable
 from impasto.ladder import Size
 from impasto.pictures import Picture
 
+DARK, BRIGHT = 0.1, 0.9  # weights: a mask that has none above is nearly black; one that has none above is nowhere white
+LITTLE = 0.001  # of an image: a mask that selects, or leaves, less than this is probably a mistake
 SAME_ASPECT = 1.02  # aspect ratios that differ by no more are equal: scaling and rounding cause as much
 
 
-def weight_of(picture: Picture, size: Size, *, role: str) -> Tensor:
+def weight_of(picture: Picture, size: Size, *, role: str) -> tuple[Tensor, tuple[str, ...]]:
     """The weight that a mask gives: white 1, black 0, grays between. Colors count by their luma, transparent parts as black.
 
-    size: (height, width) wanted, to which a mask of another size is resampled. role: what the mask is for; error messages begin
+    A lossless mask of two values is black and white, whatever they are: the lighter one is white, and of two indices of one color the
+    higher one. A mask of a single gray has that weight everywhere.
+    size: (height, width) wanted, to which a mask of another size is resampled. role: what the mask is for; errors and notes begin
     with it.
-    Returns 1x1xheightxwidth float32 in [0, 1].
+    Returns 1x1xheightxwidth float32 in [0, 1], and notes for the user.
 
-    Raises PictureError: another aspect ratio (by more than 2 percent, and by a pixel or more), or black everywhere.
+    Raises PictureError: another aspect ratio (by more than 2 percent, and by a pixel or more), or black or nearly black everywhere, as
+    label maps are.
     """
-    check_aspect(picture.size, size, role)
-    weight = colors.luminance(picture.over(0))
-    if weight.max() == 0:
-        raise PictureError(f"{role} is black everywhere, so it selects nothing; white selects")
-    return pictures.resize(weight, size)
+    name = f"{role} {printable(picture.name)}" if picture.name else role
+    check_aspect(picture.size, size, name)
+    light = colors.luminance(picture.over(0))
+    weight = _black_and_white(picture, light)
+    lightest = float(weight.max())
+    if lightest == 0:
+        raise PictureError(f"{name} is black everywhere, so it selects nothing; white selects")
+    if lightest < DARK:
+        white = 255 if abs(lightest * 255 - round(lightest * 255)) < 1e-3 else 65535
+        problem = f"{name} is nearly black: its lightest value is {lightest * white:.0f} of {white}. It looks like a label map"
+        raise PictureError(problem, remedy="make a mask that is white where it selects")
+    notes = (f"{name} {remark}" for remark in _remarks(picture, light, weight))
+    return pictures.resize(weight, size), (*picture.notes, *notes)
+
+
+def _black_and_white(picture: Picture, light: Tensor) -> Tensor:
+    """Its light, 1x1xHxW, and for a lossless mask of two values 0 and 1 instead."""
+    if not picture.lossless:
+        return light
+    values = light.cpu().numpy()
+    if values.min() == values.max() and picture.labels is not None and picture.alpha is None:
+        values = picture.labels[None, None]  # two indices of one color
+    found = np.unique(values)
+    return torch.from_numpy((values == found[1]).astype(np.float32)) if len(found) == 2 else light
+
+
+def _remarks(picture: Picture, light: Tensor, weight: Tensor) -> Iterator[str]:
+    """What a user may not expect of a mask's light and of the weight that it gives."""
+    share, most = float(weight.mean()), float(weight.max())
+    if not torch.equal(light, weight):
+        yield "has two values, which count as black and white"
+    elif bool((picture.pixels.amax(1) - picture.pixels.amin(1)).max() > DARK):
+        yield "has colors, which count by their brightness"
+    if most < BRIGHT:
+        yield f"is nowhere white: it selects by {most * 100:.0f} percent at most"
+    if share < LITTLE:
+        yield f"selects almost nothing: {share * 100:.1g} percent of the image"
+    elif share > 1 - LITTLE:
+        yield f"selects {'' if share == 1 else 'almost '}the whole image"
 
 
 def check_aspect(found: Size, wanted: Size, role: str) -> None:

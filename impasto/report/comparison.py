@@ -7,7 +7,7 @@ holds everything that a report shows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from impasto import encoders, pictures, weights
 from impasto.catalog import defaults
 from impasto.compute import device as devices
-from impasto.compute import memory
+from impasto.compute import memory, settings
 from impasto.encoders import Encoder
 from impasto.errors import ImpastoError, OptionError, PictureError
 from impasto.files import printable
@@ -44,6 +44,7 @@ class JudgeNetwork:
         return self.encoder.name
 
 
+@settings.own()
 def load_judge(name: str = "lite", *, file: Path | None = None, device: str = "auto") -> JudgeNetwork:
     """Load the network `name` ("lite", "vgg16", "vgg19") in float32, from the weights on this machine or from `file`.
 
@@ -138,6 +139,9 @@ class PreparedImages:
 
     def measure(self, judge: JudgeNetwork) -> Iterator[MeasuredResult]:
         """Measure one result after the other. Raises UsageError without scikit-image, MemoryLimitError."""
+        return settings.each_step(self._measured(judge))
+
+    def _measured(self, judge: JudgeNetwork) -> Generator[MeasuredResult, None, None]:
         for result in self.results:
             photo = pictures.resize(_center(self.photo, result.crop), result.size)
             pixels = pictures.resize(result.pixels, result.size)
@@ -172,6 +176,7 @@ class Comparison:
 # ------------------------------------------------------------------------------------------------------------------ preparing
 
 
+@settings.own()
 def prepare(
     photo: Source,
     painting: Source,

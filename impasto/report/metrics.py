@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from impasto import pictures
+from impasto.compute import settings
 from impasto.compute.kernels import gram, wide
 from impasto.encoders import Encoder
 from impasto.errors import OptionError, PictureError, UnknownNameError, UsageError
@@ -62,6 +63,7 @@ class Measures:
     weave: float
 
 
+@settings.own()
 @torch.no_grad()
 def measure(
     result: Tensor, photo: Tensor, painting: Tensor, encoder: Encoder, *, content_tap: str, style_taps: Sequence[str]

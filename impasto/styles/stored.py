@@ -34,6 +34,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from impasto import __version__, cards, files, pictures
+from impasto.compute import settings
 from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
@@ -51,6 +52,7 @@ TUNING = "tuning"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs
 CARD = "impasto style"  # the only key of the metadata: the order of several would differ from run to run
+LARGEST = 1e9  # of a stored value: a sum of products of such is still finite; those of paintings are below 100
 LONGEST_TEXT = 300  # characters of a title, a source, a license
 
 _Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -111,6 +113,7 @@ class Stored(Style):
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
+    @settings.own()
     def at(self, number: int, side: int | None = None) -> Targets:
         """The targets on rung `number`, or on the nearest stored one."""
         nearest = self._nearest(number)
@@ -170,6 +173,7 @@ def rungs_of(style: Painted) -> tuple[int, ...]:
     return tuple(number for number in RUNGS if number <= max(own, RUNGS[0]))
 
 
+@settings.own()
 def save(
     style: Painted,
     path: files.PathLike,
@@ -216,7 +220,8 @@ def save(
     for number in card.rungs:
         for tap, G in style.at(number).items():
             tensors |= packing.packed(f"{number}/{tap}", G, error)
-        tensors |= {f"{number}/{tap}/mean": mean.cpu() for tap, mean in style.means_at(number).items()}
+        # copies: of a thin painting, several scales share their means, and the format has no shared tensors
+        tensors |= {f"{number}/{tap}/mean": mean.cpu().clone() for tap, mean in style.means_at(number).items()}
     tensors |= {f"{INSTANT}{name}": tensor.cpu().half() for name, tensor in (instant or {}).items()}
     text = json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":"))
     files.write(path, serialize(tensors, {CARD: text}), (STYLE_SUFFIX,), overwrite=overwrite)
@@ -251,6 +256,7 @@ def _image(content: Any, name: str) -> bytes | None:
     return content.get_tensor(name).numpy().tobytes() if name in set(content.keys()) else None
 
 
+@settings.own()
 def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style:
     """Read a style for an encoder, at some of its taps.
 
@@ -303,12 +309,10 @@ def _card(name: str, text: str) -> Card:
 
 def _mismatch(card: Card, encoder: Encoder, taps: tuple[str, ...]) -> str:
     """Why the file's targets cannot be used with this encoder at these taps; "" if they can."""
-    made, wanted = (
-        f"{files.one_line(x.name if isinstance(x, Encoder) else x.encoder)} with {x.pooling} pooling and {x.padding} padding"
-        for x in (card, encoder)
-    )
+    made, wanted = (card.encoder, card.pooling, card.padding), (encoder.name, encoder.pooling, encoder.padding)
     if made != wanted:
-        return f"was made for {made}, not for {wanted}"
+        words = (files.one_line("{} with {} pooling and {} padding".format(*three)) for three in (made, wanted))
+        return "was made for {}, not for {}".format(*words)
     if card.digest != encoder.digest:
         return f"was made for other weights of {encoder.name}"
     missing = [tap for tap in taps if tap not in card.taps]
@@ -331,8 +335,14 @@ def _kept(name: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
+def _is_sound(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that can be multiplied. In float16, LARGEST itself would be infinite."""
+    sound = tensor.is_floating_point() and bool(tensor.isfinite().all())
+    return sound and (not tensor.numel() or float(tensor.abs().max()) <= LARGEST)
+
+
 def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a tap, checked: present on every rung, of the right shapes, finite, of the same number of channels."""
+    """The tensors of a tap, checked: present on every rung, of the right shapes, not huge, of the same number of channels."""
     channels = set()
     for number in card.rungs:
         key = f"{number}/{tap}"
@@ -340,9 +350,9 @@ def _tensors_of(name: str, card: Card, tap: str, found: Mapping[str, Tensor]) ->
         tensors = [found[part] for part in keys if part in found]
         if len(tensors) < len(keys):
             raise StyleFileError(f"style file {name} is damaged: {tap} for {rung(number)} pixels is missing")
-        if not all(part.is_floating_point() and bool(part.isfinite().all()) for part in tensors):
+        if not all(map(_is_sound, tensors)):
             raise StyleFileError(
-                f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are not finite"
+                f"style file {name} is damaged: {tap} for {rung(number)} pixels has values that are too large or not finite"
             )
         shapes = [tuple(part.shape) for part in tensors]
         channels |= {packing.channels(shapes[:-1]), shapes[-1][0] if len(shapes[-1]) == 1 else 0}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto import pictures
+from impasto.compute import settings
 from impasto.encoders import Encoder
 from impasto.errors import OptionError
 from impasto.ladder import SMALLEST, Size, position, rung
@@ -155,6 +156,7 @@ class Painted(Style):
         """The mean of each channel on rung `number`."""
         return self._statistics(self.size_at(rung(number)), None)[1]
 
+    @settings.own()
     @torch.no_grad()
     def _statistics(self, size: Size, side: int | None) -> tuple[Targets, Means]:
         """The Gram matrices and the means of the painting squeezed to `size`, from one pass of the encoder."""
@@ -179,6 +181,7 @@ class Painted(Style):
     def _side(size: Size, side: int | None) -> int:
         return side or (SIDE if math.prod(size) > LARGE else max(size))
 
+    @settings.own()
     def quantiles(self) -> Tensor:
         """The colors of the painting, or of the part of it that counts."""
         return quantiles(self.painting, self.weight)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto import files
-from impasto.errors import UsageError, WeightsFileError
+from impasto.errors import WeightsFileError
 from impasto.weights.canonical import CAFFE, Convention, Raw, canonical
 from impasto.weights.networks import LITE, LITE_ARCHITECTURE, LITE_NAME, OLDER_LITES, Weights
 
@@ -44,7 +45,7 @@ def read_file(file: Path, *, network: str | None = None, convention: str | None 
     """Read the weights in `file`, of any format, in the one form that `Weights` describes.
 
     network and convention: see `impasto.weights.load`. Raises WeightsFileError with the file, what was expected and what was found;
-    OptionError if `convention` contradicts the file; UsageError if a reader is not installed.
+    OptionError if `convention` contradicts the file.
     """
     with files.open_regular(file, WeightsFileError) as stream:
         head = stream.read(1024)
@@ -85,7 +86,7 @@ def _describe(head: bytes) -> str:
 
 
 def _damaged(kind: str, error: BaseException) -> WeightsFileError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = files.one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
     return WeightsFileError(f"is cut short or damaged; it starts like {kind}, but reading it failed: {reason}")
 
 
@@ -98,7 +99,7 @@ def _read_keras(file: Path | io.BytesIO) -> Raw:
     try:
         with h5py.File(file, "r") as hdf5:
             arrays, labels = _keras_arrays(hdf5)
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py has no error class of its own
+    except Exception as error:  # h5py raises errors of many kinds
         raise _damaged("HDF5", error) from error
     if not arrays:
         raise WeightsFileError("is HDF5 without the layers of a VGG; expected block1_conv1, block1_conv2, ...")
@@ -121,7 +122,7 @@ def _keras_arrays(hdf5: h5py.File) -> tuple[_Arrays, dict[str, str]]:
         value = np.asarray(datasets[path][()])
         name = f"{layer}.weight" if value.ndim == 4 else f"{layer}.bias"
         arrays[name] = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-        labels[name] = path
+        labels[name] = files.one_line(path)
     return arrays, labels
 
 
@@ -153,7 +154,8 @@ def _read_zip(file: Path) -> Raw:
     if keras is not None:
         return _read_keras(io.BytesIO(keras))
     if not any(name.endswith("/data.pkl") for name in names):
-        raise WeightsFileError(f"is a zip archive of {names[0] if names else 'nothing'}; expected a .pth or .keras file")
+        first = files.one_line(names[0]) if names else "nothing"
+        raise WeightsFileError(f"is a zip archive of {first}; expected a .pth or .keras file")
     return _read_torch(file, mmap=True)
 
 
@@ -161,14 +163,16 @@ def _read_torch(file: Path, *, mmap: bool = False) -> Raw:
     import torch
 
     try:
-        # The classifier of a full network is six times the rest. With mmap it is never read.
-        state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that no version of torch writes
+            # The classifier of a full network is six times the rest. With mmap it is never read.
+            state = torch.load(str(file), map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # the unpickler raises errors of many kinds
         pickled = re.search(r"GLOBAL (\S+)", str(error))
         if pickled is None:
             raise _damaged("a PyTorch file", error) from error
         advice = "save model.state_dict() instead; pickled objects are not loaded because they can run code"
-        raise WeightsFileError(f"holds a pickled {pickled[1]}, expected a state dict; {advice}") from error
+        raise WeightsFileError(f"holds a pickled {files.one_line(pickled[1])}, expected a state dict; {advice}") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict):
         raise WeightsFileError(f"holds a {type(state).__name__}, expected a state dict")
@@ -187,7 +191,7 @@ def _from_state(keys: list[str], tensor: Callable[[str], Any], convention: Conve
             layer = match[2] or f"features.{match[1]}"
             names[f"{layer}.{match[3]}"] = key
     if not names:
-        held = f"it holds {keys[0]}, ..." if keys else "it holds no tensors"
+        held = f"it holds {files.one_line(keys[0])}, ..." if keys else "it holds no tensors"
         raise WeightsFileError(f"has no layer of a VGG: {held}; expected features.0.weight or conv1_1.weight, ...")
     return Raw({name: _to_numpy(tensor(key)) for name, key in names.items()}, names, convention, network)
 
@@ -201,19 +205,17 @@ def _to_numpy(tensor: Any) -> Any:
 
 
 def _read_matconvnet(file: Path) -> Raw:
+    from impasto.weights import matlab
+
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise UsageError(f"reading {files.printable(file)} needs scipy", remedy="pip install 'impasto[mat]'") from error
-    try:
-        wanted = ["layers", "meta", "normalization"]
-        content = loadmat(str(file), variable_names=wanted, struct_as_record=False, squeeze_me=True)
-    except Exception as error:  # the parser raises errors of many kinds
+        content = matlab.read(file, ("layers", "meta", "normalization"))
+    except ValueError as error:
         raise _damaged("a MATLAB file", error) from error
     arrays: _Arrays = {}
-    for layer in np.atleast_1d(content.get("layers", [])):
-        name = str(getattr(layer, "name", ""))
-        if re.fullmatch(r"conv\d_\d", name):
+    layers = content.get("layers")
+    for layer in layers if isinstance(layers, list) else [layers]:
+        name = _field(layer, "name")
+        if isinstance(name, str) and re.fullmatch(r"conv\d_\d", name):
             kernel, bias = _matconvnet_pair(layer, name)
             arrays[f"{name}.weight"] = kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel
             arrays[f"{name}.bias"] = bias.reshape(-1)
@@ -222,21 +224,27 @@ def _read_matconvnet(file: Path) -> Raw:
     return Raw(arrays, {name: name for name in arrays}, Convention("matconvnet", "RGB", _matconvnet_mean(content)))
 
 
+def _field(value: Any, name: str) -> Any:
+    """A field of a MATLAB structure; None where there is none."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
 def _matconvnet_pair(layer: Any, name: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     """Return kernel and bias: the cell `weights`, or `filters` and `biases` before about MatConvNet beta 8."""
-    pair = getattr(layer, "weights", None)
-    if not isinstance(pair, np.ndarray) or pair.dtype != object or pair.shape != (2,):
-        pair = (getattr(layer, "filters", None), getattr(layer, "biases", None))
-    if pair[0] is None or pair[1] is None:
+    pair = _field(layer, "weights")
+    if not isinstance(pair, list) or len(pair) != 2:
+        pair = [_field(layer, "filters"), _field(layer, "biases")]
+    if not all(isinstance(array, np.ndarray) for array in pair):
         raise WeightsFileError(f"has a layer {name} without weights, expected filters and biases")
-    return np.asarray(pair[0]), np.asarray(pair[1])
+    return pair[0], pair[1]
 
 
 def _matconvnet_mean(content: Mapping[str, Any]) -> tuple[float, float, float]:
     """Return the mean of averageImage per channel. The beta has 224 x 224 x 3 numbers, later versions have three."""
-    normalization = getattr(content.get("meta"), "normalization", content.get("normalization"))
-    image = np.asarray(getattr(normalization, "averageImage", ()))
-    if image.shape[-1:] != (3,) or image.dtype.kind not in "fiu":
+    normalization = _field(content.get("meta"), "normalization") or content.get("normalization")
+    found = _field(normalization, "averageImage")
+    image = found.squeeze() if isinstance(found, np.ndarray) else np.empty(0)
+    if image.shape[-1:] != (3,):
         raise WeightsFileError(f"has no usable normalization.averageImage: shape {image.shape}, expected (..., 3)")
     red, green, blue = image.reshape(-1, 3).mean(axis=0, dtype=np.float64)
     return float(red), float(green), float(blue)
@@ -270,7 +278,8 @@ def _check_architecture(metadata: Mapping[str, str]) -> None:
     except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged("safetensors", error) from error
     for key, value in other.items():
-        raise WeightsFileError(f"holds a lite of another architecture: {key} is {value}, expected {LITE_ARCHITECTURE[key]}")
+        found = files.one_line(str(value))
+        raise WeightsFileError(f"holds a lite of another architecture: {key} is {found}, expected {LITE_ARCHITECTURE[key]}")
 
 
 def _stated_network(metadata: Mapping[str, str]) -> str | None:
@@ -287,9 +296,10 @@ def _stated_convention(metadata: Mapping[str, str], mean: NDArray[np.generic]) -
         if mean.shape != (3,):
             raise WeightsFileError("has no `mean` of three numbers, which the input it states requires")
         red, green, blue = (float(value) for value in mean)
-        return Convention(metadata.get("convention", CAFFE.name), "RGB", (red, green, blue))
+        return Convention(files.one_line(metadata.get("convention", CAFFE.name)), "RGB", (red, green, blue))
     if stated.startswith("BGR, 0..255"):
         numbers = re.search(r"minus \((\d+\.?\d*), (\d+\.?\d*), (\d+\.?\d*)\)", stated)
         blue, green, red = (float(number) for number in numbers.groups()) if numbers else CAFFE.mean[::-1]
         return Convention(CAFFE.name, "BGR", (red, green, blue))
-    raise WeightsFileError(f"states the unknown input {stated!r}; known: {OURS!r}, 'BGR, 0..255, minus (...)'")
+    found = files.one_line(repr(stated))
+    raise WeightsFileError(f"states the unknown input {found}; known: {OURS!r}, 'BGR, 0..255, minus (...)'")

@@ -12,6 +12,7 @@ from inputs_cases.checks import HARDLY, changed, film_of, kept_left, kept_right,
 
 # Notes on standard error, matched by their values because their words may change
 ENLARGED, NEAREST, LEFT_OUT, STANDS_IN = "painting.*{}", "{}.*16", "#00ff00", "vgg19.*lite"
+LITTLE_SELECTED, ALL_SELECTED, BINARY, COUNTED = "almost nothing", "whole image", "black and white", "{} region"
 NO_FILM = "" if importlib.util.find_spec("imageio_ffmpeg") else "needs the video extra"
 GOOD, TWO = "photo.png painting.png", "photo.png painting.png checkers.png"
 LITTLE = changed(0, HARDLY)
@@ -32,9 +33,9 @@ def again(row: Row) -> Row:
     return replace(row, then=(*row.then, *AGAIN), checks=(*row.checks, same_file("again.png")))
 
 
-def like(name: str, words: str, other: str) -> Row:
+def like(name: str, words: str, other: str, says: str | tuple[str, ...] = ()) -> Row:
     """A row whose image must equal that of another command line."""
-    return made(name, words, same_pixels("other.png"), then=((f"{other} -o other.png", ""),))
+    return made(name, words, same_pixels("other.png"), then=((f"{other} -o other.png", ""),), says=says)
 
 
 def compared(row: Row) -> Row:
@@ -62,6 +63,7 @@ def _shape_rows() -> Iterator[Row]:
     yield made("tall: luma", "tall.png wide-painting.png --size 320 --keep-colors luma", same_hues, size=tall)
     yield made("wide: a mask", "wide.png great-wave --size 320 --mask mask-wide.png=keep", kept_left, size=wide)
     yield made("small: photo", "32.png painting.png --size original", changed(), size=tiny)
+    yield made("small: photo, enlarged", "32.png painting.png --size 96", changed(), says="32x32.* 3 times", size=(96, 96))
     yield made("small: at the smallest size", "32.png painting.png --size 16", changed(), size=(16, 16))
     yield made("small: painting", "photo.png 32-painting.png", changed(), says=ENLARGED.format(64))
     yield made("small: both, luma", "32.png 32-painting.png --size original --keep-colors luma", same_hues, size=tiny)
@@ -76,6 +78,9 @@ def _content_rows() -> Iterator[Row]:
     )
     for name in ("bw", "bilevel", "16-bit", "alpha"):
         yield made(f"gray: {name} painting", f"photo.png {name}-painting.png --iterations 12", changed(), checks.less_color)
+    for more in ("", "--strength 0.2", "--palette-weight 0", "--method gatys"):
+        words = f"bw-photo.png bw-painting.png {more}"
+        yield made(f"gray: both {more}", words, changed(), checks.gray, says=STANDS_IN if "gatys" in more else ())
     yield made("gray: photo, luma", "bw-photo.png painting.png --keep-colors luma", changed(), checks.gray)
 
 
@@ -100,24 +105,32 @@ def _picture_rows() -> Iterator[Row]:
 
 def _mask_rows() -> Iterator[Row]:
     yield made("mask: bilevel, luma", f"{GOOD} --mask mask-bilevel.png=keep --keep-colors luma", kept_left, same_hues)
-    for name in ("small", "almost", "pixel", "faint", "half"):
-        yield made(f"mask: {name}, a style", f"{GOOD} --mask mask-{name}.png=checkers.png", changed())
+    for name, says in {"small": (), "almost": (), "pixel": LITTLE_SELECTED, "half": "50 percent"}.items():
+        yield made(f"mask: {name}, a style", f"{GOOD} --mask mask-{name}.png=checkers.png", changed(), says=says)
     yield made("mask: left, the only style", "photo.png --mask mask-left.png=painting.png", kept_right)
-    yield made("mask: pixel, the only style", "photo.png --mask mask-pixel.png=painting.png", LITTLE)
+    yield made("mask: pixel, the only style", "photo.png --mask mask-pixel.png=painting.png", LITTLE, says=LITTLE_SELECTED)
+    other = f"{GOOD} --mask mask-left.png=keep"
+    yield like("mask: 0 and 1", f"{GOOD} --mask mask-01.png=keep", other, BINARY)
     other = "photo.png checkers.png"
-    yield like("mask: all, another style", f"{GOOD} --mask mask-all.png=checkers.png", other)
-    yield like("mask: keep under all", "photo.png --mask mask-left.png=keep --mask mask-all.png=checkers.png", other)
+    yield like("mask: all, another style", f"{GOOD} --mask mask-all.png=checkers.png", other, ALL_SELECTED)
+    under = "photo.png --mask mask-left.png=keep --mask mask-all.png=checkers.png"
+    yield like("mask: keep under all", under, other, ALL_SELECTED)
     two = "--mask mask-half.png=checkers.png --mask mask-large.png=keep"
-    yield again(made("mask: two", f"{GOOD} {two}", kept_left))
+    yield again(made("mask: two", f"{GOOD} {two}", kept_left, says="50 percent"))
     yield again(made("mask: a named style in it", "photo.png --mask mask-left.png=great-wave", kept_right))
     yield made("mask: match", "photo.png --mask mask-left.png=checkers.png --keep-colors match", kept_right)
-    yield made("mask: the photo", f"{GOOD} --mask photo.png=checkers.png", changed())
+    yield made("mask: the photo", f"{GOOD} --mask photo.png=checkers.png", changed(), says="brightness")
     pair = f"{GOOD} --content-mask {{}}.png --style-mask {{}}.png"
-    yield again(made("colors: two masks", pair.format("here", "there"), changed()))
-    yield made("colors: one only in the style mask", pair.format("here", "there-three"), changed(), says=LEFT_OUT)
-    yield made("colors: a thin part", f"{pair.format('here', 'there-thin')} --style-scale 0.25", changed())
-    yield like("colors: both masks black", pair.format("mask-none", "there-black"), GOOD)
-    yield made("colors: gatys", f"{pair.format('here', 'there')} --method gatys", changed(), says=STANDS_IN)
+    counted = COUNTED.format(2)
+    yield again(made("colors: two masks", pair.format("here", "there"), changed(), says=counted))
+    for name in ("near", "labels"):
+        words = pair.format(f"here-{name}", f"there-{name}")
+        yield like(f"colors: {name}", words, pair.format("here", "there"), counted)
+    yield made("colors: one only in the style mask", pair.format("here", "there-three"), changed(), says=(counted, LEFT_OUT))
+    yield made("colors: a thin part", f"{pair.format('here', 'there-thin')} --style-scale 0.25", changed(), says=counted)
+    yield like("colors: both masks black", pair.format("mask-none", "there-black"), GOOD, COUNTED.format(1))
+    gatys = f"{pair.format('here', 'there')} --method gatys"
+    yield made("colors: gatys", gatys, changed(), says=(STANDS_IN, counted))
 
 
 def _number_rows() -> Iterator[Row]:

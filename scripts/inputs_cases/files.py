@@ -39,7 +39,7 @@ def _checkers() -> Image.Image:
     return Image.fromarray((squares[..., None] * np.array([220, 30, 20])).astype(np.uint8))
 
 
-def _mask(size: tuple[int, int], color: str, *boxes: tuple[str, tuple[int, int, int, int]], mode: str = "RGB") -> Image.Image:
+def _mask(size: tuple[int, int], color: Any, *boxes: tuple[Any, tuple[int, int, int, int]], mode: str = "RGB") -> Image.Image:
     """An image of one color with rectangles of others."""
     mask = Image.new(mode, size, color)
     for other, box in boxes:
@@ -47,7 +47,7 @@ def _mask(size: tuple[int, int], color: str, *boxes: tuple[str, tuple[int, int, 
     return mask
 
 
-def _halves(size: tuple[int, int], left: str = "red", right: str = "blue", mode: str = "RGB") -> Image.Image:
+def _halves(size: tuple[int, int], left: Any = "red", right: Any = "blue", mode: str = "RGB") -> Image.Image:
     return _mask(size, right, (left, (0, 0, size[0] // 2, size[1])), mode=mode)
 
 
@@ -85,6 +85,13 @@ def _images() -> Iterator[tuple[str, Image.Image]]:
     yield "mask-pixel", _mask(PHOTO, "black", ("white", (96, 64, 97, 65)), mode="L")
     for name, size in (("here", PHOTO), ("there", PAINTING), ("there-square", (90, 90))):
         yield name, _halves(size)
+    yield "mask-01", _halves(PHOTO, 1, 0, "L")
+    yield "mask-labels", _mask(PHOTO, 0, (1, (0, 0, 96, 128)), (2, (96, 0, 192, 64)), mode="L")
+    for name, size in (("here", PHOTO), ("there", PAINTING)):
+        yield f"{name}-near", _halves(size, (220, 220, 220), (230, 230, 230))
+        labels = np.full(size[::-1], 1001, np.uint16)
+        labels[:, : size[0] // 2] = 1000
+        yield f"{name}-labels", Image.fromarray(labels)
     yield "here-green", _halves(PHOTO, "red", "lime")
     yield "there-three", _mask(PAINTING, "blue", ("red", (0, 0, 120, 192)), ("lime", (0, 0, 240, 60)))
     yield "there-thin", _mask(PAINTING, "blue", ("red", (0, 0, 8, 192)))
@@ -228,7 +235,8 @@ CONTENT: dict[str, Callable[[], bytes]] = {
 }
 FOLDERS = {"a-folder": 0o755, "folder.png": 0o755, "closed": 0o555}
 MODES = {"unreadable.png": 0, "locked.png": 0o444}
-PIPES, BROKEN_LINKS = ("fifo.png", "fifo.style"), ("broken-link.png",)
+PIPES = ("fifo.png", "fifo.style")
+LINKS = {"broken-link.png": "nowhere.png", "loop.png": "loop.png", "loop.gif": "loop.gif"}
 
 content = functools.cache(lambda name: CONTENT[name]())
 
@@ -243,8 +251,8 @@ def make(names: Iterable[str], folder: Path) -> None:
             (folder / name).mkdir(mode=FOLDERS[name])
         elif name in PIPES and not NO_PIPES:
             os.mkfifo(folder / name)
-        elif name in BROKEN_LINKS and not NO_PIPES:
-            (folder / name).symlink_to("nowhere.png")
+        elif name in LINKS and not NO_PIPES:
+            (folder / name).symlink_to(LINKS[name])
 
 
 def needed(words: Iterable[str], also: str) -> set[str]:

@@ -43,7 +43,7 @@ IMAGES = (
     ("photo: of high dynamic range", "light.exr painting.png", "OpenEXR"),
     ("photo: 16 bits as JPEG", f"{GOOD} --depth 16 -o out.jpg", "16 bits.*png.*--depth"),
     ("photo: too small", "1x1.png painting.png", "1x1"),
-    ("photo: a panorama too low at this size", "wide.png painting.png --size 64", "64x3.*16"),
+    ("photo: a panorama too low at this size", "wide.png painting.png --size 64", r"64x3.*16.*--size 320"),
     ("photo: too small for a deep tap", f"{GOOD} --size 20 --taps relu5_1", "20x13.*16"),
     (
         "photo: too wide for WebP",
@@ -59,7 +59,10 @@ IMAGES = (
     ("mask: missing", f"{GOOD} --mask missing.png=keep", r"missing\.png"),
     ("mask: another shape", f"{GOOD} --mask mask-square.png=keep", "128x128.*192x128"),
     ("mask: black everywhere", f"{GOOD} --mask mask-none.png=keep", "black"),
+    ("mask: nearly black everywhere", f"{GOOD} --mask mask-faint.png=keep", "nearly black.* 1 of 255"),
+    ("mask: a label map of three values", f"{GOOD} --mask mask-labels.png=keep", "2 of 255.*label map"),
     ("mask: white everywhere, keep", f"{GOOD} --mask mask-all.png=keep", "mask"),
+    ("colors: a number without a partner", f"{GOOD} --content-mask here-labels.png --style-mask there-near.png", "1000"),
     ("colors: a mask of another shape", f"{GOOD} --content-mask here.png --style-mask there-square.png", "style.*90x90"),
     ("colors: one without a partner", f"{GOOD} --content-mask here-green.png --style-mask there.png", "#00ff00"),
     ("colors: a photograph as mask", f"{GOOD} --content-mask photo.png --style-mask there.png", "content.*colou?rs"),
@@ -203,6 +206,18 @@ def _special() -> Iterator[Row]:
     yield Row("weights: home of nobody", "weights path vgg19", "nobody-of-that-name", environment=nobody)
     for words in ("info .", "info /", "resume .", "compare . taken.png copy.png"):
         yield Row(f"folder: {words}", words, "directory|folder|not a file")
+    for words in ("info ''", "again .", "sheet . udnie", "style make /", "weights import .", f"{GOOD} -o .", f"{GOOD} -o ''"):
+        yield Row(f"folder: {words}", words, "directory|folder|not a file")
+    for words in ("info loop.png", "loop.png painting.png", f"{GOOD} -o loop.png --overwrite", f"{GOOD} --frames loop.gif"):
+        yield Row(f"link to itself: {words}", words, r"loop\.(png|gif).*links", skip=NO_PIPES)
+    for words in (f"photo.png {name}" for name in ("-dash.png", "-o -dash.png")):
+        yield Row(f"name with a dash: {words}", words, r"\./-dash\.png")
+    for address in ("HTTPS://a.b/c.png", "ftp://a.b/c.png", "s3://a/c.png", "data:image/png,AA", "file:///a/c%20d.png"):
+        hint = "name the file itself: /a/c d.png" if address.startswith("file") else "address.*(download|save) the image"
+        for words in (f"{address} painting.png", f"{GOOD} --mask {address}=keep", f"weights import {address}"):
+            yield Row(f"address: {words}", words, hint)
+    for styles in ("udnie,starry-night", "painting.png,udnie", "'udnie, great-wave'"):
+        yield Row(f"styles with commas: {styles}", f"photo.png {styles}", r"one by one: [\w.]+ [\w-]+$", files="painting.png")
     taken = f"{GOOD} -o taken.png"  # torch.py: Python finds it before the real torch
     found = r"taken\.png.*--overwrite"
     yield Row("output: exists, before torch loads", taken, found, files="torch.py", own_process=True)

@@ -83,6 +83,7 @@ def one_style(graph: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNa
     said = list[str]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("impasto.cli.export.tell", said.append)
+        patch.setattr("impasto.cli.export.report", said.append)
         assert main(["export", "--style", str(painting), "-o", str(file), "--size", "256", "--json"]) == 0
     assert [one.name for one in folder.iterdir()] == [file.name]
     return SimpleNamespace(file=file, said=said, painting=painting)

@@ -11,6 +11,7 @@ import torch
 
 import impasto
 from impasto import fast, pictures, styles
+from impasto.errors import StyleFileError
 from impasto.fast import tuning
 from impasto.fast.looks import look_of, tuning_of
 from impasto.inputs import built_in, style_names
@@ -80,6 +81,21 @@ def test_a_packed_file_keeps_the_moments(stylizer: impasto.Stylizer, painting: P
     for tap in exact:
         torch.testing.assert_close(found[tap].mean, exact[tap].mean, rtol=2e-3, atol=2e-3)
         torch.testing.assert_close(found[tap].covariance, exact[tap].covariance, rtol=5e-3, atol=5e-3)
+
+
+def test_what_a_damaged_file_keeps_for_the_network_is_refused(
+    stylizer: impasto.Stylizer, photo: Path, painting: Path, tmp_path: Path
+) -> None:
+    style, stored = painted(stylizer, painting), fast.load()
+    good = fast.moments_to_keep(stored.net, style)
+    first = next(iter(good))
+    for change in ({"NaN/relu1_1/mean": good[first]}, {first: good[first][:-1]}, {"7/relu9_9/mean": good[first]}):
+        styles.save(style, tmp_path / "a.style", instant=good | change, network=stored.digest, overwrite=True)
+        with pytest.raises(StyleFileError, match=r"what it holds for quality 'instant' is malformed"):
+            stylizer.run(photo, tmp_path / "a.style").finish()
+    styles.save(style, tmp_path / "a.style", instant={fast.TUNING: torch.ones(3)}, network=stored.digest, overwrite=True)
+    with pytest.raises(StyleFileError, match=r"what it holds for quality 'instant' is malformed"):
+        stylizer.run(photo, tmp_path / "a.style").finish()
 
 
 def test_a_blend_has_the_mean_of_the_tunings(stylizer: impasto.Stylizer, painting: Path, tmp_path: Path) -> None:

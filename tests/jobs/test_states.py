@@ -183,12 +183,21 @@ def flip(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+def name_a_field(data: bytes) -> bytes:
+    """A field of 5000 characters in the card, and the header's length for it."""
+    field = b'\\"' + b"x" * 5000 + b'\\":1,'
+    at = data.index(b'\\"format\\":3')
+    length = int.from_bytes(data[:8], "little") + len(field)
+    return length.to_bytes(8, "little") + data[8:at] + field + data[at:]
+
+
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda data: b"", "the file is empty"),
     "cut": (lambda data: data[: len(data) // 2], "cut short"),
     "text": (lambda data: b"not a state", "cut short"),
     "flipped": (flip, "checksums are wrong"),
     "card": (lambda data: data.replace(b'\\"lowest\\":', b'\\"lowesr\\":'), "position.lowest: field required"),
+    "long": (name_a_field, "xxxxx: extra inputs"),
     "step": (lambda data: data.replace(b'\\"step\\":4', b'\\"step\\":3'), "checksums are wrong"),
     "version": (lambda data: data.replace(b'\\"format\\":3', b'\\"format\\":2'), "another version of impasto: format"),
 }
@@ -206,7 +215,35 @@ def test_a_damaged_state_is_one_line(damage: str) -> None:
     assert says.lower() in str(caught.value).lower()
     assert STATE.name in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
     assert not OUT.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("before/0", lambda tensor: tensor.mT),
+        ("image", lambda tensor: tensor / 0),
+        ("pairs/0/1", lambda tensor: tensor[1:]),
+        ("pairs/0/2", lambda tensor: tensor[None]),
+        ("scale", lambda tensor: tensor.long()),
+    ],
+)
+def test_a_state_whose_tensors_are_not_what_the_engine_keeps_is_refused(
+    name: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """With right checksums, as another program would write it."""
+    run, _ = after(4)
+    assert run.state is not None
+    tensors = states._tensors(run.state)
+    assert name in tensors
+    card = card_of(run)
+    states.write(STATE, card, run.state)
+    card = states.read(STATE)
+    tensors = states._ordered(tensors | {name: change(tensors[name])})
+    STATE.write_bytes(b"".join(states._parts(states._header(card, tensors), tensors)))
+    with pytest.raises(StateFileError, match=r"out.png.unfinished is damaged: its tensors do not match its card"):
+        states.load(STATE, torch.device("cpu"))
 
 
 def test_what_is_no_state_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

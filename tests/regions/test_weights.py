@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,12 @@ def numbers(weight: Tensor) -> Array:
 
 
 def weight_of(mask: Array, size: Size, role: str = "mask") -> Array:
-    return numbers(regions.weight_of(pictures.load(mask), size, role=role))
+    return numbers(regions.weight_of(pictures.load(mask), size, role=role)[0])
+
+
+def notes_of(mask: Any) -> tuple[str, ...]:
+    picture = pictures.load(mask)
+    return regions.weight_of(picture, picture.size, role="mask")[1]
 
 
 def test_a_weight_is_the_luma_over_black() -> None:
@@ -69,6 +75,74 @@ def test_masks_that_select_nothing() -> None:
     for nothing in (np.zeros((3, 4)), np.dstack([np.zeros((3, 4, 3)), np.ones((3, 4, 1))])):
         with pytest.raises(PictureError, match=r"weight of a\.png is black everywhere, so it selects nothing"):
             weight_of(nothing, (3, 4), "weight of a.png")
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def indexed(values: Array, *colors: tuple[int, int, int]) -> bytes:
+    image = Image.frombytes("P", values.shape[::-1], values.astype(np.uint8).tobytes())
+    image.putpalette([level for color in colors for level in color])
+    return encoded(image)
+
+
+SELECTED = np.arange(200).reshape(10, 20) % 7 < 3
+TWO_VALUED = {
+    "0 and 1": SELECTED.astype(np.uint8),
+    "7 and 9": np.where(SELECTED, 9, 7).astype(np.uint8),
+    "254 and 255": np.where(SELECTED, 255, 254).astype(np.uint8),
+    "0 and 1 of 65535": SELECTED.astype(np.uint16),
+    "0 and 255 of 65535, a file": encoded(Image.fromarray(np.where(SELECTED, 255, 0).astype(np.uint16))),
+    "bits": encoded(Image.fromarray(SELECTED)),
+    "floats": np.where(SELECTED, 0.02, 0.01),
+    "near colors": np.where(SELECTED[..., None], (10, 21, 30), (10, 20, 30)).astype(np.uint8),
+    "a palette": indexed(SELECTED, (1, 0, 0), (2, 0, 0)),
+    "a palette, the lighter first": indexed(~SELECTED, (9, 9, 200), (0, 0, 200)),
+    "a palette of one color": indexed(SELECTED, (0, 0, 0), (0, 0, 0)),
+    "alpha": np.dstack([np.full((10, 20, 3), 255), np.where(SELECTED, 9, 0)]).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", TWO_VALUED)
+def test_two_values_are_black_and_white(name: str) -> None:
+    picture = pictures.load(TWO_VALUED[name])
+    weight, notes = regions.weight_of(picture, (10, 20), role="mask")
+    assert np.array_equal(numbers(weight), SELECTED)
+    bytes_already = name in ("bits", "0 and 255 of 65535, a file")  # integers that hold bytes are read as bytes
+    assert notes == (() if bytes_already else ("mask has two values, which count as black and white",))
+
+
+def test_label_maps_of_more_values_and_dark_masks_are_refused() -> None:
+    labels = np.arange(4, dtype=np.uint8).repeat(100).reshape(20, 20)
+    for mask, level in (
+        (labels, "3 of 255"),
+        (labels.astype(np.uint16), "3 of 255"),
+        (labels.astype(np.uint16) * 1000, "3000 of 65535"),
+        (np.full((9, 9), 1, np.uint8), "1 of 255"),
+    ):
+        with pytest.raises(
+            PictureError, match=f"mask is nearly black: its lightest value is {level}. It looks like a label map"
+        ):
+            weight_of(mask, mask.shape)
+    lossy = encoded(Image.fromarray((labels > 1).astype(np.uint8)), "JPEG")  # of which nobody knows what was 1
+    with pytest.raises(PictureError, match=r"mask is (nearly )?black"):
+        notes_of(lossy)
+
+
+def test_what_a_mask_selects_is_said_where_it_may_be_a_mistake() -> None:
+    assert notes_of(CAMERA()[::16, ::16]) == ()
+    assert notes_of(encoded(Image.fromarray(np.where(SELECTED, 255, 0).astype(np.uint8)), "JPEG")) == ()
+    dot = np.zeros((40, 40), np.uint8)
+    dot[20, 20] = 255
+    assert notes_of(dot) == ("mask selects almost nothing: 0.06 percent of the image",)
+    assert notes_of(255 - dot) == ("mask selects almost the whole image",)
+    assert notes_of(np.full((9, 9), 255, np.uint8)) == ("mask selects the whole image",)
+    assert notes_of(np.full((9, 9), 51, np.uint8)) == ("mask is nowhere white: it selects by 20 percent at most",)
+    (colored,) = notes_of(np.array([[(255, 255, 255), (255, 0, 0), (0, 0, 255)]], np.uint8))
+    assert colored == "mask has colors, which count by their brightness"
 
 
 # ------------------------------------------------------------------------------------------------------------ feature maps

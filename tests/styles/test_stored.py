@@ -131,6 +131,18 @@ def test_rungs_reach_to_the_paintings_own_size_and_what_is_not_stored_is_said(st
     assert [note for note in notes if "not for 512; the nearest scale is used" in note]
 
 
+def test_a_thin_painting_whose_scales_are_alike(stylizer: impasto.Stylizer) -> None:
+    Image.open("painting.png").resize((256, 16)).save("thin.png")
+    style = stylizer.style("thin.png")
+    assert isinstance(style, Painted)
+    card = styles.save(style, "thin.style")
+    assert len(card.rungs) > 1
+    stored = stylizer.style("thin.style")
+    for number in card.rungs:
+        for tap, mean in style.means_at(number).items():
+            assert torch.equal(stored.means_at(number)[tap], mean)
+
+
 def test_the_same_painting_makes_the_same_bytes_and_packed_ones_are_near(stylizer: impasto.Stylizer) -> None:
     for error in (0.0, 0.01):
         for name in ("a.style", "b.style"):
@@ -205,6 +217,15 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     tensors["0/relu2_1/mean"][3] = math.nan
 
 
+def spoil_half(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["0/relu2_1/mean"] = tensors["0/relu2_1/mean"].half()
+    tensors["0/relu2_1/mean"][3] = math.inf
+
+
+def enlarge(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    tensors["0/relu2_1"] *= 1e30
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
@@ -219,7 +240,9 @@ def spoil(card: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         (lambda card, tensors: tensors.update({"0/relu2_1": torch.ones(3)}), "damaged: relu2_1 has the wrong shape"),
         (lambda card, tensors: tensors.update({"0/relu2_1/mean": torch.ones(3)}), "damaged: relu2_1 has the wrong shape"),
         (shorten, "damaged: relu2_1 has the wrong shape"),
-        (spoil, "damaged: relu2_1 for 128 pixels has values that are not finite"),
+        (spoil, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
+        (spoil_half, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
+        (enlarge, "damaged: relu2_1 for 128 pixels has values that are too large or not finite"),
     ],
 )
 def test_a_damaged_file_is_one_line_and_none_is_replaced(edit: Edit, says: str, stylizer: impasto.Stylizer) -> None:
@@ -269,5 +292,5 @@ def test_a_name_paints_without_the_painting() -> None:
     assert len(set(results.values())) == 2
     blend = impasto.stylize("photo.jpg", ["starry-night", "great-wave"], style_scale=2, **quick)
     assert blend.tobytes() not in results.values()
-    for size in (64, 600, 1024):
+    for size in (64, 600, 900):
         assert impasto.Stylizer(size=size, device="cpu").run("photo.jpg", "udnie").problem.notes == ()

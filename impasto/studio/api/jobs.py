@@ -1,0 +1,267 @@
+"""Instant pictures, jobs and events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from impasto.errors import ImpastoError, OptionError
+from impasto.options import Options
+from impasto.studio import shapes
+from impasto.studio.api.context import PROBLEMS, Here, Refused, Studio, file_of, image_of, queued, sentence, style_of, view
+from impasto.studio.previewer import LARGEST_VIEW
+from impasto.studio.processes import SupersededError
+from impasto.studio.queue import ConflictError
+from impasto.studio.store import Row, is_id
+
+LARGEST_INSTANT = 1024  # pixels
+router = APIRouter(prefix="/api", responses=PROBLEMS)
+
+
+def _options(asked: Mapping[str, Any], studio: Studio, **fixed: Any) -> Options:
+    """Options that were asked for. Raises Refused."""
+    mine = {"device", "max_pixels", "max_memory", "blend", *fixed} & asked.keys()
+    if mine:
+        raise Refused(400, f"The server decides about {', '.join(sorted(mine))}.", sorted(mine)[0])
+    try:
+        return Options(**asked, **fixed, max_pixels=studio.limits.max_pixels)
+    except OptionError as error:
+        raise Refused(400, sentence(error.worded(lambda option: option.replace("_", " "))), error.option or None) from error
+
+
+def _spec(asked: shapes.Picture, studio: Studio) -> Row:
+    """What a job is made from, with names. Raises Refused for what is not here, and for a picture without a style."""
+    photo = image_of(studio, asked.photo)
+    styles = [{"id": one.id, "name": style_of(studio, one.id).name, "weight": one.weight} for one in asked.styles]
+    for mask in asked.masks:
+        image_of(studio, mask.mask)
+        if mask.style != "keep":
+            style_of(studio, mask.style)
+    if len(styles) > 1 and not sum(one.weight for one in asked.styles):
+        raise Refused(400, "At least one of the styles must have a weight above 0.")
+    return {
+        "photo": {name: photo[name] for name in ("id", "name", "width", "height")},
+        "styles": styles,
+        "masks": [mask.model_dump() for mask in asked.masks],
+        "options": dict(asked.options),
+    }
+
+
+def _needs_style(asked: shapes.Picture) -> None:
+    if not asked.styles and not any(mask.style != "keep" for mask in asked.masks):
+        raise Refused(400, "Choose a style.")
+
+
+@router.post("/instant", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
+async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Response:
+    """Paint at once, with quality instant, at most 1024 pixels. The answer is a JPEG, or a PNG for a photograph with transparency."""
+    _needs_style(asked)
+    await asyncio.to_thread(_spec, asked, studio)
+    options = _options({name: value for name, value in asked.options.items() if name != "quality"}, studio, quality="instant")
+    longer = LARGEST_INSTANT if options.size == "original" else min(int(options.size), LARGEST_INSTANT)
+
+    def source(number: str) -> str | Path:
+        style = style_of(studio, number)
+        return style.id if style.kind == "built-in" else file_of(studio, style)
+
+    place = studio.store.files
+    future = studio.previewing.ask(
+        "paint",
+        stream=f"{request.state.client} {asked.stream}",
+        photo=place.image(asked.photo),
+        styles=[(source(one.id), one.weight) for one in asked.styles],
+        masks=[(place.image(mask.mask), None if mask.style == "keep" else source(mask.style)) for mask in asked.masks],
+        options={name: getattr(options, name) for name in options.model_fields_set - {"quality", "max_pixels"}}
+        | {"size": longer},
+    )
+    try:
+        answer = await asyncio.wrap_future(future)
+    except SupersededError:
+        raise Refused(409, "superseded") from None
+    if answer.error:
+        raise Refused(
+            400 if answer.kind == "option" else 415 if answer.kind == "picture" else 503,
+            sentence(answer.error),
+            answer.option or None,
+        )
+    data, kind = answer.value
+    return Response(data, media_type=kind)
+
+
+# ---------------------------------------------------------------------------------------------------------------- jobs
+
+
+@router.post("/jobs", status_code=202)
+def add_job(asked: shapes.NewJob, request: Request, studio: Here) -> shapes.Job:
+    """Queue a picture to be painted, or a contact sheet."""
+    if asked.kind == "paint":
+        _needs_style(asked)
+    elif asked.masks:
+        raise Refused(400, "A contact sheet has no masks.")
+    spec = _spec(asked, studio)
+    options = _options(asked.options, studio)
+    spec["options"] = options.model_dump(mode="json", include=options.model_fields_set - {"max_pixels"})
+    return queued(studio, request, asked.kind, spec)
+
+
+@router.get("/jobs")
+def list_jobs(
+    studio: Here,
+    query: Annotated[str, Query(max_length=200)] = "",
+    state: Annotated[str, Query(max_length=100, description="States, separated by commas.")] = "",
+    result: Annotated[bool, Query(description="Only jobs that have a result.")] = False,
+    before: Annotated[str, Query(max_length=16, description="Only jobs older than this one.")] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> shapes.Jobs:
+    """Jobs, the newest first."""
+    states = tuple(one for one in state.split(",") if one)
+    rows = studio.queue.list(query=query, states=states, with_result=result, before=before, limit=limit + 1)
+    return shapes.Jobs(jobs=[shapes.job_of(row) for row in rows[:limit]], more=len(rows) > limit)
+
+
+def _job(studio: Studio, number: str) -> Row:
+    row = studio.queue.get(number) if is_id(number) else None
+    if row is None:
+        raise Refused(404, "This job is not here any more.")
+    return row
+
+
+@router.get("/jobs/{number}")
+def get_job(number: str, studio: Here) -> shapes.Job:
+    """A job."""
+    return shapes.job_of(_job(studio, number))
+
+
+@router.post("/jobs/{number}/{action}")
+def change_job(number: str, action: Literal["cancel", "pause", "resume", "retry"], studio: Here) -> shapes.Job:
+    """cancel: stop, and keep the best image so far. pause, resume. retry: a job that failed, was cancelled, or is held."""
+    _job(studio, number)
+    try:
+        match action:
+            case "cancel":
+                studio.queue.cancel(number)
+            case "pause":
+                studio.queue.pause(number)
+            case "resume":
+                studio.queue.go_on(number, states=("paused",))
+            case "retry":
+                studio.queue.go_on(number, states=("failed", "cancelled", "held"))
+    except ConflictError as error:
+        raise Refused(409, str(error)) from error
+    return shapes.job_of(_job(studio, number))
+
+
+@router.put("/jobs/{number}/place")
+def move_job(number: str, body: shapes.Move, studio: Here) -> shapes.Job:
+    """Give a job that waits another place in the queue."""
+    _job(studio, number)
+    try:
+        studio.queue.move(number, body.place)
+    except ConflictError as error:
+        raise Refused(409, str(error)) from error
+    return shapes.job_of(_job(studio, number))
+
+
+@router.delete("/jobs/{number}", status_code=204)
+def remove_job(number: str, studio: Here) -> None:
+    """Delete a job and what it made. A running one is stopped."""
+    _job(studio, number)
+    studio.queue.remove(number)
+
+
+@router.get("/jobs/{number}/preview", response_class=FileResponse)
+def job_preview(number: str, studio: Here) -> Response:
+    """The newest preview of a running job, a JPEG."""
+    _job(studio, number)
+    file = studio.store.files.preview(number)
+    if not file.exists():
+        raise Refused(404, "There is no preview yet.")
+    return FileResponse(file, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+
+@router.get("/jobs/{number}/result", response_class=Response)
+async def job_result(
+    number: str,
+    studio: Here,
+    format: Literal["png", "jpg"] = "png",  # noqa: A002  (the name in the address)
+    size: Annotated[int, Query(ge=0, le=LARGEST_VIEW, description="Longer side at most; 0 for the whole image.")] = 0,
+    download: bool = False,
+) -> Response:
+    """What a job made: as PNG, as JPEG, or smaller."""
+    row = await asyncio.to_thread(_job, studio, number)
+    file = studio.store.files.result(number)
+    if row["result"] is None or not file.exists():
+        raise Refused(404, "There is no result yet.")
+    name = f"{_stem(row)}.{format}"
+    headers = {"cache-control": "private, max-age=60"}
+    if size:
+        return await view(studio, "view", path=file, size=size)
+    if format == "png":
+        disposition = "attachment" if download else "inline"
+        return FileResponse(file, media_type="image/png", filename=name, content_disposition_type=disposition, headers=headers)
+    answer = await asyncio.wrap_future(studio.previewing.ask("as_jpeg", path=file))
+    if answer.error:
+        raise Refused(503, sentence(answer.error))
+    if download:
+        headers |= {"content-disposition": _attachment(name)}
+    return Response(answer.value, media_type="image/jpeg", headers=headers)
+
+
+def _stem(row: Row) -> str:
+    """A file name for a download, of letters, digits and dashes."""
+    spec = row["spec"]
+    words = [(spec["photo"] or {}).get("name", "picture").rsplit(".", 1)[0], *(style["name"] for style in spec["styles"])]
+    text = "-".join(words) if row["kind"] == "paint" else f"{words[0]}-sheet"
+    return "".join(one if one.isalnum() or one in "-_" else "-" for one in text)[:100].strip("-") or "impasto"
+
+
+def _attachment(name: str) -> str:
+    return f"attachment; filename*=utf-8''{quote(name)}"
+
+
+@router.get("/jobs/{number}/record")
+def job_record(number: str, studio: Here) -> dict[str, Any]:
+    """How the result was made: inputs with their hashes, options, versions, losses, time."""
+    row = _job(studio, number)
+    from impasto.jobs import records
+
+    try:
+        settings = dict(records.read(studio.store.files.result(number)).settings)
+    except (ImpastoError, OSError) as error:
+        raise Refused(404, "There is no record for it.") from error
+    spec, inputs = row["spec"], settings.get("inputs", {})
+    names = {"photo": spec["photo"]["name"]} | {
+        "style" if place == 1 else f"style {place}": style["name"] for place, style in enumerate(spec["styles"], 1)
+    }
+    settings["inputs"] = {role: {**entry, "name": names.get(role, entry["name"])} for role, entry in inputs.items()}
+    return json.loads(json.dumps(settings, default=str))  # type: ignore[no-any-return]
+
+
+# -------------------------------------------------------------------------------------------------------------- events
+
+
+@router.get("/events", response_class=StreamingResponse)
+async def events(request: Request, studio: Here) -> StreamingResponse:
+    """Changes of jobs and styles as server-sent events. `Last-Event-ID` resumes after the last one that was received."""
+    last = request.headers.get("last-event-id", "")
+    after = int(last) if last.isdecimal() and len(last) < 18 else None
+    stream: AsyncIterator[str] = studio.events.stream(after, lambda kind, subject: _event(studio, kind, subject))
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+def _event(studio: Studio, kind: str, subject: str) -> tuple[str, Any]:
+    """The name and the data of an event: its subject as it is now."""
+    if kind == "job":
+        row = studio.queue.get(subject)
+        return ("job", shapes.job_of(row).model_dump()) if row else ("removed", {"id": subject})
+    if kind == "style":
+        style = studio.store.style(subject)
+        return ("style", shapes.style_of(style).model_dump()) if style else ("style-removed", {"id": subject})
+    return kind, {"id": subject}

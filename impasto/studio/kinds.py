@@ -1,0 +1,55 @@
+"""What each kind of job does, as an iterator of events."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, cast
+
+from impasto import jobs
+from impasto.errors import PictureError
+from impasto.inputs import Inputs, Layer, style_names
+from impasto.jobs import sheet
+from impasto.jobs.lock import state_of
+from impasto.options import Options
+from impasto.studio import tuning
+from impasto.studio.store import Row, Store
+
+PREVIEWS = ((768, 2), (1536, 4), (65_535, 10))  # (longer side up to, steps between previews)
+
+
+def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]:
+    """Carry out a job. The last event is Saved or Failed. Closing the iterator cancels it, and saves its state where there is one.
+
+    Raises ImpastoError.
+    """
+    spec, place = job["spec"], store.files
+    if job["kind"] == "tune":
+        number = spec["styles"][0]["id"]
+        return tuning.tune(place.style(number, "painting"), place.style(number, "file"))
+    options = Options(**spec["options"] | ({} if device == "auto" else {"device": device}))
+    photo, result = place.image(spec["photo"]["id"]), place.result(job["id"])
+    styles = tuple(_style(store, style) for style in spec["styles"])
+    if job["kind"] == "sheet":
+        return sheet.run(sheet.Sheet(photo, styles, options, jobs.Output(path=result, overwrite=True)))
+    if len(styles) > 1:
+        options = options.changed(blend=tuple(style["weight"] for style in spec["styles"]))
+    layers = tuple(
+        Layer(place.image(mask["mask"]), None if mask["style"] == "keep" else _style(store, {"id": mask["style"]}))
+        for mask in spec["masks"]
+    )
+    longer = max(spec["photo"]["width"], spec["photo"]["height"]) if options.size == "original" else int(options.size)
+    every = None if options.quality == "instant" else next(steps for most, steps in PREVIEWS if longer <= most)
+    output = jobs.Output(path=result, overwrite=not state_of(result).exists(), preview=every)
+    return cast("Generator[Any, None, None]", jobs.run(jobs.Job(Inputs(photo, styles, layers), options, output)))
+
+
+def _style(store: Store, style: Row) -> Path | str:
+    """The file of a style, or its built-in name. Raises PictureError if it was deleted."""
+    number: str = style["id"]
+    if number in style_names():
+        return number
+    found = store.style(number)
+    if found is None:
+        raise PictureError(f"the style {style.get('name', number)} was deleted")
+    return store.files.style(number, found["kind"])

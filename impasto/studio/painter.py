@@ -1,0 +1,211 @@
+"""The worker process that carries out jobs, one after another, until its server ends.
+
+It reports to the database. What it does not get to report, because it dies, `processes` and the next start find out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Generator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from impasto import files
+from impasto.errors import ImpastoError
+from impasto.jobs.events import Failed, Note, Preview, Progress, Saved, Tile
+from impasto.jobs.lock import state_of
+from impasto.jobs.signals import INTERRUPTED
+from impasto.studio import kinds
+from impasto.studio.queue import Queue
+from impasto.studio.store import Place, Row, Store
+
+IDLE = 0.2  # seconds between looks into an empty queue
+EVERY = 0.25  # seconds between reports of progress
+PREVIEW_QUALITY = 88
+NICE = 10  # so that the previewer and the server come first
+
+
+def work(root: Path, device: str, server: Connection) -> None:
+    """The process: carry out jobs until the server has ended. server: a pipe that closes with it."""
+    ended = _Ended(server)
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    queue = Queue(Store(root))
+    while not ended():
+        job = queue.claim(os.getpid())
+        if job is None:
+            ended(IDLE)
+        else:
+            _Work(queue, job, device, ended).carry_out()
+
+
+class _Ended:
+    """Whether the server has ended, or this process was asked to."""
+
+    def __init__(self, server: Connection) -> None:
+        self._server, self._asked = server, False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._ask)
+
+    def __call__(self, wait: float = 0.0) -> bool:
+        """wait: seconds to wait for it."""
+        return self._asked or self._server.poll(wait)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+
+class _Work:
+    """One job, from when it was claimed to when it is left."""
+
+    def __init__(self, queue: Queue, job: Row, device: str, ended: _Ended) -> None:
+        self.queue, self.job, self.device, self.ended = queue, job, device, ended
+        self.number: str = job["id"]
+        self.place: Place = queue.store.files
+        self.began, self.first = time.monotonic(), 0.0
+        self.reported = 0.0
+        self.previews: int = job["preview"]
+        self.notes: list[str] = []
+
+    def carry_out(self) -> None:
+        """Do it, and report how it ended. Errors of any kind end this job only."""
+        try:
+            if self._is_done():
+                return
+            self._follow(kinds.events_of(self.queue.store, self.job, self.device))
+        except ImpastoError as error:
+            self.queue.leave(self.number, "failed", error=_sentence(error.worded(_spoken)), notes=self.notes)
+        except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
+            self.queue.leave(
+                self.number, "failed", error=f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})."
+            )
+
+    def _is_done(self) -> bool:
+        """Whether an earlier process wrote the whole result and died before it said so."""
+        result = self.place.result(self.number)
+        if self.job["kind"] != "paint" or not result.exists() or state_of(result).exists():
+            return False
+        from impasto.jobs import records
+
+        try:
+            previous = records.read(result)
+        except ImpastoError:
+            return False
+        if previous.record.done < 1:
+            return False
+        from PIL import Image
+
+        with Image.open(result) as image:
+            width, height = image.size
+        self._finish(width, height, previous.record.seconds)
+        return True
+
+    # ------------------------------------------------------------------------------------------------------------- events
+
+    def _follow(self, events: Generator[Any, None, None]) -> None:
+        """Go through the events, and do what people ask for meanwhile."""
+        stop = False
+        while True:
+            try:
+                event = events.throw(KeyboardInterrupt()) if stop else next(events)
+            except StopIteration:
+                return
+            except KeyboardInterrupt:  # before there was anything to keep
+                self.queue.leave(self.number, "cancelled", whole=0)
+                return
+            stop = False
+            ended = self._report(event)
+            if ended or not isinstance(event, (Progress, Tile, Preview)):
+                continue
+            wanted = self.queue.wanted(self.number)
+            if self.ended():
+                events.close()
+                self.queue.leave(self.number, "queued")
+                return
+            if wanted == "pause":
+                events.close()
+                self.queue.leave(self.number, "paused")
+                return
+            if wanted == "remove":
+                events.close()
+                self.queue.forget(self.number)
+                return
+            stop = wanted == "cancel"
+
+    def _report(self, event: Any) -> bool:
+        """Enter what happened. Returns whether the job has ended."""
+        if isinstance(event, Note):
+            self.notes.append(event.text)
+        elif isinstance(event, Preview):
+            self._keep_preview(event.path)
+        elif isinstance(event, (Progress, Tile)):
+            self._report_progress(event)
+        elif isinstance(event, Failed):
+            self.queue.leave(self.number, "failed", error=_sentence(event.problem), notes=self.notes)
+            return True
+        elif isinstance(event, Saved):
+            self.notes = [*event.notes]
+            if event.problem and event.exit_code == INTERRUPTED:
+                self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
+            elif event.problem:
+                self._finish(event.width, event.height, event.seconds, state="failed", whole=0, error=_sentence(event.problem))
+            else:
+                self._finish(event.width, event.height, event.seconds)
+            return True
+        return False
+
+    def _report_progress(self, event: Progress | Tile) -> None:
+        now = time.monotonic()
+        if not self.first:
+            self.began, self.first = now, event.done
+        if now - self.reported < EVERY and event.done < 1:
+            return
+        self.reported = now
+        gained = event.done - self.first
+        progress: dict[str, Any] = {"left": round((now - self.began) * (1 - event.done) / gained, 1) if gained > 0.02 else None}
+        if isinstance(event, Progress):
+            names = ("step", "steps", "scale", "scales", "width", "height")
+            progress |= {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
+        else:
+            progress |= {"step": event.number, "steps": event.of, "name": event.name}
+        self.queue.report(self.number, done=event.done, progress=progress)
+
+    def _keep_preview(self, file: Path) -> None:
+        """A preview as a JPEG under the job's id, which replaces the one before."""
+        from PIL import Image
+
+        target = self.place.preview(self.number)
+        part = target.with_suffix(".part")
+        with Image.open(file) as image:
+            image.convert("RGB").save(part, "JPEG", quality=PREVIEW_QUALITY)
+        part.replace(target)
+        file.unlink(missing_ok=True)
+        self.previews += 1
+        self.queue.report(self.number, preview=self.previews)
+
+    def _finish(self, width: int, height: int, seconds: float, *, state: str = "done", **news: Any) -> None:
+        result = self.place.result(self.number)
+        size = result.stat().st_size if result.exists() else 0
+        found = {"width": width, "height": height, "bytes": size} if size else None
+        if self.job["kind"] == "tune" and state == "done":
+            self.queue.store.replace_painting(self.job["spec"]["styles"][0]["id"])
+        self.place.preview(self.number).unlink(missing_ok=True)
+        done = {"done": 1.0} if state == "done" else {}
+        self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+
+
+def _spoken(option: str) -> str:
+    """An option as the page names it."""
+    return option.replace("_", " ")
+
+
+def _sentence(text: str) -> str:
+    """A message with a capital letter and a full stop."""
+    text = text.strip()
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,173 @@
+"""The processes behind the server: one previewer, and painters. They are started again when they die.
+
+All are spawned, never forked: torch's threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from impasto.studio import painter, previewer
+from impasto.studio.previewer import Answer
+from impasto.studio.queue import Queue
+
+_SPAWN = multiprocessing.get_context("spawn")
+PATIENCE = 60.0  # seconds that a request may take before the previewer is started again
+AT_ONCE = 1.0  # seconds between looks at the painters
+LAST_CHANCE = 10.0  # seconds a painter has to save its state when the server ends
+
+
+class SupersededError(Exception):
+    """A newer request of the same stream came before this one began."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    name: str
+    arguments: dict[str, Any]
+    future: Future[Answer] = field(default_factory=Future)
+
+
+class Previewing:
+    """The previewer's requests, one at a time: of each stream only the newest waits."""
+
+    def __init__(self, max_pixels: int, device: str) -> None:
+        self._arguments = (max_pixels, device)
+        self._waiting: OrderedDict[str, _Request] = OrderedDict()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._number = 0
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._thread = threading.Thread(target=self._serve, name="previewing", daemon=True)
+        self._thread.start()
+
+    def ask(self, name: str, /, *, stream: str = "", **arguments: Any) -> Future[Answer]:
+        """A method of `Previewer`, to be called in its process. stream: replaces an earlier request that waits, by SupersededError."""
+        request = _Request(name, arguments)
+        with self._changed:
+            self._number += 1
+            key = stream or f"request {self._number}"
+            earlier = self._waiting.pop(key, None)
+            self._waiting[key] = request
+            self._changed.notify()
+        if earlier:
+            earlier.future.set_exception(SupersededError())
+        return request.future
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    def end(self) -> None:
+        """Stop the process."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join(timeout=LAST_CHANCE)
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._ended:
+                    self._changed.wait()
+                if self._ended:
+                    break
+                _, request = self._waiting.popitem(last=False)
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_result(self._answer(request))
+        self._stop()
+
+    def _answer(self, request: _Request) -> Answer:
+        try:
+            if self._pipe is None or not self._process.is_alive():
+                self._start()
+            pipe = self._pipe
+            assert pipe is not None  # noqa: S101
+            pipe.send((request.name, request.arguments))
+            if pipe.poll(PATIENCE):
+                answer: Answer = pipe.recv()
+                return answer
+            why = f"it took more than {PATIENCE:.0f} s"
+        except (EOFError, OSError):
+            why = "the process that reads it ended"
+        self._stop()
+        return Answer(error=f"This cannot be read: {why}.", kind="picture")
+
+    def _start(self) -> None:
+        self._stop()
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=previewer.serve, args=(*self._arguments, theirs), daemon=True, name="previewer")
+        self._process.start()
+        theirs.close()
+
+    def _stop(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        if self._process is not None:
+            self._process.join(timeout=0.5)
+            self._process.kill()
+            self._process.join()
+        self._pipe = self._process = None
+
+
+class Painting:
+    """The painters: as many as asked for, on their devices. A thread looks after them."""
+
+    def __init__(self, queue: Queue, devices: list[str]) -> None:
+        self.queue = queue
+        self._devices = devices
+        self._running: list[tuple[Any, Connection] | None] = [None] * len(devices)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_after, name="painting", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> list[bool]:
+        """Whether each painter runs."""
+        return [one is not None and one[0].is_alive() for one in self._running]
+
+    def end(self) -> None:
+        """Have every painter save its state and end."""
+        self._ended.set()
+        self._thread.join(timeout=LAST_CHANCE)
+        for one in self._running:
+            if one:
+                one[1].close()
+        until = time.monotonic() + LAST_CHANCE
+        for one in self._running:
+            if one:
+                one[0].join(timeout=max(0.0, until - time.monotonic()))
+                if one[0].is_alive():
+                    one[0].kill()
+                    one[0].join()
+                    self.queue.crashed(one[0].pid)
+
+    def _look_after(self) -> None:
+        while not self._ended.is_set():
+            for place, device in enumerate(self._devices):
+                one = self._running[place]
+                if one is not None and one[0].is_alive():
+                    continue
+                if one is not None:
+                    one[1].close()
+                    self.queue.crashed(one[0].pid)
+                self._running[place] = self._started(device)
+            self._ended.wait(AT_ONCE)
+
+    def _started(self, device: str) -> tuple[Any, Connection]:
+        mine, theirs = _SPAWN.Pipe()
+        root: Path = self.queue.store.files.root
+        process = _SPAWN.Process(target=painter.work, args=(root, device, theirs), daemon=True, name=f"painter {device}")
+        process.start()
+        theirs.close()
+        return process, mine

@@ -1,0 +1,235 @@
+"""The queue: what may happen to a job, each as one transaction.
+
+queued -> running -> done | failed | cancelled | paused | queued (the server stops) | held (its worker crashed twice)
+paused -> queued    failed, cancelled, held -> queued (a person asks for it)
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from impasto.studio.store import FINISHED, Row, Store, announce, decoded, new_id, words_of
+
+MOST_CRASHES = 2  # after so many, a job waits for a person
+WAITING = ("queued", "running")
+
+
+class ConflictError(Exception):
+    """The job's state does not allow it."""
+
+
+class FullError(Exception):
+    """There are as many jobs as the queue may hold."""
+
+
+class Jobs:
+    """The jobs of a store, to look at and to delete."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def get(self, number: str) -> Row | None:
+        """A job, with its place in the queue, counted from 1; None if there is none."""
+        with self.store.reading() as db:
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                return None
+            ahead = "SELECT count(*) FROM jobs WHERE state = 'queued' AND position < ?"
+            place = db.execute(ahead, (row["position"],)).fetchone()[0] + 1 if row["state"] == "queued" else None
+        return decoded(row) | {"place": place}
+
+    def list(
+        self, *, query: str = "", states: tuple[str, ...] = (), with_result: bool = False, before: str = "", limit: int = 50
+    ) -> list[Row]:
+        """Jobs, the newest first. query: words of the photograph's and the styles' names. before: only older ones than this."""
+        conditions, values = ["1"], list[Any]()
+        for word in query.casefold().split():
+            conditions.append("instr(words, ?)")
+            values.append(word)
+        if states:
+            conditions.append(f"state IN ({', '.join('?' * len(states))})")
+            values += states
+        if with_result:
+            conditions.append("result IS NOT NULL")
+        if before:
+            conditions.append("(created, id) < (SELECT created, id FROM jobs WHERE id = ?)")
+            values.append(before)
+        with self.store.reading() as db:
+            text = f"SELECT id FROM jobs WHERE {' AND '.join(conditions)} ORDER BY created DESC, id DESC LIMIT ?"  # noqa: S608
+            numbers = [row["id"] for row in db.execute(text, (*values, limit))]
+        return [job for number in numbers if (job := self.get(number))]
+
+    def forget(self, number: str) -> None:
+        """Remove a job that does not run."""
+        with self.store.changing() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", (number,))
+            announce(db, "removed", number)
+        for file in self.store.files.of_job(number):
+            file.unlink(missing_ok=True)
+
+    def remove_old(self, days: float) -> int:
+        """Delete what was finished longer ago. Returns how many."""
+        with self.store.reading() as db:
+            text = "SELECT id FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND finished < ?"
+            old = [row["id"] for row in db.execute(text, (time.time() - days * 86_400,))]
+        for number in old:
+            self.forget(number)
+        return len(old)
+
+
+class Reports(Jobs):
+    """What workers take and report."""
+
+    def claim(self, worker: int) -> Row | None:
+        """The first job in the queue, which is running then; None if there is none. worker: number of the process."""
+        with self.store.changing() as db:
+            row = db.execute(
+                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY wanted = 'cancel' DESC, position LIMIT 1"
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET state = 'running', worker = ?, attempts = attempts + 1, started = coalesce(started, ?) WHERE id = ?",
+                (worker, time.time(), row["id"]),
+            )
+            _announce_all_queued(db)
+            announce(db, "job", row["id"])
+        return self.get(row["id"])
+
+    def wanted(self, number: str) -> str:
+        """What a person asked of a running job: "cancel", "pause", "remove", or ""."""
+        with self.store.reading() as db:
+            row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
+        return row["wanted"] if row else "remove"
+
+    def report(self, number: str, **news: Any) -> None:
+        """Enter news of a job: any of its columns."""
+        news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
+        with self.store.changing() as db:
+            changes = ", ".join(f"{name} = ?" for name in news)
+            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608
+            announce(db, "job", number)
+
+    def leave(self, number: str, state: str, **news: Any) -> None:
+        """Enter that a job runs no more."""
+        ended = {"finished": time.time()} if state in FINISHED else {}
+        self.report(number, state=state, wanted="", worker=None, attempts=0, **ended, **news)
+
+    def crashed(self, worker: int | None = None) -> None:
+        """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
+        with self.store.changing() as db:
+            text = "SELECT id, attempts FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
+            for row in db.execute(text, (worker, worker)).fetchall():
+                held = row["attempts"] >= MOST_CRASHES
+                why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
+                db.execute(
+                    "UPDATE jobs SET state = ?, worker = NULL, error = ? WHERE id = ?",
+                    ("held" if held else "queued", why, row["id"]),
+                )
+                announce(db, "job", row["id"])
+
+
+class Queue(Reports):
+    """All that may happen to a job; here is what people ask for."""
+
+    def add(self, kind: str, spec: Mapping[str, Any], *, client: str = "", most: int = 1000, most_each: int = 1000) -> Row:
+        """A new job at the end. spec: what `painter` needs. Raises FullError."""
+        number = new_id()
+        with self.store.changing() as db:
+            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state IN ('queued', 'running')"
+            total, mine = db.execute(count, (client,)).fetchone()
+            if total >= most:
+                raise FullError(f"The queue is full: it holds {most} jobs. Wait until some are finished.")
+            if mine >= most_each:
+                raise FullError(f"You have {most_each} jobs in the queue, which is the limit. Wait until some are finished.")
+            last = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
+            db.execute(
+                "INSERT INTO jobs (id, kind, state, position, spec, words, client, created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?)",
+                (number, kind, last + 1, json.dumps(spec), words_of(spec), client, time.time()),
+            )
+            announce(db, "job", number)
+        return self.get(number) or {}
+
+    def cancel(self, number: str) -> None:
+        """Stop a job and keep the best image so far. Raises ConflictError."""
+        with self.store.changing() as db:
+            row = _row(db, number)
+            if row["state"] == "running":
+                db.execute("UPDATE jobs SET wanted = 'cancel' WHERE id = ?", (number,))
+            elif row["state"] in ("queued", "paused", "held"):
+                saved = self._saved(number)  # then its worker takes it up for a moment, to write the image
+                state = "queued" if saved and row["state"] != "held" else "cancelled"
+                db.execute(
+                    "UPDATE jobs SET state = ?, wanted = ?, whole = 0, finished = ? WHERE id = ?",
+                    (state, "cancel" if state == "queued" else "", None if state == "queued" else time.time(), number),
+                )
+            else:
+                raise ConflictError(f"The job is {row['state']} already.")
+            announce(db, "job", number)
+
+    def _saved(self, number: str) -> bool:
+        from impasto.jobs.lock import state_of
+
+        return state_of(self.store.files.result(number)).exists()
+
+    def pause(self, number: str) -> None:
+        """Stop a job and keep its state. Raises ConflictError."""
+        with self.store.changing() as db:
+            row = _row(db, number)
+            if row["state"] == "running":
+                db.execute("UPDATE jobs SET wanted = 'pause' WHERE id = ?", (number,))
+            elif row["state"] == "queued":
+                db.execute("UPDATE jobs SET state = 'paused' WHERE id = ?", (number,))
+            elif row["state"] != "paused":
+                raise ConflictError(f"The job is {row['state']}, so it cannot be paused.")
+            announce(db, "job", number)
+
+    def go_on(self, number: str, *, states: tuple[str, ...]) -> None:
+        """Put a job in one of these states back into the queue. It goes on where it was. Raises ConflictError."""
+        with self.store.changing() as db:
+            row = _row(db, number)
+            if row["state"] not in states:
+                raise ConflictError(f"The job is {row['state']}, so it cannot go on.")
+            db.execute(
+                "UPDATE jobs SET state = 'queued', wanted = '', attempts = 0, error = NULL, finished = NULL, whole = 1 WHERE id = ?",
+                (number,),
+            )
+            announce(db, "job", number)
+
+    def move(self, number: str, place: int) -> None:
+        """Give a queued job another place, counted from 1. Raises ConflictError."""
+        with self.store.changing() as db:
+            if _row(db, number)["state"] != "queued":
+                raise ConflictError("Only a job that waits in the queue can be moved.")
+            rows = db.execute("SELECT id, position FROM jobs WHERE state = 'queued' ORDER BY position").fetchall()
+            order = [row["id"] for row in rows if row["id"] != number]
+            order.insert(min(place - 1, len(order)), number)
+            for row, other in zip(rows, order, strict=True):
+                db.execute("UPDATE jobs SET position = ? WHERE id = ?", (row["position"], other))
+                announce(db, "job", other)
+
+    def remove(self, number: str) -> None:
+        """Delete a job and everything it made. A running one is stopped first, by its worker."""
+        with self.store.changing() as db:
+            row = _row(db, number)
+            if row["state"] == "running":
+                db.execute("UPDATE jobs SET wanted = 'remove' WHERE id = ?", (number,))
+                return
+        self.forget(number)
+
+
+def _row(db: sqlite3.Connection, number: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise KeyError(number)
+    return row
+
+
+def _announce_all_queued(db: sqlite3.Connection) -> None:
+    """Places have changed."""
+    for row in db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position LIMIT 100").fetchall():
+        announce(db, "job", row["id"])

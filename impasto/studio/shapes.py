@@ -1,0 +1,158 @@
+"""What the API takes and gives, as the OpenAPI page shows it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+StyleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+MOST_STYLES, MOST_MASKS = 8, 8
+
+
+class Asked(BaseModel):
+    """A body of a request. Unknown fields are refused, so that a misspelt one is not silently ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Session(Asked):
+    """The token of the address that `impasto studio` printed."""
+
+    token: Annotated[str, Field(max_length=200)]
+
+
+class Weighted(Asked):
+    """A style, and its share where there are several."""
+
+    id: StyleId
+    weight: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 1.0
+
+
+class Masked(Asked):
+    """Where the mask is white, the picture gets this style, or stays the photograph for "keep"."""
+
+    mask: Id
+    style: StyleId | Literal["keep"]
+
+
+class Picture(Asked):
+    """A photograph, styles, masks and options: any of those that `impasto --help-all` lists, with underscores."""
+
+    photo: Id
+    styles: Annotated[list[Weighted], Field(max_length=MOST_STYLES)] = []
+    masks: Annotated[list[Masked], Field(max_length=MOST_MASKS)] = []
+    options: dict[str, Any] = {}
+
+
+class Instant(Picture):
+    """What to paint at once. stream: a newer request of the same stream replaces one that has not begun."""
+
+    stream: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "instant"
+
+
+class NewJob(Picture):
+    """What to paint. kind "sheet": a contact sheet of the photograph in each of the styles, or in all built-in ones."""
+
+    kind: Literal["paint", "sheet"] = "paint"
+
+
+class Move(Asked):
+    """The place in the queue, counted from 1."""
+
+    place: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Image(BaseModel):
+    """An upload. width, height: upright, in pixels. notes: what was changed or ignored when it was read."""
+
+    id: str
+    name: str
+    width: int
+    height: int
+    notes: list[str]
+
+
+class Style(BaseModel):
+    """A style. kind: it comes with impasto, or is a painting or a style file that was added. tuned: for quality instant."""
+
+    id: str
+    name: str
+    kind: Literal["built-in", "painting", "file"]
+    tuned: bool
+    created: float | None
+
+
+class Job(BaseModel):
+    """A job. Times are seconds since 1970. place: in the queue, from 1. preview: grows with every new preview. whole: false where it
+    was stopped, and the best image so far was kept.
+    """
+
+    id: str
+    kind: Literal["paint", "sheet", "tune"]
+    state: Literal["queued", "running", "paused", "done", "failed", "cancelled", "held"]
+    place: int | None
+    done: float
+    progress: dict[str, Any] | None
+    preview: int
+    created: float
+    started: float | None
+    finished: float | None
+    seconds: float | None
+    photo: dict[str, Any] | None
+    styles: list[dict[str, Any]]
+    masks: list[dict[str, Any]]
+    options: dict[str, Any]
+    result: dict[str, int] | None
+    whole: bool
+    error: str | None
+    notes: list[str]
+
+
+class Jobs(BaseModel):
+    """Some jobs, the newest first. more: whether there are older ones."""
+
+    jobs: list[Job]
+    more: bool
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in one sentence. option: the option at fault, if it is one."""
+
+    error: str
+    option: str | None = None
+
+
+def job_of(row: dict[str, Any]) -> Job:
+    """A row of the queue as the API shows it."""
+    spec = row["spec"]
+    names = (
+        "id",
+        "kind",
+        "state",
+        "place",
+        "done",
+        "progress",
+        "preview",
+        "created",
+        "started",
+        "finished",
+        "seconds",
+        "result",
+    )
+    return Job(
+        **{name: row[name] for name in names},
+        photo=spec.get("photo"),
+        styles=spec.get("styles", []),
+        masks=spec.get("masks", []),
+        options=spec.get("options", {}),
+        whole=bool(row["whole"]),
+        error=row["error"],
+        notes=row["notes"] or [],
+    )
+
+
+def style_of(row: dict[str, Any]) -> Style:
+    """A row of the added styles as the API shows it."""
+    return Style(**{name: row[name] for name in ("id", "name", "kind", "tuned", "created")})

@@ -1,0 +1,52 @@
+"""The examples of docs/studio.md, run against a studio, and its description of the API."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from studio.running import Studio, png
+
+PAGE = (Path(__file__).parents[2] / "docs" / "studio.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_examples_work(tmp_path: Path) -> None:
+    studio = Studio(tmp_path / "data")
+    (tmp_path / "photo.jpg").write_bytes(png(96, 64))
+    photo = studio.upload(png(96, 64))["id"]
+    environment = {"STUDIO": studio.base, "TOKEN": studio.token, "PHOTO": photo, "PATH": "/usr/bin:/bin:/usr/local/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", block("python")], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "painted.png") as image:
+        assert image.size == (64, 43)
+    if shutil.which("curl"):
+        done = subprocess.run(
+            ["bash", "-euc", block("sh")], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / "instant.jpg") as image:
+            assert image.size == (256, 171)
+    described = studio.json("GET", "/openapi.json")
+    assert studio.stop() == 0
+    calls = {f"{method.upper()} {path}" for path, methods in described["paths"].items() for method in methods}
+    for path in described["paths"]:
+        assert path.startswith("/api/")
+    named = set(re.findall(r"/api/[a-z]+", PAGE)) | {"/api/limits", "/api/health", "/api/session"}
+    assert {"/".join(call.split(" ")[1].split("/")[:3]) for call in calls} <= named
+    for path, methods in described["paths"].items():
+        for method, call in methods.items():
+            assert call["description"], (path, method)
+    assert "Traceback" not in json.dumps(described)

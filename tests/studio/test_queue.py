@@ -1,0 +1,240 @@
+"""The queue and the data directory, in one process: what each change does, and what may not happen."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from impasto.studio.queue import ConflictError, FullError, Queue
+from impasto.studio.store import KEPT_EVENTS, Store, announce, is_id, new_id
+
+PHOTO = {"id": "0" * 16, "name": "Köln.jpg", "width": 9, "height": 8}
+
+
+def spec(*styles: str) -> dict[str, Any]:
+    return {
+        "photo": PHOTO,
+        "styles": [{"id": name, "name": name, "weight": 1.0} for name in styles],
+        "masks": [],
+        "options": {},
+    }
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(Store(tmp_path / "data"))
+
+
+def states(queue: Queue) -> list[str]:
+    return [job["state"] for job in reversed(queue.list())]
+
+
+def add(queue: Queue, count: int) -> list[str]:
+    return [queue.add("paint", spec("udnie"))["id"] for _ in range(count)]
+
+
+def test_jobs_are_claimed_in_order_each_once(queue: Queue) -> None:
+    numbers = add(queue, 40)
+    assert [queue.get(number)["place"] for number in numbers] == list(range(1, 41))
+    claimed: list[str] = []
+
+    def work(worker: int) -> None:
+        while job := queue.claim(worker):
+            claimed.append(job["id"])
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(numbers)
+    queue.add("paint", spec("udnie"))
+    assert queue.claim(1)["place"] is None
+
+
+def test_jobs_are_moved(queue: Queue) -> None:
+    a, b, c, d = add(queue, 4)
+
+    def order() -> list[str]:
+        return [number for _, number in sorted((queue.get(number)["place"], number) for number in (a, b, c, d))]
+
+    queue.move(d, 1)
+    assert order() == [d, a, b, c]
+    queue.move(d, 99)
+    assert order() == [a, b, c, d]
+    queue.move(a, 2)
+    assert order() == [b, a, c, d]
+    for _ in range(60):  # positions do not run out
+        queue.move(order()[-1], 2)
+    assert queue.claim(1)["id"] == b
+    with pytest.raises(ConflictError):
+        queue.move(b, 1)
+
+
+def test_what_people_ask_for(queue: Queue) -> None:
+    a, b, c = add(queue, 3)
+    assert queue.claim(7)["id"] == a
+    queue.pause(a)
+    queue.pause(b)
+    queue.cancel(c)
+    assert (queue.wanted(a), states(queue)) == ("pause", ["running", "paused", "cancelled"])
+    queue.leave(a, "paused")
+    assert (queue.wanted(a), queue.claim(7)) == ("", None)
+    queue.go_on(a, states=("paused",))
+    queue.go_on(c, states=("cancelled",))
+    assert states(queue) == ["queued", "paused", "queued"]
+    assert queue.claim(7)["id"] == a
+    queue.leave(a, "done", result={"width": 3, "height": 2, "bytes": 9})
+    for forbidden in (queue.pause, queue.cancel, lambda number: queue.go_on(number, states=("paused",))):
+        with pytest.raises(ConflictError):
+            forbidden(a)
+    assert queue.get(a)["finished"] == pytest.approx(time.time(), abs=60)
+    assert queue.get(a)["result"] == {"width": 3, "height": 2, "bytes": 9}
+
+
+def test_cancelling_what_was_interrupted_lets_a_worker_write_it(queue: Queue) -> None:
+    (a,) = add(queue, 1)
+    queue.claim(7)
+    queue.leave(a, "paused")
+    state = queue.store.files.result(a).with_name(f"{a}.png.unfinished")
+    state.write_bytes(b"state")
+    queue.cancel(a)
+    assert (queue.get(a)["state"], queue.claim(7)["wanted"]) == ("queued", "cancel")
+
+
+def test_a_job_that_kills_its_worker_twice_waits_for_a_person(queue: Queue) -> None:
+    a, b = add(queue, 2)
+    queue.claim(7)
+    queue.crashed(8)
+    assert states(queue) == ["running", "queued"]
+    queue.crashed(7)
+    assert queue.claim(9)["id"] == a
+    queue.crashed(9)
+    assert states(queue) == ["held", "queued"]
+    assert "died 2 times" in queue.get(a)["error"]
+    queue.go_on(a, states=("held",))
+    assert queue.get(a)["attempts"] == 0
+    assert queue.claim(7)["id"] == a
+    queue.leave(a, "queued")  # the server ended in good order, which counts for nothing
+    assert queue.get(a)["attempts"] == 0
+    queue.claim(7)
+    queue.claim(8)
+    queue.crashed()
+    assert states(queue) == ["queued", "queued"]
+    assert queue.get(b)["attempts"] == 1
+
+
+def test_the_queue_has_a_limit(queue: Queue) -> None:
+    for _ in range(3):
+        queue.add("paint", spec("udnie"), client="a", most=4, most_each=3)
+    with pytest.raises(FullError, match="You have 3 jobs"):
+        queue.add("paint", spec("udnie"), client="a", most=4, most_each=3)
+    queue.add("paint", spec("udnie"), client="b", most=4, most_each=3)
+    with pytest.raises(FullError, match="The queue is full: it holds 4 jobs"):
+        queue.add("paint", spec("udnie"), client="c", most=4, most_each=3)
+
+
+def test_searching_and_going_through(queue: Queue) -> None:
+    for names in (("starry-night",), ("udnie", "great-wave"), ("udnie",)):
+        queue.add("paint", spec(*names))
+        time.sleep(0.002)
+    assert [job["spec"]["styles"][0]["id"] for job in queue.list()] == ["udnie", "udnie", "starry-night"]
+    assert len(queue.list(query="wave UDNIE")) == 1
+    assert len(queue.list(query="köln")) == 3
+    for odd in ("%", "_", "' OR 1", '"', "\0"):
+        assert queue.list(query=odd) == []
+    first = queue.list(limit=2)
+    assert [job["id"] for job in queue.list(before=first[-1]["id"])] == [queue.list()[-1]["id"]]
+    assert queue.list(states=("done",)) == queue.list(with_result=True) == []
+
+
+def test_removing_leaves_no_files(queue: Queue) -> None:
+    a, b = add(queue, 2)
+    places = queue.store.files
+    queue.claim(7)
+    for number in (a, b):
+        for file in (
+            places.result(number),
+            places.preview(number),
+            places.result(number).with_name(f"{number}.png.unfinished"),
+        ):
+            file.write_bytes(b"x")
+    queue.remove(a)
+    assert queue.wanted(a) == "remove"
+    queue.remove(b)
+    queue.forget(a)
+    assert queue.list() == []
+    assert [file for folder in ("results", "previews") for file in (places.root / folder).iterdir()] == []
+    assert queue.wanted(a) == "remove"  # a worker that did not know yet
+
+
+def test_old_results_go_only_when_they_are_asked_to(queue: Queue) -> None:
+    a, b = add(queue, 2)
+    queue.claim(7)
+    queue.leave(a, "done")
+    assert queue.remove_old(1) == 0
+    queue.report(a, finished=time.time() - 2 * 86_400)
+    queue.report(b, created=time.time() - 9 * 86_400)
+    assert queue.remove_old(1) == 1
+    assert [job["id"] for job in queue.list()] == [b]
+
+
+def test_uploads_and_leftovers(queue: Queue) -> None:
+    store = queue.store
+    used, unused, gone = new_id(), new_id(), new_id()
+    for number in (used, unused, gone):
+        store.files.image(number).write_bytes(b"x")
+    for number in (used, unused):
+        store.add_image(number, "a.jpg", (4, 5), ("a note",))
+    assert store.image(used) == {**store.image(used), "width": 5, "height": 4, "notes": ["a note"]}
+    queue.add("paint", spec() | {"photo": PHOTO | {"id": used}})
+    assert (store.in_use(used), store.in_use(unused)) == (True, False)
+    assert store.sweep() == 1
+    assert not store.files.image(gone).exists()
+    store.remove_unused_images(hours=1)
+    assert store.image(unused)
+    store.remove_unused_images(hours=-1)
+    assert (bool(store.image(used)), store.image(unused)) == (True, None)
+    assert [file.name for file in (store.files.root / "images").iterdir()] == [used]
+
+
+def test_events_are_numbered_and_merged_by_subject(queue: Queue) -> None:
+    start = queue.store.last_event()
+    a, b = add(queue, 2)
+    for share in (0.1, 0.2, 0.3):
+        queue.report(a, done=share)
+    found = queue.store.events(start)
+    assert [(kind, subject) for _, kind, subject in found] == [("job", b), ("job", a)]
+    assert found[-1][0] == queue.store.last_event()
+    assert queue.store.events(queue.store.last_event()) == []
+    with queue.store.changing() as db:
+        db.execute("DELETE FROM events WHERE id <= ?", (start + 2,))
+    assert queue.store.events(start) is None
+    with queue.store.changing() as db:
+        db.execute("INSERT INTO events (id, kind, subject) VALUES (?, 'job', 'x')", (KEPT_EVENTS + 1999,))
+        announce(db, "job", "y")
+    assert len(queue.store.events(KEPT_EVENTS + 1998)) == 2
+
+
+def test_a_change_that_fails_changes_nothing(queue: Queue) -> None:
+    (a,) = add(queue, 1)
+
+    def fail() -> None:
+        with queue.store.changing() as db:
+            db.execute("UPDATE jobs SET state = 'done'")
+            db.execute("INSERT INTO images SELECT id, NULL, 1, 1, '', 1 FROM jobs")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fail()
+    assert queue.get(a)["state"] == "queued"
+
+
+def test_ids() -> None:
+    assert all(is_id(new_id()) for _ in range(50))
+    for odd in ("", "0" * 15, "0" * 17, "../../../../etc", "ABCDEFABCDEFABCD", "0" * 15 + "\n", "\uff10" * 16):
+        assert not is_id(odd)
