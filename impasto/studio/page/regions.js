@@ -4,8 +4,8 @@
 import { api, at, upload } from "./api.js";
 import { $, button, clamp, h, problem, say } from "./dom.js";
 import { stage } from "./easel.js";
-import { change, editor, state } from "./state.js";
-import { nameOf, styles } from "./styles.js";
+import { change, editor, state, styles } from "./state.js";
+import { nameOf } from "./styles.js";
 
 const LONGER = 1024; // pixels of a mask
 const TINTS = ["#ff5d8f", "#22a7f0", "#f2b705", "#21b573", "#a36bf2", "#ff8a3c"];
