@@ -182,7 +182,9 @@ def job_preview(number: str, studio: Here) -> Response:
     """The newest preview of a running job, a JPEG."""
     _job(studio, number)
     try:
-        data = studio.store.files.preview(number).read_bytes()  # at once: the painter replaces and deletes this file at any time
+        data = studio.store.files.preview(
+            number
+        ).read_bytes()  # at once: the painter replaces and deletes this file at any time
     except FileNotFoundError:
         raise Refused(404, "There is no preview yet.") from None
     return Response(data, media_type="image/jpeg", headers={"cache-control": "no-store"})
