@@ -9,9 +9,9 @@ from studio.running import Studio
 
 
 @pytest.fixture(scope="module")
-def studio_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address that a running studio printed, with its token."""
+def page_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A running studio, for all tests of a module."""
     studio = Studio(tmp_path_factory.mktemp("page") / "data")
-    yield f"{studio.base}/#token={studio.token}"
+    yield studio
     assert studio.stop() == 0
     assert "Traceback" not in studio.logged()

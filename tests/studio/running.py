@@ -37,9 +37,9 @@ class Studio:
         self.base = self.token = ""
         self.start()
 
-    def start(self) -> None:
-        """Start the server, and wait until it has printed its address."""
-        command = [sys.executable, "-m", "impasto", "studio", "--port", "0", "--data", str(self.data), "--no-browser"]
+    def start(self, port: int = 0) -> None:
+        """Start the server, and wait until it has printed its address. port: 0 for a free one."""
+        command = [sys.executable, "-m", "impasto", "studio", "--port", str(port), "--data", str(self.data), "--no-browser"]
         environment = os.environ | self.environment
         self.log = self.data.with_name(f"{self.data.name}.log").open("a")
         self.process = subprocess.Popen(

@@ -34,6 +34,7 @@ from impasto.studio.queue import ConflictError
 from impasto.studio.store import Row, is_id
 
 LARGEST_INSTANT = 1024  # pixels
+SHEET = {"quality": "instant", "size": 320}  # of a contact sheet, unless asked for otherwise, as `impasto sheet` makes it
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
@@ -113,7 +114,7 @@ def add_job(asked: shapes.NewJob, request: Request, studio: Here) -> shapes.Job:
     elif asked.masks:
         raise Refused(400, "A contact sheet has no masks.")
     spec = _spec(asked, studio)
-    options = _options(asked.options, studio)
+    options = _options(SHEET | asked.options if asked.kind == "sheet" else asked.options, studio)
     spec["options"] = options.model_dump(mode="json", include=options.model_fields_set - {"max_pixels"})
     return queued(studio, request, asked.kind, spec)
 
@@ -183,14 +184,17 @@ def remove_job(number: str, studio: Here) -> None:
     studio.queue.remove(number)
 
 
-@router.get("/jobs/{number}/preview", response_class=FileResponse)
+@router.get("/jobs/{number}/preview", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 def job_preview(number: str, studio: Here) -> Response:
     """The newest preview of a running job, a JPEG."""
     _job(studio, number)
-    file = studio.store.files.preview(number)
-    if not file.exists():
-        raise Refused(404, "There is no preview yet.")
-    return FileResponse(file, media_type="image/jpeg", headers={"cache-control": "no-store"})
+    try:
+        data = studio.store.files.preview(
+            number
+        ).read_bytes()  # at once: the painter replaces and deletes this file at any time
+    except FileNotFoundError:
+        raise Refused(404, "There is no preview yet.") from None
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
 
 @router.get("/jobs/{number}/result", response_class=Response)

@@ -2,7 +2,7 @@
 
 import { bus, wait } from "./dom.js";
 
-export const server = bus(); // "locked": a session is needed; "connection": true or false; "job", "removed", "style"; "reload": read the lists again
+export const server = bus(); // "locked": a session is needed; "connection": true or false; "job", "removed", "style", "style-removed"; "reload": read the lists again
 
 export class ServerError extends Error {
   constructor(message, status, option = null, retry = null) {
@@ -58,7 +58,8 @@ export const api = {
   jobs: (filter) => json("GET", `jobs?${query(filter)}`),
   job: (job) => json("GET", `jobs/${id(job)}`),
   newJob: (job) => json("POST", "jobs", job),
-  act: (job, action, body) => json("POST", `jobs/${id(job)}/${action}`, body),
+  act: (job, action) => json("POST", `jobs/${id(job)}/${action}`),
+  moveJob: (job, place) => json("PUT", `jobs/${id(job)}/place`, { place }),
   dropJob: (job) => json("DELETE", `jobs/${id(job)}`),
   record: (job) => json("GET", `jobs/${id(job)}/record`),
 };
@@ -125,7 +126,7 @@ function open() {
     reopened = true;
   });
   mine.addEventListener("ping", () => (heard = Date.now()));
-  for (const kind of ["job", "removed", "style"]) {
+  for (const kind of ["job", "removed", "style", "style-removed"]) {
     mine.addEventListener(kind, (event) => server.emit(kind, JSON.parse(event.data)));
   }
   mine.addEventListener("reset", () => server.emit("reload"));

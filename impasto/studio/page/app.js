@@ -154,7 +154,7 @@ async function start() {
   $("nav").hidden = false;
   route();
   listen();
-  await reload();
+  await reload().catch((error) => problem($("queue-problem"), error));
   if (state.shown === "job") editor.emit("shown");
   setInterval(checkDisk, 300_000);
 }

@@ -1,7 +1,7 @@
 // The buttons of a job that waits or runs.
 
 import { act, ask, button } from "./dom.js";
-import { control, remove } from "./jobs.js";
+import { control, move, remove } from "./jobs.js";
 import { title } from "./words.js";
 
 /** Buttons for a job. place: where errors are shown. compact: icons only. Returns {elements, update(job)}. */
@@ -10,8 +10,8 @@ export function controls(first, place, { moves = false } = {}) {
   const run = (action) => (event) => act(event.currentTarget, place, action);
   const make = (name, image, action, shown) => ({ shown, name, element: button(name, run(action), { look: "small", image }) });
   const all = [
-    make("Move up", "up", () => control(job, "move", { place: job.place - 1 }), () => moves && job.state === "queued" && job.place > 1),
-    make("Move down", "down", () => control(job, "move", { place: job.place + 1 }), () => moves && job.state === "queued" && job.place < queued()),
+    make("Move up", "up", () => move(job, job.place - 1), () => moves && job.state === "queued" && job.place > 1),
+    make("Move down", "down", () => move(job, job.place + 1), () => moves && job.state === "queued" && job.place < queued()),
     make("Pause", "pause", () => control(job, "pause"), () => ["queued", "running"].includes(job.state)),
     make("Resume", "play", () => control(job, "resume"), () => job.state === "paused"),
     make("Try again", "again", () => control(job, "retry"), () => ["failed", "held", "cancelled"].includes(job.state) && !job.result),

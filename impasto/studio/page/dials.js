@@ -1,8 +1,8 @@
 // Dials made from the options that the server lists: ranges for numbers, radio buttons for choices.
 
 import { $, clamp, h } from "./dom.js";
-import { change, editor, state } from "./state.js";
-import { COLORS, HINTS, QUALITIES, number, percent } from "./words.js";
+import { change, editor, recolorable, state, usable } from "./state.js";
+import { COLORS, FIXED, HINTS, QUALITIES, number, percent } from "./words.js";
 
 const STOPS = [256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192];
 
@@ -33,8 +33,8 @@ function range(name, label, { min, max, step, at, value, shown, ends }) {
   return h("div", { class: "dial", title: known[name].about }, h("label", { for: id, text: label }), output, input, marks, place);
 }
 
-/** Radio buttons in one row. */
-function choice(name, label, words, hints) {
+/** Radio buttons in one row. closed: why none but the default can be chosen now, or "". */
+function choice(name, label, words, hints, closed = () => "") {
   const hint = h("p", { class: "soft small", id: `dial-${name}-hint`, role: "status" });
   const place = h("p", { class: "problem", role: "alert", hidden: true });
   const radios = known[name].choices.map((value) => {
@@ -42,8 +42,13 @@ function choice(name, label, words, hints) {
     return h("label", {}, input, h("span", { text: words[value] || value }));
   });
   const update = () => {
-    for (const radio of radios) radio.firstElementChild.checked = radio.firstElementChild.value === state.options[name];
-    const text = hints[state.options[name]] || "";
+    const why = closed();
+    const current = usable()[name];
+    for (const { firstElementChild: radio } of radios) {
+      radio.checked = radio.value === current;
+      radio.disabled = Boolean(why) && radio.value !== known[name].default;
+    }
+    const text = why || hints[current] || "";
     if (hint.textContent !== text) hint.textContent = text;
   };
   places.set(name, place);
@@ -120,7 +125,7 @@ export function startDials({ options }) {
   const defaults = Object.fromEntries(Object.entries(options).map(([name, { default: value }]) => [name, value]));
   const kept = Object.entries(state.options).filter(([name, value]) => name in defaults && fits(options[name], value));
   state.options = { ...defaults, ...Object.fromEntries(kept) };
-  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, HINTS.keep_colors));
+  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, HINTS.keep_colors, () => (recolorable() ? "" : FIXED)));
   $("paint-dials").append(choice("quality", "Quality", QUALITIES, HINTS.quality), size());
   if (known.seed) $("dials").append(h("details", { class: "small" }, h("summary", { text: "More" }), seed()));
   const looks = ["strength", "style_scale", "keep_colors"];
@@ -133,7 +138,7 @@ export function startDials({ options }) {
     change("options", { options: { ...state.options, ...Object.fromEntries(looks.map((name) => [name, defaults[name]])) } });
     $("dial-strength").focus();
   });
-  for (const name of ["options", "plan", "photo"]) editor.on(name, update);
+  for (const name of ["options", "plan", "photo", "styles", "style-list", "regions"]) editor.on(name, update);
   update();
 }
 

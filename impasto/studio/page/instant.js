@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { $, problem, wait } from "./dom.js";
 import { stage } from "./easel.js";
-import { change, editor, masks, state } from "./state.js";
+import { change, editor, masks, state, usable } from "./state.js";
 
 const QUICK = 512; // pixels of the longer side while dials move
 const REFINED = 1024; // at most, once they rest
@@ -23,7 +23,8 @@ const look = (asked) => JSON.stringify({ ...asked, options: { ...asked.options, 
 
 /** What would be asked for now, or null. */
 function request(size) {
-  const { photo, styles, options } = state;
+  const { photo, styles } = state;
+  const options = usable();
   if (!photo || !(styles.length || masks().length) || state.shown !== "instant") return null;
   const full = options.size === "original" ? Math.max(photo.width, photo.height) : options.size;
   const { strength, style_scale, keep_colors } = options;

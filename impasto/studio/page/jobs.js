@@ -51,8 +51,12 @@ export async function create(job) {
   return made;
 }
 
-export async function control(job, action, body) {
-  learn(await api.act(job.id, action, body));
+export async function control(job, action) {
+  learn(await api.act(job.id, action));
+}
+
+export async function move(job, place) {
+  learn(await api.moveJob(job.id, place));
 }
 
 export async function remove(job) {

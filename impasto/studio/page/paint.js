@@ -6,7 +6,7 @@ import { controls } from "./controls.js";
 import { blame, unblame } from "./dials.js";
 import { stage } from "./easel.js";
 import { changes, create, isOpen, jobs } from "./jobs.js";
-import { change, editor, masks, state } from "./state.js";
+import { change, editor, masks, state, usable } from "./state.js";
 import { again, downloads, openViewer } from "./viewer.js";
 import { status, title } from "./words.js";
 
@@ -32,13 +32,13 @@ async function post(job, pressed) {
 }
 
 function paint(event) {
-  const { photo, styles, options } = state;
-  post({ kind: "paint", photo: photo.id, styles, masks: masks(), options }, event.currentTarget);
+  const { photo, styles } = state;
+  post({ kind: "paint", photo: photo.id, styles, masks: masks(), options: usable() }, event.currentTarget);
 }
 
 function sheet(event) {
-  const { strength, style_scale, keep_colors } = state.options;
-  post({ kind: "sheet", photo: state.photo.id, styles: [], masks: [], options: { strength, style_scale, keep_colors } }, event.currentTarget);
+  const { strength, style_scale } = state.options;
+  post({ kind: "sheet", photo: state.photo.id, styles: [], masks: [], options: { strength, style_scale } }, event.currentTarget);
 }
 
 // ----------------------------------------------------------------------------------------------------------- the job's card
@@ -53,7 +53,7 @@ function build(job) {
   const buttons = controls(job, error);
   const toggle = button("", () => change("shown", { shown: state.shown === "job" ? "instant" : "job" }), { look: "small" });
   const reuse = button("Again with changes", (event) => act(event.currentTarget, error, () => again(jobs.get(job.id))), { look: "small" });
-  const ready = h("span", { class: "line wrap" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
+  const ready = h("span", { class: "ready" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
   const away = button("Hide", hide, { look: "small plain" });
   $("now").replaceChildren(name, text, bar, h("div", { class: "line wrap" }, ...buttons.elements, toggle, ready, away), error);
   return { name, text, bar, buttons, toggle, ready, away };

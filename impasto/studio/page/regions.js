@@ -4,8 +4,8 @@
 import { api, at, upload } from "./api.js";
 import { $, button, clamp, h, problem, say } from "./dom.js";
 import { stage } from "./easel.js";
-import { change, editor, state } from "./state.js";
-import { nameOf, styles } from "./styles.js";
+import { change, editor, state, styles } from "./state.js";
+import { nameOf } from "./styles.js";
 
 const LONGER = 1024; // pixels of a mask
 const TINTS = ["#ff5d8f", "#22a7f0", "#f2b705", "#21b573", "#a36bf2", "#ff8a3c"];
@@ -300,6 +300,7 @@ overlay.addEventListener("keydown", (event) => {
       changed();
     }
   } else if (event.key === " " || event.key === "Enter") press();
+  else if (event.key in SHORTCUTS) SHORTCUTS[event.key]();
   else if (event.key === "[" || event.key === "]") setRadius(radius * (event.key === "[" ? 0.8 : 1.25));
   else if (event.key === "Escape" && (pen || corner)) {
     pen = false;
@@ -310,6 +311,13 @@ overlay.addEventListener("keydown", (event) => {
   event.stopPropagation();
   redraw();
 });
+
+const other = (name) => {
+  const radio = tools.querySelector(`[name="brush-${name}"]:not(:checked)`);
+  radio.click();
+  say(`${radio.nextSibling.textContent}.`);
+};
+const SHORTCUTS = { e: () => other("mode"), r: () => other("tool"), a: () => fill("source-over"), i: () => fill("xor") };
 
 function press() {
   keyboard = true;
@@ -357,7 +365,7 @@ const tools = h(
     button("Clear", () => fill("destination-out"), { look: "small" }),
     button("Done", () => finish(), { look: "small primary" }),
   ),
-  h("p", { class: "soft small for-keys", text: "By keyboard: on the picture, arrow keys move the brush, Enter puts it down and lifts it, [ and ] change its size." }),
+  h("p", { class: "soft small for-keys", text: "By keyboard: on the picture, arrow keys move the brush, Enter puts it down and lifts it, [ and ] change its size; R rectangle, E erase, A all, I invert." }),
 );
 
 function segments(legend, name, values, set) {
@@ -385,7 +393,7 @@ function edit(id) {
   stage.busy = true;
   stage.box.classList.add("editing");
   overlay.hidden = false;
-  overlay.setAttribute("aria-label", `${label(indexOf(id))}: brush on the photograph. Arrow keys move, Enter puts the brush down and lifts it, Escape ends.`);
+  overlay.setAttribute("aria-label", `${label(indexOf(id))}: brush on the photograph. Arrow keys move, Enter puts the brush down and lifts it, R switches to rectangles, E to erasing, A selects all, I inverts, Escape ends.`);
   list();
   drawTools();
   redraw();

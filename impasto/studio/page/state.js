@@ -17,6 +17,18 @@ export const state = {
   submitted: [], // ids of masks that belong to jobs and so must stay
 };
 
+/** Every style by id, in the server's order. */
+export const styles = new Map();
+
+/** Whether the option keep_colors can be used: only a painting, not a stored style, has colors that can be changed. */
+export function recolorable() {
+  const used = [...state.styles.map((one) => one.id), ...state.regions.map((one) => one.style)].filter((id) => id !== "keep");
+  return used.every((id) => styles.get(id)?.kind === "painting");
+}
+
+/** The options as they can be used with the chosen styles. */
+export const usable = () => (recolorable() ? state.options : { ...state.options, keep_colors: "off" });
+
 let saving = 0;
 
 function save() {

@@ -4,13 +4,12 @@ import { api, at, server, upload } from "./api.js";
 import { $, act, ask, button, h, icon, problem, say, wait } from "./dom.js";
 import { idle } from "./instant.js";
 import { changes, isOpen, jobs, learn } from "./jobs.js";
-import { balanced, change, editor, state } from "./state.js";
+import { balanced, change, editor, state, styles } from "./state.js";
 import { styleName } from "./words.js";
 
 const MOST = 4; // styles in a blend
 const THUMB = 160;
 
-export const styles = new Map(); // by id, in the server's order
 const tiles = new Map(); // by id: {element, input, image, name}
 const thumbs = new Map(); // "photo/style/tuned": address of a blob
 const visible = new Set(); // ids of tiles on the screen
@@ -124,10 +123,14 @@ async function drop(style) {
   await api.dropStyle(style.id).catch((error) => {
     if (error.status !== 404) throw error;
   });
-  styles.delete(style.id);
+  forget(style.id);
+  add.focus();
+}
+
+function forget(id) {
+  if (!styles.delete(id)) return;
   tidy();
   draw();
-  add.focus();
 }
 
 /** Paintings or style files become styles; the last one is chosen. */
@@ -226,5 +229,6 @@ export async function startStyles() {
     draw();
     if (better && chosen(style.id)) editor.emit("tuned");
   });
+  server.on("style-removed", ({ id }) => forget(id));
   await loadStyles();
 }

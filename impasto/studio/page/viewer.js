@@ -5,8 +5,7 @@ import { $, act, ask, button, closable, h, problem, say } from "./dom.js";
 import { ENDED, changes, remove } from "./jobs.js";
 import { setPhoto } from "./photo.js";
 import { Stage, switches } from "./stage.js";
-import { balanced, change, state } from "./state.js";
-import { styles } from "./styles.js";
+import { balanced, change, state, styles } from "./state.js";
 import { facts, field, number, title } from "./words.js";
 
 const VIEW = 1600;

@@ -98,6 +98,8 @@ export const HINTS = {
   },
 };
 
+export const FIXED = "The colors of a stored style are fixed. They can be changed with a painting that you add, until it is tuned.";
+
 const FIELDS = {
   width: "Width", height: "Height", seconds: "Seconds", impasto: "impasto version", torch: "PyTorch version", ran_on: "Computed on",
   encoder_digest: "Encoder (SHA-256)", network: "Network (SHA-256)", threads: "Threads", memory: "Planned memory", picture: "Pixels (SHA-256)",
