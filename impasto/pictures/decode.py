@@ -15,11 +15,12 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
-from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, labels_of, unit
+from impasto.pictures.arrays import ROUNDING, from_array, labels_of, words_to_floats
 from impasto.pictures.containers import Container, UnsupportedTiffError, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import ADOBE_RGB, Floats, Statement, embedded
+from impasto.pictures.spaces import BYTE, WORD
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 _LABELED = DEEP | {"1", "L", "P"}
@@ -257,7 +258,7 @@ def _deep_color(found: Container) -> Floats | None:
     if rawmode == "LA;16B":  # Pillow's way to decode it loses the low bytes, so each byte is taken as a channel
         image = _with_rawmode(found.image, "RGBA")
         image.load()
-        return unit(_words(np.asarray(image)[..., 0::2], np.asarray(image)[..., 1::2]))
+        return words_to_floats(_words(np.asarray(image)[..., 0::2], np.asarray(image)[..., 1::2]))
     kind, _, order = rawmode.partition(";16")
     separate = getattr(found.image, "tag_v2", {}).get(_PLANAR) == 2  # unpacked plane by plane, whatever the layout
     if kind not in ("RGB", "RGBA", "RGBa", "RGBX") or order not in _SWAPPED or separate:
@@ -269,7 +270,7 @@ def _deep_color(found: Container) -> Floats | None:
         high.load()
         low.load()
     words = _words(np.asarray(high), np.asarray(low))
-    values = unit(words)
+    values = words_to_floats(words)
     if found.opaque:
         values = values[..., :3]
     if kind == "RGBa" and values.shape[2] == 4:

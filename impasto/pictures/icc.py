@@ -15,11 +15,10 @@ import torch
 from PIL import Image, ImageCms
 
 from impasto.files import one_line
-from impasto.pictures.spaces import FROM_D50, Curve, Floats, Space, power
+from impasto.pictures.spaces import BYTE, FROM_D50, WORD, Curve, Floats, Space, power
 
 Tags: TypeAlias = dict[bytes, bytes]
 
-BYTE = 255
 GRID = 52  # grid points along each channel, 5 levels of 255 apart
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}  # an ICC profile's color space -> Pillow's mode
 _MOST_TAGS = 1000
@@ -136,7 +135,7 @@ def _read_curve(tag: bytes) -> Curve:
             return power(1)
         if count == 1:
             return power(struct.unpack_from(">H", tag, 12)[0] / 256)
-        table = np.array(struct.unpack_from(f">{count}H", tag, 12), np.float64) / 65535
+        table = np.array(struct.unpack_from(f">{count}H", tag, 12), np.float64) / WORD
         return lambda values: np.interp(values, np.linspace(0, 1, count), table).astype(np.float32)
     if kind == b"para":
         return _parametric(int.from_bytes(tag[8:10], "big"), tag)

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from impasto.pictures import hdr, icc, spaces
-from impasto.pictures.icc import BYTE, Profile, ProfileError
-from impasto.pictures.spaces import HLG, PQ, PRIMARIES, TRANSFERS, Chromaticities, Floats, Space
+from impasto.pictures.icc import Profile, ProfileError
+from impasto.pictures.spaces import BYTE, HLG, PQ, PRIMARIES, TRANSFERS, Chromaticities, Floats, Space
 
-__all__ = ["ADOBE_RGB", "BYTE", "Calibrated", "Coded", "Floats", "Icc", "Statement", "to_srgb"]
+__all__ = ["ADOBE_RGB", "Calibrated", "Coded", "Floats", "Icc", "Statement", "to_srgb"]
 
 _UNSPECIFIED = 2  # in ITU-T H.273
 _DIFFERENT = 12 / 255  # how far sRGB's curve and a gamma of 2.2, which files state for it, are apart at most
