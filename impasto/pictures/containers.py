@@ -59,7 +59,7 @@ def opened(data: bytes) -> Container:
         return _tiff(data)
     if data.startswith(b"\xff\xd8"):
         return _jpeg(data)
-    if kinds.needs_plugin(data) and not _is_avif(data):
+    if kinds.needs_plugin(data):
         return _by_plugin(data)
     found = _container(data)
     if found is None:
@@ -111,7 +111,7 @@ def _repair_transparent_color(image: Image.Image, bits: int, kind: int) -> None:
 
 def _tiff(data: bytes) -> Container:
     if data[8:10] == b"CR":
-        raise RefusedError("is a RAW photograph (CR2), which is not supported", "develop it and save it as TIFF or JPEG")
+        raise kinds.raw_photograph("CR2")
     main = tiff.examine(data)
     found = _container(main.data, bits=main.bits, signed=main.signed, opaque=main.opaque, lossless=main.lossless)
     if found is None or main.by_tifffile or (main.signed and main.bits == 8):
@@ -143,11 +143,6 @@ def _jpeg(data: bytes) -> Container:
 
 
 # -------------------------------------------------------------------------------------------- formats of other packages
-
-
-def _is_avif(data: bytes) -> bool:
-    length = int.from_bytes(data[:4], "big")
-    return b"avif" in data[8 : min(length, 200)] or b"avis" in data[8 : min(length, 200)]
 
 
 def _by_plugin(data: bytes) -> Container:
