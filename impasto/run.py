@@ -108,7 +108,7 @@ class Run(Session):
         problem = self.problem
         with (
             memory.clear_errors(problem.name),
-            settings.own(),
+            settings.default_settings(),
             devices.settings(problem.device, problem.encoder.dtype),
             allocator.kept(self._largest),
         ):
@@ -144,7 +144,7 @@ class Run(Session):
         """The folder of files for what memory cannot hold; None if it holds everything. Raises SaveError."""
         return mapped.scratch_folder() if plan.pairs == "disk" else None
 
-    @settings.own()
+    @settings.default_settings()
     def resume(self, state: State) -> None:
         """Start from the state of an earlier run of the same problem and limit, and end as that one would have.
 

@@ -43,7 +43,7 @@ class Session:
             pass
         return self.image()
 
-    @settings.own()
+    @settings.default_settings()
     def image(self) -> Image.Image:
         """The best image so far at its final size, with the photograph's transparency. Before the first step: the start."""
         with memory.clear_errors(self.problem.name):

@@ -42,7 +42,7 @@ class Stylizer:
     notes: for the user, from choosing the encoder.
     """
 
-    @settings.own()
+    @settings.default_settings()
     def __init__(
         self, options: Options | None = None, *, weights: str | os.PathLike[str] | None = None, **changes: Any
     ) -> None:
@@ -58,7 +58,6 @@ class Stylizer:
         encoder = encoders.build(found, taps, pooling=self.options.pooling, padding=self.options.padding)
         self.encoder = encoder.prepare(device, devices.encoder_dtype(self.options.precision, device))
 
-    @settings.own()
     def changed(self, **changes: Any) -> Stylizer:
         """One with other options and the same encoder, so that both can use each other's styles.
 
@@ -73,6 +72,7 @@ class Stylizer:
         other.options = options
         return other
 
+    @settings.default_settings()
     def run(
         self,
         photo: Source,
@@ -93,7 +93,7 @@ class Stylizer:
         layers = tuple(Layer(mask, applied) for mask, applied in masks)
         return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
 
-    @settings.own()
+    @settings.default_settings()
     def paint(self, loaded: Inputs, limit: int | None = None) -> Session:
         """The session of inputs from `Inputs.load`. limit: bytes of memory to plan for. Raises as `run` does."""
         problem = self.problem(loaded)
@@ -107,7 +107,7 @@ class Stylizer:
             return run
         return Run(problem, limit)
 
-    @settings.own()
+    @settings.default_settings()
     def problem(self, loaded: Inputs) -> Problem:
         """What is to be painted. Raises as `run` does."""
         base = [self._style(style) for style in loaded.styles]
@@ -127,7 +127,7 @@ class Stylizer:
             layout = regions.whole()
         return Problem(self.options, self.encoder, loaded.photo, styles, layout, loaded.start)
 
-    @settings.own()
+    @settings.default_settings()
     def style(self, source: StyleSource) -> Style:
         """A style to use for several photographs: a painting's targets, or those of a style file or a built-in style.
 

@@ -67,6 +67,16 @@ def test_a_style_of_another_stylizer_is_refused(stylizer: impasto.Stylizer, phot
         impasto.Stylizer(**SMALL).run(photo, stylizer.style(painting))
 
 
+def test_one_with_other_options_shares_styles(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
+    style, other = stylizer.style(painting), stylizer.changed(size=48, strength=0.8)
+    assert (stylizer.options.size, other.options.size) == (64, 48)
+    expected = impasto.Stylizer(**SMALL).changed(size=48, strength=0.8).run(photo, painting).finish().tobytes()
+    assert other.run(photo, style).finish().tobytes() == expected
+    for change in ({"method": "gatys"}, {"precision": "bf16"}, {"style_taps": "relu1_1"}):
+        with pytest.raises(OptionError, match="needs a Stylizer of its own"):
+            stylizer.changed(**change)
+
+
 def test_steps_can_be_left_at_any_time(stylizer: impasto.Stylizer, photo: Path, painting: Path) -> None:
     run = stylizer.run(photo, painting)
     assert run.image().size == (64, 43)

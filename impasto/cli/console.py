@@ -27,7 +27,7 @@ LOSSES = ("content", "style", "palette")  # the order in which they are printed,
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
 
-class Steady:
+class LossyStream:
     """A stream whose errors never stop a run: if its reader is gone, or it is closed, text is lost.
 
     patient: wait for a slow reader; otherwise text is lost then too. Everything else is as in `stream`.
@@ -68,12 +68,12 @@ class Steady:
                 silence(self._stream)
 
 
-class Told:
-    """Standard output whose errors are those of impasto. there: whether the program has one; otherwise what is printed is lost."""
+class StandardOutput:
+    """Standard output whose errors are those of impasto. exists: whether the program has one; otherwise output is lost."""
 
     def __init__(self, stream: IO[str] | None, nowhere: IO[str]) -> None:
-        self.there = stream is not None and not stream.closed
-        self._stream = stream if stream is not None and self.there else nowhere
+        self.exists = stream is not None and not stream.closed
+        self._stream = stream if stream is not None and self.exists else nowhere
         self._lost: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +114,7 @@ def streams() -> Iterator[None]:
         for stream in real:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
-        sys.stdout, sys.stderr = cast("IO[str]", Told(sys.stdout, nowhere)), sys.stderr or nowhere
+        sys.stdout, sys.stderr = cast("IO[str]", StandardOutput(sys.stdout, nowhere)), sys.stderr or nowhere
         try:
             yield
         finally:
@@ -127,13 +127,13 @@ def silence(stream: IO[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def steady(*, patient: bool = False) -> IO[str]:
-    """Standard error as a `Steady` stream."""
-    return cast("IO[str]", Steady(sys.stderr, patient=patient))
+def standard_error(*, patient: bool = False) -> IO[str]:
+    """Standard error as a `LossyStream`."""
+    return cast("IO[str]", LossyStream(sys.stderr, patient=patient))
 
 
 def tell(line: str) -> None:
-    """Print a line on standard output. Raises as `Told.write` does."""
+    """Print a line on standard output. Raises as `StandardOutput.write` does."""
     print(line, flush=True)
 
 
@@ -144,20 +144,20 @@ def report(line: str) -> None:
 
 
 def write_image(data: bytes) -> None:
-    """Write an image to standard output. Raises as `Told.write` does."""
-    cast("Told", sys.stdout).writes(data)
+    """Write an image to standard output. Raises as `StandardOutput.write` does."""
+    cast("StandardOutput", sys.stdout).writes(data)
 
 
 def check_output() -> None:
     """Raise OutputError in a program without a standard output."""
-    if not getattr(sys.stdout, "there", True):
+    if not getattr(sys.stdout, "exists", True):
         raise OutputError("standard output is closed, so the image cannot go there", remedy="name a file with {output}")
 
 
 def fail(message: str, code: int, *, as_json: bool = False) -> int:
     """Print an error as one line, and as JSON if asked. Returns the code."""
     line = files.escaped(" ".join(message.split()))
-    print(f"impasto: {line}", file=steady(patient=True))
+    print(f"impasto: {line}", file=standard_error(patient=True))
     if as_json:
         report(json.dumps({"error": line, "exit_code": code}))
     return code
@@ -176,7 +176,7 @@ def worded(error: ImpastoError) -> str:
 def note(message: str, *, quiet: bool = False) -> None:
     """Print a note on standard error."""
     if not quiet:
-        print(f"impasto: {files.escaped(message)}", file=steady(), flush=True)
+        print(f"impasto: {files.escaped(message)}", file=standard_error(), flush=True)
 
 
 def refuse_address(file: Path) -> None:
@@ -212,7 +212,7 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.table import Column
 
-    console = Console(file=steady())
+    console = Console(file=standard_error())
     text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop"))
     columns = (BarColumn(bar_width=10), TaskProgressColumn(), text)
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
@@ -233,7 +233,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
     from rich.console import Console
 
     clock, said = Clock(), time.monotonic()
-    if quiet or not Console(file=steady()).is_terminal:
+    if quiet or not Console(file=standard_error()).is_terminal:
 
         def line(event: Progressed | Tile | None) -> None:
             nonlocal said

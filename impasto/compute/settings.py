@@ -1,6 +1,7 @@
 """Our own settings of torch while we compute: programs that call us may have set a default device, autocast, inference mode and more.
 
-Every public function enters `own`, and iterators enter it for each step. Between steps and afterwards the caller's settings are back.
+Every public function enters `default_settings`, and iterators enter it for each step. Between steps and afterwards the caller's
+settings are back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 class _Here(threading.local):
-    """Whether this thread is inside `own`."""
+    """Whether this thread is inside `default_settings`."""
 
     inside = False
 
@@ -34,32 +35,32 @@ _process = 0  # the process that has computed with torch; a process forked from 
 
 
 @contextmanager
-def own() -> Iterator[None]:
+def default_settings() -> Iterator[None]:
     """Compute as torch does when a program starts, whatever the caller has set. Also a decorator.
 
     That is: gradients are recorded, tensors are made on the CPU in float32, and nothing is computed in another precision than that of
-    its tensors. Inside `own` it does nothing. Raises RunError in a process that was forked after torch was used.
+    its tensors. Inside `default_settings` it does nothing. Raises RunError in a process that was forked after torch was used.
     """
     if _here.inside:
         yield
         return
     check_process()
     with ExitStack() as stack:
-        for setting in _others():
+        for setting in _resets():
             stack.enter_context(setting)
         stack.enter_context(set_to(_here, "inside", True))
         yield
 
 
 def each_step(steps: Generator[T, None, None]) -> Generator[T, None, None]:
-    """The same generator, advanced, closed and thrown into inside `own`."""
+    """The same generator, advanced, closed and thrown into inside `default_settings`."""
     advance: Callable[[], T] = partial(next, steps)
     _unfinished.add(steps)
     with ExitStack() as closing:
         closing.callback(_close, steps)
         while True:
             try:
-                with own():
+                with default_settings():
                     found = advance()
             except StopIteration:
                 return
@@ -76,7 +77,7 @@ def each_step(steps: Generator[T, None, None]) -> Generator[T, None, None]:
 
 def _close(steps: Generator[Any, None, None]) -> None:
     if inspect.getgeneratorstate(steps) != inspect.GEN_CLOSED:
-        with own():
+        with default_settings():
             steps.close()
 
 
@@ -102,7 +103,7 @@ def check_process() -> None:
         )
 
 
-def _others() -> Iterator[AbstractContextManager[Any]]:
+def _resets() -> Iterator[AbstractContextManager[Any]]:
     """What undoes each setting of the caller, to be entered one after another."""
     if torch.is_inference_mode_enabled():
         yield torch.inference_mode(False)
@@ -120,10 +121,10 @@ def _others() -> Iterator[AbstractContextManager[Any]]:
 
 def _exact_products() -> Iterator[AbstractContextManager[None]]:
     """float32 products on the CPU as float32; `device.settings` has those on a GPU."""
-    places = [getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv")]
-    if all(hasattr(place, "fp32_precision") for place in places):
-        wrong = (place for place in places if getattr(place, "fp32_precision", "") in ("bf16", "tf32"))
-        yield from (set_to(place, "fp32_precision", "ieee") for place in wrong)
+    backends = [getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv")]
+    if all(hasattr(backend, "fp32_precision") for backend in backends):
+        wrong = (backend for backend in backends if getattr(backend, "fp32_precision", "") in ("bf16", "tf32"))
+        yield from (set_to(backend, "fp32_precision", "ieee") for backend in wrong)
     elif torch.get_float32_matmul_precision() != "highest":  # torch before 2.9
         yield _called(torch.set_float32_matmul_precision, "highest", torch.get_float32_matmul_precision())
 
@@ -148,11 +149,11 @@ def _deterministic_algorithms_off() -> Iterator[None]:
 
 
 @contextmanager
-def set_to(place: Any, name: str, value: object) -> Iterator[None]:
+def set_to(owner: Any, name: str, value: object) -> Iterator[None]:
     """An attribute with another value for a while."""
-    before = getattr(place, name)
-    setattr(place, name, value)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(place, name, before)
+        setattr(owner, name, before)

@@ -65,7 +65,7 @@ def level_count(size: int) -> int:
     return len(level_sizes((size, size)))
 
 
-@settings.own()
+@settings.default_settings()
 @torch.no_grad()
 def style_code(style: Style, size: int = 512, strength: float = 0.5, stored: Stored | None = None) -> Tensor:
     """A style as the exported network takes it: `code_length` values, float32.
@@ -122,7 +122,7 @@ class Portable(nn.Module):
     Raises OptionError for a strength out of range, and WeightsFileError for a damaged network.
     """
 
-    @settings.own()
+    @settings.default_settings()
     def __init__(self, levels: int, strength: float = 0.5, precision: Precision = "fp32", stored: Stored | None = None) -> None:
         super().__init__()
         _check(strength)

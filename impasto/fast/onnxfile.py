@@ -68,7 +68,7 @@ def check_extra() -> None:
             raise UsageError(f"exporting needs {name}", remedy="install it: pip install 'impasto[onnx]'") from error
 
 
-@settings.own()
+@settings.default_settings()
 def made(painter: Portable, properties: dict[str, str], code: Tensor | None = None) -> bytes:
     """The ONNX file of a painter. Raises UsageError if something from the extra is not installed.
 
@@ -278,7 +278,7 @@ def run(session: Session, photo: Tensor, code: Tensor | None) -> Tensor:
         raise RunError(f"ONNX Runtime does not run the exported network: {files.one_line(str(error))}") from error
 
 
-@settings.own()
+@settings.default_settings()
 @torch.no_grad()
 def verify(data: bytes, painter: Portable, code: Tensor, *, one_style: bool) -> float:
     """Run a file at SIZES and compare it with torch. Returns the largest difference; raises RunError if it is too large.
@@ -299,7 +299,7 @@ def verify(data: bytes, painter: Portable, code: Tensor, *, one_style: bool) -> 
     return most
 
 
-@settings.own()
+@settings.default_settings()
 @torch.no_grad()
 def loss(painter: Portable, exact: Portable, code: Tensor, size: int) -> Distance:
     """How a painter's images differ from those in float32, at a longer side of `size` pixels. exact: the painter in float32.

@@ -63,11 +63,11 @@ class Instant(Session):
     def __iter__(self) -> Iterator[Step]:
         """Paint, yielding a Step for every level."""
         result, smaller = None, list[Tensor]()
-        with memory.clear_errors(self.problem.name), settings.own(), torch.no_grad():
+        with memory.clear_errors(self.problem.name), settings.default_settings(), torch.no_grad():
             photos, tables = self._photos(), self._tables()
         for number in range(1, len(self.scales) + 1):
             # not inference_mode: styles remember the targets computed here, and an optimizer may use them next
-            with memory.clear_errors(self.problem.name), settings.own(), torch.no_grad():
+            with memory.clear_errors(self.problem.name), settings.default_settings(), torch.no_grad():
                 result, smaller = self._level(photos.pop(), tables, result, smaller)
             self.last = _step(self.scales, number, result)
             yield self.last

@@ -51,7 +51,7 @@ class Stored:
 
 
 @cache
-@settings.own()
+@settings.default_settings()
 def load(file: Path = FILE) -> Stored:
     """Read the network. Raises WeightsFileError, which says what to do, if the file is missing or damaged."""
     try:

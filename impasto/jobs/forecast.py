@@ -26,7 +26,7 @@ SETUP = 0.7  # steps whose time a scale takes before its first one: the features
 Clock = Callable[[], float]
 
 
-@settings.own()
+@settings.default_settings()
 def forecast(session: Session, clock: Clock = time.perf_counter) -> float:
     """The seconds of `clock` that a session will take, roughly, from its first scale to its last step. Takes some itself."""
     return _of_run(session, clock) if isinstance(session, Run) else _of_levels(session, clock)

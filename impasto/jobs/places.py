@@ -6,13 +6,19 @@ import contextlib
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from impasto.errors import OutputError
 from impasto.files import printable
 
-T = TypeVar("T")
+
+@dataclass(frozen=True)
+class Written:
+    """A written image. notes: for the user: those of the encoder, and that it was saved in another folder."""
+
+    path: Path
+    notes: tuple[str, ...]
 
 
 def make_again(folder: Path) -> None:
@@ -22,27 +28,29 @@ def make_again(folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def write(target: Path, save: Callable[[Path, bool], T], overwrite: Callable[[Path], bool]) -> tuple[Path, T, tuple[str, ...]]:
+def write(target: Path, save: Callable[[Path, bool], tuple[str, ...]], may_replace: Callable[[Path], bool]) -> Written:
     """Write a finished image under its name, under the next free one, or in another folder.
 
-    save: writes it to a file; its second argument is whether the file may be replaced. overwrite: whether a file may be. Returns the
-    file, what `save` returned, and notes. Raises the OutputError of the target if no folder takes it.
+    save: writes the image to a file and returns notes; its second argument is whether the file may be replaced.
+    may_replace: whether a file may be replaced.
+
+    Raises the OutputError of the target if the image cannot be written to any folder.
     """
     make_again(target.parent)
-    first: OutputError | None = None
+    first_error: OutputError | None = None
     for folder in (target.parent, *_others(target)):
         for name in _names(folder / target.name):
-            replace = name == target and overwrite(name)
+            replace = name == target and may_replace(name)
             try:
-                found = save(name, replace)
+                saved = save(name, replace)
             except OutputError as error:
-                first = first or error
+                first_error = first_error or error
                 if replace or not name.exists():  # the folder is at fault
                     break
             else:
                 moved = folder != target.parent
-                return name, found, (f"{first}; it was saved as {printable(name)}",) if moved else ()
-    raise first or OutputError(f"{printable(target)} could not be written")
+                return Written(name, (*saved, f"{first_error}; it was saved as {printable(name)}") if moved else saved)
+    raise first_error or OutputError(f"{printable(target)} could not be written")
 
 
 def _names(target: Path) -> Iterator[Path]:

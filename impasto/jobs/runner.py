@@ -361,9 +361,9 @@ class _Session:
         def may_replace(name: Path) -> bool:
             return output.overwrite or (keeper is not None and keeper.card.may_replace(name))
 
-        name, notes, moved = places.write(target, save, may_replace)
-        self.notes += (*notes, *moved)
-        return name, b""
+        written = places.write(target, save, may_replace)
+        self.notes += written.notes
+        return written.path, b""
 
 
 def _how_far(run: Session) -> str:

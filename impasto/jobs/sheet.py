@@ -182,10 +182,10 @@ def _write(image: Image.Image, output: Output) -> tuple[Path | None, bytes, tupl
 
     if output.path is None:
         return None, *pictures.encode(image, output.suffix)
-    name, notes, moved = places.write(
+    written = places.write(
         output.path, lambda name, replace: pictures.save(image, name, overwrite=replace), lambda name: output.overwrite
     )
-    return name, b"", (*notes, *moved)
+    return written.path, b"", written.notes
 
 
 # ---------------------------------------------------------------------------------------------------------------- layout

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from impasto.pictures.faults import RefusedError, check_size
-from impasto.pictures.spaces import Floats
+from impasto.pictures.spaces import BYTE, WORD, Floats
 
 Array: TypeAlias = npt.NDArray[Any]
 
-BYTE, WORD = 255, 65535
 ROUNDING = 1e-3  # how far floats may lie outside [0, 1]: resampling and half precision cause less
 
 
@@ -31,7 +30,7 @@ def from_array(array: Array, max_pixels: int, *, channels: tuple[int, ...] = (1,
         raise RefusedError(f"an array must be HxW, HxWx1, HxWx3 or HxWx4, not {_shape(array.shape)}")
     check_size(layered.shape[:2], max_pixels)
     if layered.dtype.kind == "u" and layered.dtype.itemsize == 2:
-        return unit(layered)
+        return words_to_floats(layered)
     return _unit_floats(layered)
 
 
@@ -52,7 +51,7 @@ def from_tensor(tensor: Tensor, max_pixels: int) -> Floats:
     return _unit_floats(values.numpy().transpose(1, 2, 0))
 
 
-def unit(words: Array) -> Floats:
+def words_to_floats(words: Array) -> Floats:
     """Integers of 16 bits as float32 in [0, 1]. Where none exceeds 255 they are bytes, which programs store like that."""
     return words.astype(np.float32) / np.float32(BYTE if words.size and words.max() <= BYTE else WORD)
 
@@ -60,13 +59,14 @@ def unit(words: Array) -> Floats:
 def labels_of(values: Array, bits: int = 8, mode: str = "") -> npt.NDArray[np.int32] | None:
     """The numbers of a single channel as they are stored; None for floats and for several channels.
 
-    bits: per sample in the file. mode: Pillow's; it scales fewer than 8 bits to 8 in mode L.
+    bits: per sample in the file. mode: of the PIL image; in mode L Pillow scales fewer than 8 bits to 8.
     """
     values = np.asarray(values)
     values = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
     if values.ndim != 2 or values.dtype.kind not in "bui":
         return None
-    return values.astype(np.int32) // (BYTE // (2**bits - 1) if mode == "L" and bits < 8 else 1)
+    scale = BYTE // (2**bits - 1) if mode == "L" and bits < 8 else 1
+    return values.astype(np.int32) // scale  # undoes what Pillow multiplied grays of 1, 2 and 4 bits by
 
 
 def _unit_floats(array: Array) -> Floats:

@@ -94,13 +94,23 @@ def _enumerated(content: bytes) -> Statement | None:
 
 
 def heif(data: bytes) -> Stated:
-    """What the main image of an AVIF or HEIF file says. An ICC profile comes before nclx, as in browsers."""
+    """What the main image of an AVIF or HEIF file says. An ICC profile comes before nclx, as in browsers.
+
+    Where it says nothing about colors, the images count that it is derived from: the tiles of a grid. Thumbnails, gain maps and
+    alpha do not count.
+    """
     meta = _box(data, b"meta")
     properties = list(_boxes(_box(meta, b"iprp", b"ipco")))
-    mine = _associated(_box(meta, b"iprp", b"ipma"), _main_item(_box(meta, b"pitm")))
-    chosen = [properties[index - 1] for index in mine if 0 < index <= len(properties)]
-    if not any(kind == b"colr" for kind, _ in chosen):  # a grid, whose tiles have the properties
-        chosen += properties
+    associated = _associations(_box(meta, b"iprp", b"ipma"))
+
+    def of(*items: int) -> list[tuple[bytes, bytes]]:
+        numbers = dict.fromkeys(number for item in items for number in associated.get(item, ()))  # tiles share properties
+        return [properties[number - 1] for number in numbers if 0 < number <= len(properties)]
+
+    main = _main_item(_box(meta, b"pitm"))
+    chosen = of(main)
+    if not any(kind == b"colr" for kind, _ in chosen):
+        chosen = of(main, *_sources(_box(meta, b"iref"), main))
     found = [_color(content) for kind, content in chosen if kind == b"colr"]
     depths = [_bits(kind, content) for kind, content in chosen if kind in _CODECS and len(content) > _CODECS[kind]]
     profiles = [each for each in found if isinstance(each, Icc)]
@@ -114,8 +124,19 @@ def _main_item(content: bytes) -> int:
     return int.from_bytes(content[4 : 4 + size], "big")
 
 
-def _associated(content: bytes, item: int) -> list[int]:
-    """The properties of an item, counted from 1: an ipma box (ISO/IEC 23008-12, 9.3.2)."""
+def _sources(content: bytes, item: int) -> list[int]:
+    """The items that an item is derived from: references of type dimg in an iref box (ISO/IEC 14496-12, 8.11.12; 23008-12, 6.4)."""
+    size = 4 if content[:1] == b"\1" else 2
+    for kind, reference in _boxes(content[4:]):
+        if kind == b"dimg" and int.from_bytes(reference[:size], "big") == item:
+            places = range(size + 2, len(reference), size)  # behind the item and the number of sources
+            return list(dict.fromkeys(int.from_bytes(reference[at : at + size], "big") for at in places))
+    return []
+
+
+def _associations(content: bytes) -> dict[int, list[int]]:
+    """The properties of each item, counted from 1: an ipma box (ISO/IEC 23008-12, 9.3.2)."""
+    associated: dict[int, list[int]] = {}
     try:
         version, wide = content[0], content[3] & 1
         (entries,), at = struct.unpack_from(">I", content, 4), 8
@@ -125,11 +146,10 @@ def _associated(content: bytes, item: int) -> list[int]:
             width = 2 if wide else 1
             found = [int.from_bytes(content[at + width * k : at + width * (k + 1)], "big") for k in range(count)]
             at += width * count
-            if number == item:
-                return [index & (0x7FFF if wide else 0x7F) for index in found]
+            associated.setdefault(number, [index & (0x7FFF if wide else 0x7F) for index in found])
     except (IndexError, struct.error):
         pass
-    return []
+    return associated
 
 
 def _color(content: bytes) -> Statement | None:

@@ -1,6 +1,7 @@
 """Image files of every format: the main image, and what the file says about colors, transparency and bits.
 
-Pillow decodes all formats. What it does not read is found here, and files that viewers read and Pillow refuses are mended in memory.
+Pillow decodes all formats. What it does not read is found here, and files that viewers read and Pillow refuses are
+repaired in memory.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import io
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -27,25 +27,42 @@ _READABLE = (
 _LOSSLESS = {"PNG", "GIF", "BMP", "DIB", "PPM", "ICO", "PSD", "PCX", "SGI", "QOI", "TGA"}
 
 
-@dataclass
-class Container:
-    """An opened file. image: its main image, with the header read and the pixels not.
+@dataclass(frozen=True)
+class Traits:
+    """What is known about stored pixels.
 
-    reopened: opens it a second time. statements: about colors, in their order of precedence. bits: per sample. signed: its samples are
-    signed. opaque: what Pillow takes for transparency is none. lossless: nearby values are different values. tiff: what was found in a
-    TIFF. notes: without subject.
+    statements: about their colors, in the order of precedence.
+    bits: per sample.
+    signed: whether samples are signed integers.
+    opaque: whether extra channels must be ignored.
+    lossless: whether pixels are stored exactly.
     """
 
-    image: ImageFile.ImageFile
-    reopened: Callable[[], ImageFile.ImageFile]
-    data: bytes
     statements: tuple[Statement, ...] = ()
     bits: int = 8
     signed: bool = False
     opaque: bool = False
     lossless: bool = True
+
+
+@dataclass(frozen=True)
+class Container:
+    """An opened file.
+
+    image: its main image, with the header read and the pixels not.
+    reopened: opens the main image a second time.
+    data: the file, repaired if that was needed.
+    traits: what the file says about its pixels.
+    tiff: what was found in a TIFF; None for other formats.
+    notes: for the user, without their subject.
+    """
+
+    image: ImageFile.ImageFile
+    reopened: Callable[[], ImageFile.ImageFile]
+    data: bytes
+    traits: Traits = Traits()
     tiff: tiff.Tiff | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def opened(data: bytes) -> Container:
@@ -59,25 +76,24 @@ def opened(data: bytes) -> Container:
         return _tiff(data)
     if data.startswith(b"\xff\xd8"):
         return _jpeg(data)
-    if kinds.needs_plugin(data) and not _is_avif(data):
+    if kinds.needs_plugin(data):
         return _by_plugin(data)
     found = _container(data)
     if found is None:
         raise kinds.refusal(data)
     kind = str(found.image.format)
-    found.lossless = kind in _LOSSLESS or (kind == "WEBP" and _is_lossless_webp(data))
-    if kind in _BOXED:
-        stated = _BOXED[kind](data)
-        found.statements, found.bits = stated.statements, stated.bits
-    elif kind in _COLORS:
-        found.statements = _COLORS[kind](data)
-    found.statements = found.statements or embedded(found.image.info.get("icc_profile"))
-    found.opaque = kind in _ALPHA and not _ALPHA[kind](data)
-    return found
+    stated = _BOXED[kind](data) if kind in _BOXED else boxes.Stated(_COLORS[kind](data) if kind in _COLORS else ())
+    traits = Traits(
+        statements=stated.statements or _embedded(found.image),
+        bits=stated.bits,
+        opaque=kind in _ALPHA and not _ALPHA[kind](data),
+        lossless=kind in _LOSSLESS or (kind == "WEBP" and _is_lossless_webp(data)),
+    )
+    return replace(found, traits=traits)
 
 
-def _container(data: bytes, **known: Any) -> Container | None:
-    """None for a format that is not readable."""
+def _container(data: bytes) -> Container | None:
+    """Without traits. None for a format that is not readable."""
     Image.init()
     names = [name for name in _READABLE if name in Image.OPEN]
 
@@ -85,9 +101,14 @@ def _container(data: bytes, **known: Any) -> Container | None:
         return Image.open(io.BytesIO(data), formats=names)
 
     try:
-        return Container(reopened(), reopened, data, **known)
+        return Container(reopened(), reopened, data)
     except UnidentifiedImageError:
         return None
+
+
+def _embedded(image: Image.Image) -> tuple[Statement, ...]:
+    """The profile that Pillow has found."""
+    return embedded(image.info.get("icc_profile"))
 
 
 # ---------------------------------------------------------------------------------------------------- PNG, TIFF, JPEG
@@ -95,11 +116,11 @@ def _container(data: bytes, **known: Any) -> Container | None:
 
 def _png(data: bytes) -> Container:
     examined = png.examine(data)
-    found = _container(examined.data, bits=examined.bits, statements=examined.statements, notes=list(examined.notes))
+    found = _container(examined.data)
     if found is None:
         raise RefusedError("truncated or damaged")
     _repair_transparent_color(found.image, examined.bits, data[25])
-    return found
+    return replace(found, traits=Traits(examined.statements, examined.bits), notes=examined.notes)
 
 
 def _repair_transparent_color(image: Image.Image, bits: int, kind: int) -> None:
@@ -111,15 +132,13 @@ def _repair_transparent_color(image: Image.Image, bits: int, kind: int) -> None:
 
 def _tiff(data: bytes) -> Container:
     if data[8:10] == b"CR":
-        raise RefusedError("is a RAW photograph (CR2), which is not supported", "develop it and save it as TIFF or JPEG")
+        raise kinds.raw_photograph("CR2")
     main = tiff.examine(data)
-    found = _container(main.data, bits=main.bits, signed=main.signed, opaque=main.opaque, lossless=main.lossless)
+    found = _container(main.data)
     if found is None or main.by_tifffile or (main.signed and main.bits == 8):
         raise UnsupportedTiffError(main)
-    found.tiff = main
-    found.notes += main.notes
-    found.statements = embedded(found.image.info.get("icc_profile"))
-    return found
+    traits = Traits(_embedded(found.image), main.bits, main.signed, main.opaque, main.lossless)
+    return replace(found, traits=traits, tiff=main, notes=main.notes)
 
 
 class UnsupportedTiffError(Exception):
@@ -134,20 +153,14 @@ def _jpeg(data: bytes) -> Container:
     odd = jpeg.unsupported(data)
     if odd:
         raise RefusedError(f"{odd}, which is not supported", "convert it to PNG or to a JPEG of 8 bits")
-    mended, notes = jpeg.without_stray_bytes(data)
-    found = _container(mended, lossless=False, notes=list(notes))
+    repaired, notes = jpeg.without_stray_bytes(data)
+    found = _container(repaired)
     if found is None:
         raise RefusedError("truncated or damaged")
-    found.statements = embedded(found.image.info.get("icc_profile"))
-    return found
+    return replace(found, traits=Traits(_embedded(found.image), lossless=False), notes=notes)
 
 
 # -------------------------------------------------------------------------------------------- formats of other packages
-
-
-def _is_avif(data: bytes) -> bool:
-    length = int.from_bytes(data[:4], "big")
-    return b"avif" in data[8 : min(length, 200)] or b"avis" in data[8 : min(length, 200)]
 
 
 def _by_plugin(data: bytes) -> Container:
@@ -160,21 +173,17 @@ def _by_plugin(data: bytes) -> Container:
                 return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
 
             stated = boxes.heif(data)
-            found = Container(reopened(), reopened, data, stated.statements, stated.bits, lossless=False)
-        else:
-            import pillow_jxl  # noqa: F401  (registers its format)
-
-            jxl = _container(data, lossless=False)
-            if jxl is None:
-                raise RefusedError("truncated or damaged")
-            found = jxl
-            found.statements = embedded(found.image.info.get("icc_profile"))
+            return Container(reopened(), reopened, data, Traits(stated.statements, stated.bits, lossless=False))
+        import pillow_jxl  # noqa: F401  (registers its format)
     except ImportError as error:
         raise kinds.refusal(data) from error
-    return found
+    found = _container(data)
+    if found is None:
+        raise RefusedError("truncated or damaged")
+    return replace(found, traits=Traits(_embedded(found.image), lossless=False))
 
 
-# ------------------------------------------------------------------------------------------- what Pillow does not look at
+# ------------------------------------------------------------------- color and transparency information that Pillow ignores
 
 
 def _bmp_colors(data: bytes) -> tuple[Statement, ...]:

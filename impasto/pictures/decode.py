@@ -15,11 +15,12 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from impasto.pictures import jpeg, metadata, tiff
-from impasto.pictures.arrays import BYTE, ROUNDING, WORD, from_array, labels_of, unit
-from impasto.pictures.containers import Container, UnsupportedTiffError, opened
+from impasto.pictures.arrays import ROUNDING, from_array, labels_of, words_to_floats
+from impasto.pictures.containers import Container, Traits, UnsupportedTiffError, opened
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import ADOBE_RGB, Floats, Statement, embedded
+from impasto.pictures.spaces import BYTE, WORD
 
 DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})  # Pillow's modes of more than 8 bits; all are gray
 _LABELED = DEEP | {"1", "L", "P"}
@@ -27,26 +28,32 @@ _LABELED = DEEP | {"1", "L", "P"}
 _ORIENTATION, _PHOTOMETRIC, _BITS, _PLANAR = 0x0112, 0x0106, 0x0102, 0x011C
 _EXIF, _INTEROP, _COLOR_SPACE, _INDEX = 0x8769, 0xA005, 0xA001, 1
 _UNCALIBRATED, _ADOBE = 0xFFFF, 2
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF orientation -> what makes an image upright, and an array
+_TURNS: dict[int, tuple[Image.Transpose, Callable[[Floats], Floats]]] = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, lambda values: values[:, ::-1]),
+    3: (Image.Transpose.ROTATE_180, lambda values: values[::-1, ::-1]),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, lambda values: values[::-1]),
+    5: (Image.Transpose.TRANSPOSE, lambda values: values.swapaxes(0, 1)),
+    6: (Image.Transpose.ROTATE_270, lambda values: values.swapaxes(0, 1)[:, ::-1]),
+    7: (Image.Transpose.TRANSVERSE, lambda values: values.swapaxes(0, 1)[::-1, ::-1]),
+    8: (Image.Transpose.ROTATE_90, lambda values: values.swapaxes(0, 1)[::-1]),
 }
-_FEW, _MANY = 16, 1 << 24
-# Pillow unpacks words of 16 bits to their high bytes. With the other byte order, it unpacks the low ones.
-_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_LEAST_BYTES = 16  # floats whose maximum reaches it are levels of 255; others are meant to lie in [0, 1]
+_LEAST_LONGS = 1 << 24  # integers whose maximum exceeds it use all of their 32 bits; others are bytes or words
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # of bytes, in Pillow's raw modes
 
 
 @dataclass(frozen=True)
 class Decoded:
     """A decoded source, upright.
 
-    color: an image in mode L, RGB, CMYK or LAB, or HxW or HxWx3 floats in [0, 1]. alpha: HxW in [0, 1]. statements: about its colors.
-    notes: without their subject. labels: HxW, the stored values of an image with a single channel. lossless: as in `Container`.
+    color: an image in mode L, RGB, CMYK or LAB, or HxW or HxWx3 float32, encoded values in [0, 1].
+    alpha: HxW float32 in [0, 1]; None for an opaque image.
+    statements: about its colors, in the order of precedence.
+    notes: for the user, without their subject.
+    exif: the part of a photograph's EXIF that is kept.
+    labels: HxW int32, the stored values of an image with a single channel; None for other images.
+    lossless: whether pixels are stored exactly.
     """
 
     color: Image.Image | Floats
@@ -67,13 +74,14 @@ def from_bytes(data: bytes, max_pixels: int) -> Decoded:
     image: Image.Image = found.image
     check_size((image.height, image.width), max_pixels)
     notes = [*found.notes, *(_frame_notes(image) if image.format != "TIFF" else ())]
-    deep = _deep_color(found) if found.bits > 8 and image.mode not in DEEP else None
+    bits = found.traits.bits
+    deep = _deep_color(found) if bits > 8 and image.mode not in DEEP else None
     if deep is None:
         image, note = _loaded(found)
         notes += note
-        if found.bits > 8 and image.mode not in DEEP:
-            notes.append(f"is read with 8 of its {found.bits} bits per channel")
-    return _upright(image, found, deep, notes)
+        if bits > 8 and image.mode not in DEEP:
+            notes.append(f"is read with 8 of its {bits} bits per channel")
+    return _upright(image, found.traits, deep, notes)
 
 
 def from_image(image: Image.Image, max_pixels: int) -> Decoded:
@@ -84,8 +92,8 @@ def from_image(image: Image.Image, max_pixels: int) -> Decoded:
     except (ValueError, AssertionError, AttributeError) as error:
         raise RefusedError("is a PIL image that was closed", remedy="use it before it is closed, or a copy of it") from error
     lossless = image.format not in ("JPEG", "MPO", "WEBP", "AVIF", "HEIF", "JPEG2000", "JXL")
-    found = Container(image, lambda: image, b"", embedded(image.info.get("icc_profile")), lossless=lossless)  # type: ignore[arg-type, return-value]
-    return _upright(image, found, None, _frame_notes(image))
+    traits = Traits(embedded(image.info.get("icc_profile")), lossless=lossless)
+    return _upright(image, traits, None, _frame_notes(image))
 
 
 def _loaded(found: Container) -> tuple[Image.Image, list[str]]:
@@ -123,23 +131,24 @@ def _silent_codec() -> Iterator[None]:
         os.close(real)
 
 
-def _upright(image: Image.Image, found: Container, deep: Floats | None, notes: Iterable[str]) -> Decoded:
-    """deep: HxWxC words as floats that take the place of the image's pixels."""
-    method = _TURNS.get(_orientation(image))
+def _upright(image: Image.Image, traits: Traits, deep: Floats | None, notes: Iterable[str]) -> Decoded:
+    """A loaded image, turned as its EXIF says. deep: HxWxC floats that take the place of the image's pixels."""
+    orientation = _orientation(image)
     labels = None
     color: Image.Image | Floats
     if deep is not None:
-        deep = np.ascontiguousarray(_turned(deep, method))
-        color, alpha = _parted(deep)
+        color, alpha = _parted(_turned(deep, orientation))
     else:
-        upright = image if method is None else image.transpose(method)
+        upright = image.transpose(_TURNS[orientation][0]) if orientation in _TURNS else image
         if image.mode in _LABELED:
-            labels = labels_of(np.asarray(upright), found.bits, image.mode)
-        color, alpha = (
-            _gray(upright, image, signed=found.signed) if image.mode in DEEP else _split(upright, opaque=found.opaque)
-        )
-    stated = found.statements or _by_exif(image)
-    return Decoded(color, alpha, stated, tuple(notes), metadata.photographed(image), labels, found.lossless)
+            labels = labels_of(np.asarray(upright), traits.bits, image.mode)
+        if image.mode in DEEP:
+            bits, white_is_zero = _gray_layout(image)  # not of the turned one, which has lost the tags of its file
+            color, alpha = _gray(upright, bits, signed=traits.signed, white_is_zero=white_is_zero)
+        else:
+            color, alpha = _split(upright, opaque=traits.opaque)
+    stated = traits.statements or _by_exif(image)
+    return Decoded(color, alpha, stated, tuple(notes), metadata.photographed(image), labels, traits.lossless)
 
 
 def _parted(values: Floats) -> tuple[Floats, Floats | None]:
@@ -149,20 +158,9 @@ def _parted(values: Floats) -> tuple[Floats, Floats | None]:
     return color, values[..., -1] if channels in (2, 4) else None
 
 
-def _turned(values: Floats, method: Image.Transpose | None) -> Floats:
-    """As PIL's transpose does it."""
-    if method is None:
-        return values
-    steps: dict[Image.Transpose, Callable[[Floats], Floats]] = {
-        Image.Transpose.FLIP_LEFT_RIGHT: lambda v: v[:, ::-1],
-        Image.Transpose.ROTATE_180: lambda v: v[::-1, ::-1],
-        Image.Transpose.FLIP_TOP_BOTTOM: lambda v: v[::-1],
-        Image.Transpose.TRANSPOSE: lambda v: v.swapaxes(0, 1),
-        Image.Transpose.ROTATE_270: lambda v: v.swapaxes(0, 1)[:, ::-1],
-        Image.Transpose.TRANSVERSE: lambda v: v.swapaxes(0, 1)[::-1, ::-1],
-        Image.Transpose.ROTATE_90: lambda v: v.swapaxes(0, 1)[::-1],
-    }
-    return steps[method](values)
+def _turned(values: Floats, orientation: int) -> Floats:
+    """An upright copy of HxWxC values, contiguous; the values themselves where they are upright."""
+    return np.ascontiguousarray(_TURNS[orientation][1](values) if orientation in _TURNS else values)
 
 
 def _frame_notes(image: Image.Image) -> list[str]:
@@ -216,61 +214,89 @@ def _split(image: Image.Image, *, opaque: bool) -> tuple[Image.Image, Floats | N
 # ----------------------------------------------------------------------------------------------------------- more than 8 bits
 
 
-def _gray(image: Image.Image, original: Image.Image, *, signed: bool) -> tuple[Floats, Floats | None]:
-    """Grays of more than 8 bits as floats. original: the image before it was rotated, which still has its file's tags."""
-    tags = getattr(original, "tag_v2", {})
-    bits = max(tags.get(_BITS, (16,)))
+def _gray_layout(image: Image.Image) -> tuple[int, bool]:
+    """Bits per sample, and whether zero is white: by the tags of a TIFF; 16 and no for other formats."""
+    tags = getattr(image, "tag_v2", {})
+    return max(tags.get(_BITS, (16,))), tags.get(_PHOTOMETRIC) == 0
+
+
+def _gray(image: Image.Image, bits: int, *, signed: bool, white_is_zero: bool) -> tuple[Floats, Floats | None]:
+    """Grays of more than 8 bits as HxW floats in [0, 1], and alpha, for which a PNG may name one of its values.
+
+    bits: per sample. signed: whether samples are signed integers. white_is_zero: Pillow handles that for 8 bits only.
+    """
     stored = np.asarray(image)
-    if tags and image.mode == "I" and bits == 32 and not signed:
+    if image.mode == "I" and bits == 32 and not signed:
         stored = stored.view(np.uint32)  # which Pillow takes for signed ones
-    values = stored.astype(np.float64)
-    low, high = float(values.min()), float(values.max())
-    tops = _float_tops(high) if image.mode == "F" else _integer_tops(high, bits - signed if tags else 16)
-    top = next((top for top in tops if high <= top), None)
-    if top is None or not low >= (-ROUNDING if image.mode == "F" else 0):
-        most = 1 if image.mode == "F" else min(max(tops), WORD)
-        raise RefusedError(f"gray values must lie in [0, {most}] and reach from {low:g} to {high:g}")
+    low, high = float(stored.min()), float(stored.max())
+    levels = _white_levels_of_floats(high) if image.mode == "F" else _white_levels_of_integers(high, bits - signed)
+    white = next((level for level in levels if high <= level), None)
+    if white is None or not low >= (-ROUNDING if image.mode == "F" else 0):
+        limit = 1 if image.mode == "F" else min(max(levels), WORD)
+        raise RefusedError(f"gray values must lie in [0, {limit}] and reach from {low:g} to {high:g}")
     key = image.info.get("transparency")
-    alpha = (values != key).astype(np.float32) if isinstance(key, int) else None
-    values = np.clip(values / np.floor(top), 0, 1)
-    if tags.get(_PHOTOMETRIC) == 0:  # zero is white, which Pillow handles for 8 bits only
-        values = 1 - values
-    return values.astype(np.float32), alpha
+    alpha = (stored != key).astype(np.float32) if isinstance(key, int) else None
+    white = np.floor(white)
+    values = stored.astype(np.float64 if image.mode == "I" else np.float32)  # float32 holds 24 bits exactly, mode I has 32
+    values = np.clip(values, 0, white, out=values)
+    if white_is_zero:
+        np.subtract(white, values, out=values)
+    return np.divide(values, white, out=values).astype(np.float32, copy=False), alpha
 
 
-def _float_tops(high: float) -> tuple[float, ...]:
-    """What may be white, the least first. Floats of 1.5 are a mistake, and those of 200 are bytes."""
-    return (1 + ROUNDING, BYTE) if high >= _FEW else (1 + ROUNDING,)
+def _white_levels_of_floats(high: float) -> tuple[float, ...]:
+    """Values that white may have, in ascending order. high: the largest value. Floats of 1.5 are a mistake, those of 200 are bytes."""
+    return (1 + ROUNDING, BYTE) if high >= _LEAST_BYTES else (1 + ROUNDING,)
 
 
-def _integer_tops(high: float, bits: int) -> tuple[float, ...]:
-    """The same. Integers of which none exceeds 255 are bytes, which programs store like that; those of 32 bits may be words."""
+def _white_levels_of_integers(high: float, bits: int) -> tuple[float, ...]:
+    """Values that white may have, in ascending order. high: the largest value.
+
+    Integers of which none exceeds 255 are bytes, which programs store like that; those of 32 bits may be words.
+    """
     whole = 2.0**bits - 1
-    return (BYTE, min(whole, WORD), whole) if high > _MANY else (BYTE, min(whole, WORD))
+    return (BYTE, min(whole, WORD), whole) if high > _LEAST_LONGS else (BYTE, min(whole, WORD))
 
 
 def _deep_color(found: Container) -> Floats | None:
-    """HxWxC of all the bits, not upright, C 2 to 4; None where Pillow gives 8 bits only. The image is loaded too."""
+    """HxWxC of all the bits, not upright, C 2 to 4; None where Pillow gives 8 bits only. The image is loaded too.
+
+    Pillow has no 16-bit color mode, so the high and the low bytes are decoded separately: with the other byte order, Pillow unpacks
+    the low bytes. Pillow chooses the layout in `image.tile`, which is its own and not documented: tested with Pillow 11 to 13. An
+    image in an unknown layout is read in 8 bits, with a note.
+    """
     if found.image.format == "HEIF":
         return _deep_heif(found)
     rawmode = _rawmode(found.image)
-    if rawmode == "LA;16B":  # Pillow's way to decode it loses the low bytes, so each byte is taken as a channel
-        image = _with_rawmode(found.image, "RGBA")
-        image.load()
-        return unit(_words(np.asarray(image)[..., 0::2], np.asarray(image)[..., 1::2]))
+    if rawmode == "LA;16B":
+        return _deep_gray_and_alpha(found.image)
     kind, _, order = rawmode.partition(";16")
     separate = getattr(found.image, "tag_v2", {}).get(_PLANAR) == 2  # unpacked plane by plane, whatever the layout
-    if kind not in ("RGB", "RGBA", "RGBa", "RGBX") or order not in _SWAPPED or separate:
+    if kind not in ("RGB", "RGBA", "RGBa", "RGBX") or order not in _OTHER_ORDER or separate:
         return None
+    return _deep_rgb(found, kind, order)
+
+
+def _deep_gray_and_alpha(image: ImageFile.ImageFile) -> Floats:
+    """HxWx2. Pillow's way to decode it loses the low bytes, so each byte is taken as a channel."""
+    _set_rawmode(image, "RGBA")
+    image.load()
+    channels = np.asarray(image)
+    return words_to_floats(_words(channels[..., 0::2], channels[..., 1::2]))
+
+
+def _deep_rgb(found: Container, kind: str, order: str) -> Floats:
+    """HxWx3 or HxWx4. kind: of pixels, order: of bytes, both as in Pillow's raw modes."""
     plain = "RGBA" if kind == "RGBa" else kind  # premultiplied: divided below, in all bits
-    high = _with_rawmode(found.image, f"{plain};16{order}")
-    low = _with_rawmode(found.reopened(), f"{plain};16{_SWAPPED[order]}")
+    high, low = found.image, found.reopened()
+    _set_rawmode(high, f"{plain};16{order}")
+    _set_rawmode(low, f"{plain};16{_OTHER_ORDER[order]}")
     with _silent_codec() if found.tiff else contextlib.nullcontext():
         high.load()
         low.load()
     words = _words(np.asarray(high), np.asarray(low))
-    values = unit(words)
-    if found.opaque:
+    values = words_to_floats(words)
+    if found.traits.opaque:
         values = values[..., :3]
     if kind == "RGBa" and values.shape[2] == 4:
         values[..., :3] = _divided(values)
@@ -297,13 +323,12 @@ def _rawmode(image: ImageFile.ImageFile) -> str:
     return str(only)
 
 
-def _with_rawmode(image: ImageFile.ImageFile, rawmode: str) -> ImageFile.ImageFile:
-    """The image, set to unpack its stored pixels as if they had another layout of the same size."""
+def _set_rawmode(image: ImageFile.ImageFile, rawmode: str) -> None:
+    """Have an image unpack its stored pixels as if they had another layout of the same size."""
     others = [() if isinstance(tile.args, str) else tuple(tile.args or ())[1:] for tile in image.tile]
     image.tile = [
         tile._replace(args=(rawmode, *rest) if rest else rawmode) for tile, rest in zip(image.tile, others, strict=True)
     ]
-    return image
 
 
 def _deep_heif(found: Container) -> Floats:
@@ -312,7 +337,7 @@ def _deep_heif(found: Container) -> Floats:
     stored = pillow_heif.open_heif(io.BytesIO(found.data), convert_hdr_to_8bit=False)
     words = np.asarray(stored)
     found.image.load()
-    highest = ((1 << found.bits) - 1) << (16 - found.bits)
+    highest = ((1 << found.traits.bits) - 1) << (16 - found.traits.bits)
     values: Floats = (words.astype(np.float32) / np.float32(highest if words.dtype == np.uint16 else BYTE)).clip(0, 1)
     return values if values.ndim == 3 else values[..., None]
 
@@ -329,5 +354,5 @@ def _by_tifffile(main: tiff.Tiff, max_pixels: int) -> Decoded:
     values = from_array(samples[..., chosen], max_pixels, channels=(1, 2, 3, 4))
     if main.premultiplied:
         values[..., :-1] = _divided(values)
-    color, alpha = _parted(np.ascontiguousarray(_turned(values, _TURNS.get(main.orientation))))
+    color, alpha = _parted(_turned(values, main.orientation))
     return Decoded(color, alpha, main.statements, main.notes)

@@ -15,11 +15,10 @@ import torch
 from PIL import Image, ImageCms
 
 from impasto.files import one_line
-from impasto.pictures.spaces import FROM_D50, Curve, Floats, Space, power
+from impasto.pictures.spaces import BYTE, FROM_D50, WORD, Curve, Floats, Space, power
 
 Tags: TypeAlias = dict[bytes, bytes]
 
-BYTE = 255
 GRID = 52  # grid points along each channel, 5 levels of 255 apart
 _MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}  # an ICC profile's color space -> Pillow's mode
 _MOST_TAGS = 1000
@@ -31,9 +30,12 @@ class ProfileError(ValueError):
 
 
 class Profile:
-    """An ICC profile. mode: Pillow's mode of the colors that it describes, "" for others. name: its description.
+    """An ICC profile that Little CMS accepts.
 
-    Raises ProfileError if it is damaged.
+    mode: Pillow's mode of the colors that it describes; "" for colors of another kind.
+    name: its description.
+
+    Raises ProfileError if Little CMS does not accept the data, also for profiles that are then applied without it.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -71,7 +73,14 @@ class Profile:
         return np.asarray(self._apply(image), np.float32) / np.float32(BYTE)
 
     def deep_to_srgb(self, values: Floats) -> Floats:
-        """HxWx3 encoded values in [0, 1] to sRGB, interpolated between the conversions of 8-bit colors. Raises ProfileError."""
+        """Encoded values in [0, 1] to HxWx3 sRGB, interpolated between the conversions of 8-bit colors. Raises ProfileError.
+
+        values: HxW for a profile of mode L, HxWx3 for one of mode RGB.
+        """
+        if self.mode == "L":
+            ramp = self.to_srgb(Image.fromarray(np.arange(BYTE + 1, dtype=np.uint8)[None]))[0]
+            levels = np.linspace(0, 1, len(ramp))
+            return np.stack([np.interp(values, levels, each) for each in ramp.T], axis=2).astype(np.float32)
         levels = np.linspace(0, BYTE, GRID).round().astype(np.uint8)
         cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
         table = self.to_srgb(Image.fromarray(cube.reshape(GRID, GRID * GRID, 3)))
@@ -136,7 +145,7 @@ def _read_curve(tag: bytes) -> Curve:
             return power(1)
         if count == 1:
             return power(struct.unpack_from(">H", tag, 12)[0] / 256)
-        table = np.array(struct.unpack_from(f">{count}H", tag, 12), np.float64) / 65535
+        table = np.array(struct.unpack_from(f">{count}H", tag, 12), np.float64) / WORD
         return lambda values: np.interp(values, np.linspace(0, 1, count), table).astype(np.float32)
     if kind == b"para":
         return _parametric(int.from_bytes(tag[8:10], "big"), tag)
@@ -144,15 +153,15 @@ def _read_curve(tag: bytes) -> Curve:
 
 
 def _parametric(kind: int, tag: bytes) -> Curve:
-    """Types 0 to 4: a power of a x + b, and for small x a line c x."""
+    """ICC.1:2022, section 10.18. The numbers that a type lacks are 0."""
     if kind not in _PARAMETERS:
         raise ProfileError("damaged")
     g, a, b, c, d, e, f = (*_fixed(tag, 12, _PARAMETERS[kind]), *(0.0,) * 7)[:7]
-    if kind == 0:
+    if kind == 0:  # x^g
         return power(g)
-    if kind in (1, 2):  # zero, or c, below -b / a
+    if kind in (1, 2):  # 1: (a x + b)^g from x = -b / a, 0 below. 2: (a x + b)^g + c from x = -b / a, c below
         start, above, slope, below = (-b / a if a else 0.0), c, 0.0, c
-    else:
+    else:  # 3: (a x + b)^g from x = d, c x below. 4: (a x + b)^g + e from x = d, c x + f below
         start, above, slope, below = d, e, c, f
 
     def curve(values: Floats) -> Floats:

@@ -11,8 +11,9 @@ from PIL import Image
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without content
 END_MARKER = b"\xff\xd9"
-# Decoded as pixels where pixels are missing: bytes as random as those of a scan, without 0xFF.
+# A decoder takes it for pixels where pixels are missing, because it is as random as a scan and has no 0xFF, which begins a marker.
 _FILLING = hashlib.shake_256(b"impasto").digest(8192).replace(b"\xff", b"\xfe")
+# Frames of Huffman codes: baseline, extended and progressive. Practically all lossy files have one of them.
 _FRAMES = {0xC0, 0xC1, 0xC2}
 _COEFFICIENTS = frozenset(range(64))
 
@@ -57,7 +58,8 @@ def unsupported(data: bytes) -> str:
 def with_end(data: bytes, decoded: Callable[[bytes], Image.Image]) -> bytes | None:
     """A file that lacks only its end marker, with one; None where pixels are missing too.
 
-    decoded: decodes a file, or raises OSError. Where nothing is missing, what follows the pixels does not change them.
+    decoded: decodes a file, or raises OSError. If no pixels are missing, random bytes appended before the marker do not change the
+    decoded image.
     """
     data = data.rstrip(b"\xff")
     whole = data + END_MARKER
@@ -71,7 +73,7 @@ def with_end(data: bytes, decoded: Callable[[bytes], Image.Image]) -> bytes | No
 
 
 def _has_all_scans(data: bytes) -> bool:
-    """Whether scans have begun for every coefficient of every component, to the last bit (T.81, B.2.3, G.1.1.1)."""
+    """Whether a scan down to bit 0 exists for every coefficient of every component (T.81, B.2.3, G.1.1.1)."""
     missing: dict[int, set[int]] = {}
     for kind, body in _segments(data):
         if kind in _FRAMES and len(body) > 5:

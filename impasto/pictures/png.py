@@ -1,4 +1,4 @@
-"""PNG files, chunk by chunk: what they say about colors, what viewers read over, and files of 16 bits (PNG, third edition).
+"""PNG files, chunk by chunk: what they say about colors, damage that viewers ignore, and files of 16 bits (PNG, third edition).
 
 Pillow refuses a whole file for a damaged or large side chunk. It gets a copy that holds only what it needs.
 """
@@ -37,7 +37,13 @@ _SRGB_GAMMA = range(45454, 45457)  # what writers of sRGB put into gAMA (PNG, 11
 
 @dataclass(frozen=True)
 class Png:
-    """A PNG file, examined. data: a file for Pillow. bits: per sample. statements: about colors, the first counts."""
+    """A PNG file, examined.
+
+    data: a file for Pillow.
+    bits: per sample.
+    statements: about colors, in the order of precedence.
+    notes: for the user, without their subject.
+    """
 
     data: bytes
     bits: int
@@ -124,11 +130,11 @@ def _is_needed(text: _Chunk) -> bool:
     return not compressed or inflated(text.body[start:], _MOST_TEXT) is not None
 
 
-def inflated(data: bytes, most: int) -> bytes | None:
-    """The content of a zlib stream; None where it is damaged, or larger than most."""
+def inflated(data: bytes, limit: int) -> bytes | None:
+    """The content of a zlib stream; None where it is damaged, or larger than the limit."""
     stream = zlib.decompressobj()
     try:
-        found = stream.decompress(data, most)
+        found = stream.decompress(data, limit)
     except zlib.error:
         return None
     return found if stream.eof else None

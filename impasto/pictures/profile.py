@@ -14,14 +14,15 @@ import numpy as np
 from PIL import Image
 
 from impasto.pictures import hdr, icc, spaces
-from impasto.pictures.icc import BYTE, Profile, ProfileError
-from impasto.pictures.spaces import HLG, PQ, PRIMARIES, TRANSFERS, Chromaticities, Floats, Space
+from impasto.pictures.icc import Profile, ProfileError
+from impasto.pictures.spaces import BYTE, HLG, PQ, PRIMARIES, TRANSFERS, Chromaticities, Floats, Space
 
-__all__ = ["ADOBE_RGB", "BYTE", "Calibrated", "Coded", "Floats", "Icc", "Statement", "to_srgb"]
+__all__ = ["ADOBE_RGB", "Calibrated", "Coded", "Floats", "Icc", "Statement", "to_srgb"]
 
 _UNSPECIFIED = 2  # in ITU-T H.273
-_DIFFERENT = 12 / 255  # how far sRGB's curve and a gamma of 2.2, which files state for it, are apart at most
-_PROBE = np.stack(np.meshgrid(*[np.linspace(0, 1, 6, dtype=np.float32)] * 3), axis=-1).reshape(36, 6, 3)
+# The largest difference between sRGB and gamma 2.2 is 8.5 levels; files state gamma 2.2 for sRGB.
+_DIFFERENT = 12 / BYTE
+_PROBE = np.stack(np.meshgrid(*[np.linspace(0, 1, 6, dtype=np.float32)] * 3), axis=-1).reshape(36, 6, 3)  # 216 colors
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,17 @@ def to_srgb(color: Image.Image | Floats, statements: Iterable[Statement]) -> tup
 
 
 def _contradiction(used: Statement, others: Iterable[Statement]) -> str:
-    """A note where colors stay because of one statement, and another one would change them; "" elsewhere."""
+    """A note where colors stay because of one statement, and another one would change them; "" elsewhere.
+
+    It converts 216 probe colors per statement. ICC profiles are not compared.
+    """
     known = "its ICC profile" if isinstance(used, Icc) else used.source
-    for other in others:
+    for other in (other for other in others if not isinstance(other, Icc)):
         try:
-            changed = 0.0 if isinstance(other, Icc) else np.abs(_converted(_PROBE, other)[0] - _PROBE).max()
+            changed = np.abs(_converted(_PROBE, other)[0] - _PROBE).max()
         except _UnusableError:
             continue
-        if changed > _DIFFERENT and not isinstance(other, Icc):
+        if changed > _DIFFERENT:
             return f"states {other.source} colors, which are ignored because of {known}"
     return ""
 
@@ -153,7 +157,7 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
     try:
         profile = Profile(data)
         mode = color.mode if isinstance(color, Image.Image) else "L" if color.ndim == 2 else "RGB"
-        if profile.mode != mode and (profile.mode, mode) != ("RGB", "L"):
+        if profile.mode != mode and (profile.mode, mode) != ("RGB", "L"):  # a gray image may be in an RGB profile
             raise _UnusableError(f"has a color profile of another kind ({profile.name}), which is ignored")
         coded = profile.coded()
         if coded and coded[0] in PRIMARIES and (coded[1] in TRANSFERS or coded[1] in (PQ, HLG)):
@@ -164,12 +168,7 @@ def _by_profile(color: Image.Image | Floats, data: bytes) -> tuple[Floats, str]:
         note = f"has its colors converted from {profile.name}"
         if isinstance(color, Image.Image):
             return profile.to_srgb(color if color.mode == profile.mode else color.convert(profile.mode)), note
-        if profile.mode == "RGB":
-            return profile.deep_to_srgb(_as_it_is(color)), note
-        ramp = profile.to_srgb(Image.fromarray(np.arange(BYTE + 1, dtype=np.uint8)[None]))[0]
-        return np.stack([np.interp(color, np.linspace(0, 1, BYTE + 1), each) for each in ramp.T], axis=2).astype(
-            np.float32
-        ), note
+        return profile.deep_to_srgb(_as_it_is(color) if profile.mode == "RGB" else color), note
     except ProfileError as error:
         raise _UnusableError("has a damaged color profile, which is ignored") from error
 

@@ -133,6 +133,10 @@ def read_settings(
 
 @contextlib.contextmanager
 def _named(subject: str) -> Iterator[None]:
+    """Begin errors with their subject.
+
+    Raises PictureError for RefusedError and OSError, and MemoryLimitError for MemoryError.
+    """
     try:
         yield
     except RefusedError as refused:
@@ -163,28 +167,32 @@ def _of_floats(values: Floats) -> Decoded:
 
 
 def _bytes_of(source: object, role: str, max_pixels: int) -> bytes:
-    """The bytes of a file, as far as an image of so many pixels can need them."""
-    most = max(LEAST_ROOM, LARGEST_PIXEL * max_pixels)
+    """The bytes of a file.
+
+    Raises RefusedError for a source that is no file, for no bytes, and for more bytes than an image of so many pixels can need;
+    PictureError or OSError for a path that cannot be read.
+    """
+    limit = max(LEAST_ROOM, LARGEST_PIXEL * max_pixels)
     if isinstance(source, (str, os.PathLike)):
         with files.open_regular(source, PictureError, role) as file:
-            data = file.read(most + 1)
+            data = file.read(limit + 1)
     elif isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif callable(read := getattr(source, "read", None)):
-        data = _read_all(read, most)
+        data = _read_all(read, limit)
     else:
         kinds = "a path, bytes, a binary file, a PIL image, an array or a tensor"
         raise RefusedError(f"expected {kinds}, not {type(source).__name__}")
     if not data:
         raise RefusedError("there are no bytes to read")
-    if len(data) > most:
-        raise RefusedError(f"is a file of more than {most / 1e9:.1f} GB", remedy="raise {max_pixels}")
+    if len(data) > limit:
+        raise RefusedError(f"is a file of more than {limit / 1e9:.1f} GB", remedy="raise {max_pixels}")
     return data
 
 
-def _read_all(read: Callable[[int], object], most: int) -> bytes:
+def _read_all(read: Callable[[int], object], limit: int) -> bytes:
     """What a file object holds from its position on, and a byte more than allowed at most."""
-    parts, left = list[bytes](), most + 1
+    parts, left = list[bytes](), limit + 1
     while left > 0:
         try:
             part = read(min(left, _BLOCK))
@@ -235,7 +243,10 @@ def _silent_loggers() -> Iterator[None]:
 
 
 def _settle_alpha(color: Floats, alpha: Floats | None) -> tuple[Floats, Floats | None]:
-    """Drop an alpha that hides nothing. Give hidden pixels the mean color of the visible ones, so that they influence nothing."""
+    """Drop an alpha that hides nothing. Give hidden pixels the mean color of the visible ones, so that they influence nothing.
+
+    color: HxWx3, changed in place. alpha: HxW. Raises RefusedError for an image that is transparent everywhere.
+    """
     if alpha is None or alpha.min() >= 1:
         return color, None
     hidden = alpha == 0

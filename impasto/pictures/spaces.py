@@ -19,6 +19,7 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Curve: TypeAlias = Callable[[Floats], Floats]  # encoded values in [0, 1] -> light, 1 for white
 Chromaticities: TypeAlias = tuple[float, ...]  # x and y of white, red, green and blue: the order of PNG's cHRM
 
+BYTE, WORD = 255, 65535  # the highest level of 8 and of 16 bits
 PIXELS_AT_ONCE = 1 << 20  # pixels converted at once, so that temporary arrays stay small
 
 D65, D50, C, EQUAL, DCI = (0.3127, 0.3290), (0.3457, 0.3585), (0.310, 0.316), (1 / 3, 1 / 3), (0.314, 0.351)

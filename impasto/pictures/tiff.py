@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from impasto.pictures import kinds
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.profile import Statement, embedded
 
@@ -32,14 +33,19 @@ class Tiff:
     """The main image of a TIFF file.
 
     data: a file whose first image it is, for Pillow.
-    bits: per sample. signed: whether samples are signed integers.
+    bits: per sample.
+    signed: whether samples are signed integers.
     channels: of color; 0 for other than gray and RGB.
-    alpha: which sample is transparency, None for none. premultiplied: whether colors are multiplied by it.
+    alpha: which sample is transparency, None for none.
+    premultiplied: whether colors are multiplied by it.
     opaque: whether there are extra samples, and none is transparency.
-    lossless: whether the compression keeps values. decodable: whether every decoder knows it.
+    lossless: whether the compression keeps values.
+    decodable: whether every decoder knows the compression.
     by_tifffile: whether Pillow would misread it, and tifffile can read it: uncompressed planes of more than 8 bits.
     orientation: as in EXIF.
-    layout: what it is, in words. statements: about colors. notes: for the user, without their subject.
+    layout: what it is, in words.
+    statements: about colors.
+    notes: for the user, without their subject.
     """
 
     data: bytes
@@ -72,13 +78,13 @@ def examine(data: bytes) -> Tiff:
     main = [page for page in pages if not int(page.subfiletype) & (_REDUCED | _MASK)]
     raw = any(page.photometric in (_CFA, _LINEAR_RAW) for page in main)
     if raw or (not main and any(_DNG_VERSION in page.tags for page in pages)):
-        raise RefusedError("is a RAW photograph, which is not supported", remedy="develop it and save it as TIFF or JPEG")
+        raise kinds.raw_photograph()
     if not main and any(page.subifds for page in pages):
         raise RefusedError("holds a thumbnail, and the image itself is damaged or not supported")
     main = main or pages
     page = main[0]
-    kinds, color = tuple(map(int, page.extrasamples)), _CHANNELS.get(int(page.photometric), page.samplesperpixel)
-    alpha = next((color + place for place, kind in enumerate(kinds) if kind in _ALPHA), None)
+    extras, color = tuple(map(int, page.extrasamples)), _CHANNELS.get(int(page.photometric), page.samplesperpixel)
+    alpha = next((color + place for place, kind in enumerate(extras) if kind in _ALPHA), None)
     extra, bits = page.samplesperpixel - color, _bits(page)
     return Tiff(
         data=_starting_at(data, page.offset),
@@ -86,7 +92,7 @@ def examine(data: bytes) -> Tiff:
         signed=int(page.sampleformat) == _SIGNED,
         channels={0: 1, 1: 1, 2: 3}.get(int(page.photometric), 0),
         alpha=alpha,
-        premultiplied=alpha is not None and kinds[alpha - color] == 1,
+        premultiplied=alpha is not None and extras[alpha - color] == 1,
         opaque=extra > 0 and alpha is None,
         lossless=int(page.compression) in _LOSSLESS,
         decodable=int(page.compression) in _COMMON,

@@ -21,8 +21,8 @@ from impasto.errors import MemoryLimitError, OutputError, PictureError, SaveErro
 from impasto.files import printable, reason
 from impasto.ladder import Size
 from impasto.pictures import metadata, png
-from impasto.pictures.arrays import BYTE, WORD
 from impasto.pictures.metadata import Kept
+from impasto.pictures.spaces import BYTE, WORD
 
 Words: TypeAlias = npt.NDArray[np.uint16]  # HxWx3 RGB or HxWx4 RGBA
 

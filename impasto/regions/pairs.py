@@ -20,10 +20,10 @@ from impasto.pictures import Picture
 Integers: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
-LEVELS = 65535  # white in every channel; an 8-bit level of 1 is 257
-BYTE = 257
-NEAR = 12 * BYTE  # in every channel: differences within one color that JPEG causes
-HALO = 48 * BYTE  # in every channel: differences that JPEG causes along an edge
+LEVELS = 65535  # white in every channel
+LEVELS_OF_A_BYTE = 257  # 16-bit levels per 8-bit level
+NEAR = 12 * LEVELS_OF_A_BYTE  # in every channel: differences within one color that JPEG causes
+HALO = 48 * LEVELS_OF_A_BYTE  # in every channel: differences that JPEG causes along an edge
 LEAST_SHARE = 0.001  # of a mask: smaller regions that are nowhere flat are noise
 EDGE_SHARE = 0.02  # of a mask: no single shade of antialiased edges reaches it
 HALO_SHARE = 0.1  # of a mask: no single shade of halos reaches it
@@ -69,7 +69,9 @@ class _Labeled:
         """Of the regions: numbers where the file has gray labels, colors otherwise."""
         if self.values is not None and _is_gray(self.colors):
             return tuple(map(str, self.values))
-        return tuple("#" + "".join(f"{round(level / BYTE):02x}" for level in color) for color in self.colors.tolist())
+        return tuple(
+            "#" + "".join(f"{round(level / LEVELS_OF_A_BYTE):02x}" for level in color) for color in self.colors.tolist()
+        )
 
     @property
     def noun(self) -> str:

@@ -44,7 +44,7 @@ class JudgeNetwork:
         return self.encoder.name
 
 
-@settings.own()
+@settings.default_settings()
 def load_judge(name: str = "lite", *, file: Path | None = None, device: str = "auto") -> JudgeNetwork:
     """Load the network `name` ("lite", "vgg16", "vgg19") in float32, from the weights on this machine or from `file`.
 
@@ -176,7 +176,7 @@ class Comparison:
 # ------------------------------------------------------------------------------------------------------------------ preparing
 
 
-@settings.own()
+@settings.default_settings()
 def prepare(
     photo: Source,
     painting: Source,

@@ -63,7 +63,7 @@ class Measures:
     weave: float
 
 
-@settings.own()
+@settings.default_settings()
 @torch.no_grad()
 def measure(
     result: Tensor, photo: Tensor, painting: Tensor, encoder: Encoder, *, content_tap: str, style_taps: Sequence[str]

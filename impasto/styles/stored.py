@@ -113,7 +113,7 @@ class Stored(Style):
     def _device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
-    @settings.own()
+    @settings.default_settings()
     def at(self, number: int, side: int | None = None) -> Targets:
         """The targets on rung `number`, or on the nearest stored one."""
         nearest = self._nearest(number)
@@ -173,7 +173,7 @@ def rungs_of(style: Painted) -> tuple[int, ...]:
     return tuple(number for number in RUNGS if number <= max(own, RUNGS[0]))
 
 
-@settings.own()
+@settings.default_settings()
 def save(
     style: Painted,
     path: files.PathLike,
@@ -256,7 +256,7 @@ def _image(content: Any, name: str) -> bytes | None:
     return content.get_tensor(name).numpy().tobytes() if name in set(content.keys()) else None
 
 
-@settings.own()
+@settings.default_settings()
 def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style:
     """Read a style for an encoder, at some of its taps.
 

@@ -156,7 +156,7 @@ class Painted(Style):
         """The mean of each channel on rung `number`."""
         return self._statistics(self.size_at(rung(number)), None)[1]
 
-    @settings.own()
+    @settings.default_settings()
     @torch.no_grad()
     def _statistics(self, size: Size, side: int | None) -> tuple[Targets, Means]:
         """The Gram matrices and the means of the painting squeezed to `size`, from one pass of the encoder."""
@@ -181,7 +181,7 @@ class Painted(Style):
     def _side(size: Size, side: int | None) -> int:
         return side or (SIDE if math.prod(size) > LARGE else max(size))
 
-    @settings.own()
+    @settings.default_settings()
     def quantiles(self) -> Tensor:
         """The colors of the painting, or of the part of it that counts."""
         return quantiles(self.painting, self.weight)

@@ -233,6 +233,26 @@ def test_nclx_of_avif() -> None:
     np.testing.assert_allclose(colors(profiled), expected(plain, ADOBE_RGB, lambda v: v**ADOBE_GAMMA), atol=2e-2)
 
 
+def changed(data: bytes, kind: bytes, old: bytes, new: bytes) -> bytes:
+    """A file with other bytes of the same length in its only box of a type."""
+    at = data.index(kind)
+    (length,) = struct.unpack_from(">I", data, at - 4)
+    box = data[at : at - 4 + length]
+    assert box.count(old) == 1
+    return data[:at] + box.replace(old, new) + data[at - 4 + length :]
+
+
+def test_colors_of_other_images_in_an_avif_count_only_if_the_main_one_is_derived_from_them() -> None:
+    """Item 1 is the image, and item 2 its alpha. Property 4 of the file, nclx, is moved from item 1 to item 2."""
+    data = avif(np.kron(random_bytes(2, 3, 4), np.ones((8, 8, 1), np.uint8)), 12, 13)
+    converted = ("image has its colors converted from Display P3, sRGB (nclx)",)
+    assert pictures.load(data).notes == converted
+    moved = changed(data, b"ipma", b"\0\1\4\1\2\x83\4\0\2\4\1\5\x86\7", b"\0\1\4\1\2\x83\2\0\2\4\1\5\x86\4")
+    assert pictures.load(moved).notes == ()
+    derived = changed(moved, b"iref", b"auxl\0\2\0\1\0\1", b"dimg\0\1\0\1\0\2")
+    assert pictures.load(derived).notes == converted
+
+
 def with_color_box(jp2: bytes, box: bytes) -> bytes:
     """A JP2 whose colr box has other content. Its lengths are adjusted: of colr and of jp2h, which holds it."""
     at = jp2.index(b"colr")
