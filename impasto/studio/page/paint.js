@@ -43,7 +43,7 @@ function sheet(event) {
   post({ kind: "sheet", photo: state.photo.id, styles: [], masks: [], options: { strength, style_scale } }, event.currentTarget);
 }
 
-// ----------------------------------------------------------------------------------------------------------- the job's card
+// ---------------------------------------- the job's card
 
 let card = null; // {id, parts}
 

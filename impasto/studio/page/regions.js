@@ -31,7 +31,7 @@ const label = (index) => `Region ${index + 1}`;
 const indexOf = (id) => state.regions.findIndex((one) => one.id === id);
 const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
-// ----------------------------------------------------------------------------------------------------------------- canvases
+// ---------------------------------------- canvases
 
 function blankCanvas() {
   const { width, height } = state.photo;
@@ -151,7 +151,7 @@ function discard(mask) {
   if (!state.submitted.includes(mask)) api.dropImage(mask).catch(() => {}); // 409: a job of another page has it
 }
 
-// ------------------------------------------------------------------------------------------------------------------ drawing
+// ---------------------------------------- drawing
 
 const reach = () => radius * Math.max(overlayBase().width, overlayBase().height);
 const overlayBase = () => layer(editing).canvas;
@@ -240,7 +240,7 @@ function drawOverlay() {
   }
 }
 
-// -------------------------------------------------------------------------------------------------------- pointer, keyboard
+// ---------------------------------------- pointer, keyboard
 
 function where(event) {
   const area = overlay.getBoundingClientRect();
@@ -364,7 +364,7 @@ function press() {
   say(pen ? "Brush down." : "Brush up.");
 }
 
-// ----------------------------------------------------------------------------------------------------------------- controls
+// ---------------------------------------- controls
 
 const size = h("input", { type: "range", id: "brush-size", min: 0.01, max: 0.25, step: 0.005 });
 const undoButton = button("Undo", undo, { look: "small" });
