@@ -90,7 +90,7 @@ export function upload(path, file, name, onProgress = () => {}) {
   });
 }
 
-// ------------------------------------------------------------------------------------------------------------------ events
+// ---------------------------------------- events
 
 const HIDDEN_FOR = 60_000; // an idle hidden page closes its stream after this long: browsers allow six connections to one host
 const SILENT_FOR = 45_000; // a server that sends "ping" every 15 s and is silent for this long is gone

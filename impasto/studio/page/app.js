@@ -19,7 +19,7 @@ import { bytes, count, title } from "./words.js";
 const LOW = 2e9; // bytes of free disk below which the page says so
 const VIEWS = ["studio", "queue", "gallery"];
 
-// ------------------------------------------------------------------------------------------------------------------- theme
+// ---------------------------------------- theme
 
 const system = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
@@ -42,7 +42,7 @@ $("theme").addEventListener("click", () => {
 system.addEventListener("change", drawTheme);
 drawTheme();
 
-// ------------------------------------------------------------------------------------------------------------------- views
+// ---------------------------------------- views
 
 let ready = false;
 let view = "";
@@ -67,7 +67,7 @@ function route() {
 }
 window.addEventListener("hashchange", () => (tokenIn(location.hash) ? location.reload() : route()));
 
-// ------------------------------------------------------------------------------------------------------------------ session
+// ---------------------------------------- session
 
 const tokenIn = (address) => new URLSearchParams(address.split("#").at(-1)).get("token");
 
@@ -107,7 +107,7 @@ $("signin-form").addEventListener("submit", async (event) => {
 
 $("broken-again").addEventListener("click", () => location.reload());
 
-// ------------------------------------------------------------------------------------------------------------------- limits
+// ---------------------------------------- limits
 
 function drawLimits({ keep_days: days, free_disk: free }) {
   const low = typeof free === "number" && free < LOW;
@@ -119,7 +119,7 @@ function drawLimits({ keep_days: days, free_disk: free }) {
 
 const checkDisk = () => api.limits().then(drawLimits, () => {});
 
-// -------------------------------------------------------------------------------------------------------------------- start
+// ---------------------------------------- start
 
 server.on("connection", (now) => {
   $("lost").textContent = now ? "" : "Connection lost, trying again";

@@ -6,6 +6,7 @@ import { controls } from "./controls.js";
 import { blame, unblame } from "./dials.js";
 import { stage } from "./easel.js";
 import { changes, create, isOpen, jobs } from "./jobs.js";
+import { stored } from "./regions.js";
 import { change, editor, masks, state, usable } from "./state.js";
 import { again, downloads, openViewer } from "./viewer.js";
 import { status, title } from "./words.js";
@@ -31,9 +32,10 @@ async function post(job, pressed) {
   });
 }
 
-function paint(event) {
+async function paint({ currentTarget: pressed }) {
+  if (!(await stored())) return;
   const { photo, styles } = state;
-  post({ kind: "paint", photo: photo.id, styles, masks: masks(), options: usable() }, event.currentTarget);
+  post({ kind: "paint", photo: photo.id, styles, masks: masks(), options: usable() }, pressed);
 }
 
 function sheet(event) {
@@ -41,7 +43,7 @@ function sheet(event) {
   post({ kind: "sheet", photo: state.photo.id, styles: [], masks: [], options: { strength, style_scale } }, event.currentTarget);
 }
 
-// ----------------------------------------------------------------------------------------------------------- the job's card
+// ---------------------------------------- the job's card
 
 let card = null; // {id, parts}
 

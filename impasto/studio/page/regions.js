@@ -31,7 +31,7 @@ const label = (index) => `Region ${index + 1}`;
 const indexOf = (id) => state.regions.findIndex((one) => one.id === id);
 const newId = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
-// ----------------------------------------------------------------------------------------------------------------- canvases
+// ---------------------------------------- canvases
 
 function blankCanvas() {
   const { width, height } = state.photo;
@@ -97,9 +97,26 @@ function changed(id = editing) {
   redraw();
   drawTools();
   clearTimeout(mine.timer);
-  mine.timer = setTimeout(store, PAUSE, id);
+  mine.timer = setTimeout(begin, PAUSE, id);
 }
 
+function begin(id) {
+  const mine = layer(id);
+  mine.timer = 0;
+  mine.stored = store(id);
+}
+
+/** Wait until what was brushed is uploaded. Returns whether all of it is. */
+export async function stored() {
+  for (const [id, mine] of drawn) {
+    if (!mine.timer) continue;
+    clearTimeout(mine.timer);
+    begin(id);
+  }
+  return (await Promise.all([...drawn.values()].map((one) => one.stored))).every((fine) => fine !== false);
+}
+
+/** Returns false where it failed, and the region says why. */
 async function store(id) {
   const mine = layer(id);
   const version = mine.version;
@@ -116,12 +133,17 @@ async function store(id) {
     }
     problem($("regions-problem"), null);
   } catch (error) {
-    return problem($("regions-problem"), error);
+    problem($("regions-problem"), error);
+    return false;
   }
   const old = state.regions.find((one) => one.id === id);
-  if (version !== mine.version || !old) return mask && discard(mask);
+  if (version !== mine.version || !old) {
+    if (mask) discard(mask);
+    return true;
+  }
   if (old.mask) discard(old.mask);
   change("regions", { regions: state.regions.map((one) => (one.id === id ? { ...one, mask } : one)) });
+  return true;
 }
 
 /** A mask that no job was given is not needed any more. */
@@ -129,7 +151,7 @@ function discard(mask) {
   if (!state.submitted.includes(mask)) api.dropImage(mask).catch(() => {}); // 409: a job of another page has it
 }
 
-// ------------------------------------------------------------------------------------------------------------------ drawing
+// ---------------------------------------- drawing
 
 const reach = () => radius * Math.max(overlayBase().width, overlayBase().height);
 const overlayBase = () => layer(editing).canvas;
@@ -218,7 +240,7 @@ function drawOverlay() {
   }
 }
 
-// -------------------------------------------------------------------------------------------------------- pointer, keyboard
+// ---------------------------------------- pointer, keyboard
 
 function where(event) {
   const area = overlay.getBoundingClientRect();
@@ -342,7 +364,7 @@ function press() {
   say(pen ? "Brush down." : "Brush up.");
 }
 
-// ----------------------------------------------------------------------------------------------------------------- controls
+// ---------------------------------------- controls
 
 const size = h("input", { type: "range", id: "brush-size", min: 0.01, max: 0.25, step: 0.005 });
 const undoButton = button("Undo", undo, { look: "small" });

@@ -22,7 +22,7 @@ const key = (style) => `${state.photo?.id}/${style.id}/${style.tuned}`;
 /** The best picture of a style: the photograph painted in it, or the painting. */
 export const pictureOf = (id) => thumbs.get(key(styles.get(id) || { id })) || at.style(id, THUMB);
 
-// ------------------------------------------------------------------------------------------------------------------- grid
+// ---------------------------------------- grid
 
 const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) visible[entry.isIntersecting ? "add" : "delete"](entry.target.dataset.style);
@@ -90,7 +90,7 @@ function toggleBlend() {
   else mark();
 }
 
-// ------------------------------------------------------------------------------------------------------------- own paintings
+// ---------------------------------------- own paintings
 
 const add = button("Add a painting", () => $("style-file").click(), { look: "tile add" });
 add.replaceChildren(h("span", { class: "square" }, icon("plus")), h("span", { class: "name", text: "Add a painting" }));
@@ -153,7 +153,7 @@ export async function addStyles(files) {
   if (failed.length) problem($("styles-problem"), [...new Set(failed)].join(" "));
 }
 
-// -------------------------------------------------------------------------------------------------------------- thumbnails
+// ---------------------------------------- thumbnails
 
 let painting = false;
 
@@ -194,7 +194,7 @@ function newPhoto() {
   paintThumbs();
 }
 
-// ------------------------------------------------------------------------------------------------------------------- start
+// ---------------------------------------- start
 
 /** Drop chosen styles that are gone, and choose one if there is none. */
 function tidy() {

@@ -19,7 +19,7 @@ export const downloads = (job) =>
     h("a", { class: "button small", href: at.result(job, { format, download: 1 }), download: "", text: `Download ${name}`, "aria-label": `Download ${name}: ${title(job)}` }),
   );
 
-// ------------------------------------------------------------------------------------------------------------------- record
+// ---------------------------------------- record
 
 /** A record as a list of terms; a group of fields becomes a list in the list. */
 function terms(record) {
@@ -54,7 +54,7 @@ async function showRecord(job) {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------------- viewer
+// ---------------------------------------- viewer
 
 export function openViewer(job, { record = false } = {}) {
   current = job;
@@ -118,7 +118,7 @@ async function drop(job) {
 
 export const confirmDrop = (job) => ask(`Delete “${title(job)}”? This cannot be undone.`, "Delete the picture");
 
-// ------------------------------------------------------------------------------------------------------------------ compare
+// ---------------------------------------- compare
 
 let pair = [];
 
