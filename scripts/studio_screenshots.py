@@ -38,6 +38,7 @@ def opened(browser: Browser, studio: Studio, *, width: int = 1280, height: int =
     page = browser.new_context(viewport={"width": width, "height": height}, **context).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(f"{studio.base}/#token={studio.token}")
+    expect(page.locator("#choose")).to_be_visible(timeout=PATIENCE)
     page.locator("#photo-file").set_input_files(PHOTO)
     choose(page, STYLES[0])
     until(page, "document.querySelectorAll('.tile img[src^=\"blob:\"]').length >= 12")

@@ -6,6 +6,7 @@ Whatever a client sent is decoded here and not in the server. If a file kills th
 from __future__ import annotations
 
 import io
+import os
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -156,9 +157,13 @@ class Previewer:
         return _sent(stylizer.paint(inputs).finish())
 
     def _instant(self) -> Stylizer:
+        import torch
+
         from impasto.stylizer import Stylizer
 
         if self._stylizer is None:
+            if "OMP_NUM_THREADS" not in os.environ:  # threads that share their cores with a painter's wait for each other
+                torch.set_num_threads(max(1, torch.get_num_threads() // 2))
             self._stylizer = Stylizer(quality="instant", device=self.device, max_pixels=self.max_pixels)
         return self._stylizer
 

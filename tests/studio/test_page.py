@@ -27,6 +27,8 @@ from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, P
 from studio.running import PATIENCE as SECONDS
 from studio.running import Studio
 
+import impasto
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 MISSING = "no Chromium on this machine: scripts/install-browser gets one"
@@ -34,6 +36,7 @@ if CHROMIUM is None and os.environ.get("IMPASTO_BROWSER") != "required":
     pytest.skip(MISSING, allow_module_level=True)
 
 AXE = os.environ.get("IMPASTO_AXE", "")
+PAGE = Path(impasto.__file__).parent / "studio" / "page"
 PHONE: dict[str, Any] = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
 PATIENCE = 1000 * SECONDS  # milliseconds
 Open = Callable[..., Page]
@@ -232,19 +235,19 @@ def test_the_session_and_the_first_load(show: Open, page_studio: Studio, wrong: 
     assert all("401" in one for one in wrong)
     wrong.clear()
     page.get_by_label("Address or token").fill(f"{page_studio.base}/#token={page_studio.token}")
-    seen: list[str] = []
-    page.on("request", lambda request: seen.append(request.url))
     press(page, "Open")
     expect(page.get_by_role("button", name="Choose a photograph")).to_be_visible()
     accessible(page)
-    own = {one for one in seen if "/api/" not in one and not one.startswith("blob:")}
-    assert sum(len(page.request.get(one).body()) for one in own) < 150_000
     color = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(color)
     press(page, "Dark colors")
     dark = page.evaluate(color)
     page.reload()
     assert page.evaluate(color) == dark != light
+    page.get_by_role("link", name="API").click()
+    expect(page.locator(".call", has_text="/api/jobs/{number}/place")).to_contain_text('{"place":1}')
+    accessible(page)
+    assert sum(len(page.request.get(f"{page_studio.base}/page/{one.name}").body()) for one in PAGE.iterdir()) < 150_000
 
 
 def test_the_editor(show: Open, wrong: list[str]) -> None:

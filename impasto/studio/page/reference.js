@@ -6,7 +6,7 @@ const METHODS = ["get", "post", "put", "delete"];
 let schemas = {};
 
 const named = ($ref) => $ref.split("/").at(-1);
-const full = (schema) => (schema?.$ref ? schemas[named(schema.$ref)] : schema) || {};
+const full = (schema) => schemas[named(schema?.$ref || "")] || schema || {};
 
 /** A type in words: "integer, 16 to 2048". */
 function type(schema) {
@@ -43,7 +43,7 @@ function example(name, schema) {
   return name.toUpperCase();
 }
 
-function curl(method, path, content = {}) {
+function curl(method, path, content = {}, parameters = []) {
   const words = ["curl -sf", '-H "Authorization: Bearer $TOKEN"'];
   if (method !== "get") words.push(`-X ${method.toUpperCase()}`);
   if (content["multipart/form-data"]) words.push("-F file=@photo.jpg");
@@ -53,7 +53,7 @@ function curl(method, path, content = {}) {
     if (full(schema).properties?.styles) body.styles = [{ id: "starry-night" }];
     words.push("-H 'Content-Type: application/json'", `-d '${JSON.stringify(body)}'`);
   }
-  words.push(`"${location.origin}${path.replace(/\{(\w+)\}/g, "$ID")}"`);
+  words.push(`"${location.origin}${path.replace(/\{(\w+)\}/g, (_, name) => parameters.find((one) => one.name === name)?.schema.enum?.[0] || "$ID")}"`);
   return words.join(" \\\n  ");
 }
 
@@ -75,7 +75,7 @@ function call(path, method, found) {
     about ? h("p", { class: "soft small", text: about }) : null,
     rows.length ? h("dl", {}, ...rows) : null,
     h("p", { class: "soft small", text: `Answer: ${gives.join("; ")}` }),
-    h("pre", { tabindex: 0 }, h("code", { text: curl(method, path, content) })),
+    h("pre", { tabindex: 0 }, h("code", { text: curl(method, path, content, found.parameters) })),
   );
 }
 
