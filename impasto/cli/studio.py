@@ -26,6 +26,7 @@ def studio(
     port: Annotated[int, cyclopts.Parameter(converter=whole_number("port", least=0, most=65_535))] = 8765,
     data: Path | None = None,
     device: Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)] = ("auto",),
+    workers: Annotated[int, cyclopts.Parameter(converter=whole_number("workers", least=1, most=64))] = 1,
     name: Annotated[tuple[str, ...], cyclopts.Parameter(consume_multiple=True)] = (),
     max_upload: Annotated[int, cyclopts.Parameter(converter=whole_number("max_upload", least=1, most=100_000))] = 200,
     max_pixels: Annotated[int, cyclopts.Parameter(converter=whole_number("max_pixels", least=1))] = 200_000_000,
@@ -45,7 +46,9 @@ def studio(
     data: Path
         Directory for uploads, results and the queue. [default: the user's data directory]
     device: str
-        Devices to paint on, one worker process for each: auto, cpu, cuda, mps.
+        Devices to paint on: auto, cpu, cuda, mps.
+    workers: int
+        Worker processes for each device.
     name: str
         Host names that reach the server besides its address.
     max_upload: int
@@ -57,7 +60,7 @@ def studio(
     no_browser: bool
         Do not open the page in the browser.
     """
-    settings = _settings(host, port, data, device, name, max_upload, max_pixels, keep_days)
+    settings = _settings(host, port, data, device * workers, name, max_upload, max_pixels, keep_days)
     if not settings.is_local:
         note("others on the network can reach this server: share the address only with people who may use it")
     from impasto.studio.server import serve

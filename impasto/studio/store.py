@@ -246,4 +246,5 @@ def decoded(row: sqlite3.Row) -> Row:
 
 def words_of(spec: Mapping[str, Any]) -> str:
     """What a search for a job looks at."""
-    return " ".join([spec.get("photo", {}).get("name", ""), *(style["name"] for style in spec.get("styles", ()))]).casefold()
+    photo = spec.get("photo") or {}  # tuning a style needs none
+    return " ".join([photo.get("name", ""), *(style["name"] for style in spec.get("styles", ()))]).casefold()

@@ -127,6 +127,21 @@ def test_pause_resume_cancel_move_and_sheet(studio: Studio) -> None:
     studio.json("DELETE", f"/jobs/{long}", 204)
 
 
+def test_a_painting_is_tuned_as_a_job(studio: Studio) -> None:
+    style = studio.upload(png(90, 70, seed=3), "mine.png", "/styles")["id"]
+    assert studio.json("POST", "/styles/udnie/tune", 409)["error"] == "Only a painting that was added can be tuned."
+    job = studio.json("POST", f"/styles/{style}/tune", 202)
+    assert (job["kind"], job["photo"], job["styles"][0]["id"]) == ("tune", None, style)
+    running = studio.until(job["id"], lambda job: job["done"] > 0)
+    assert running["progress"]["step"] > 0
+    assert studio.json("DELETE", f"/styles/{style}", 409)["error"] == "A job that is not finished needs this style."
+    studio.json("POST", f"/jobs/{job['id']}/cancel")
+    assert studio.finished(job["id"])["state"] == "cancelled"
+    found = [one for one in studio.json("GET", "/styles")["styles"] if one["id"] == style]
+    assert (found[0]["kind"], found[0]["tuned"]) == ("painting", False)
+    studio.json("DELETE", f"/styles/{style}", 204)
+
+
 def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
     photo = studio.upload(png(40, 30))["id"]
     for body, status, error in (

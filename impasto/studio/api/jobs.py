@@ -246,7 +246,7 @@ def job_record(number: str, studio: Here) -> dict[str, Any]:
     except (ImpastoError, OSError) as error:
         raise Refused(404, "There is no record for it.") from error
     spec, inputs = row["spec"], settings.get("inputs", {})
-    names = {"photo": spec["photo"]["name"]} | {
+    names = {"photo": (spec["photo"] or {}).get("name", "")} | {
         "style" if place == 1 else f"style {place}": style["name"] for place, style in enumerate(spec["styles"], 1)
     }
     settings["inputs"] = {role: {**entry, "name": names.get(role, entry["name"])} for role, entry in inputs.items()}
