@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 KEEP = "keep"  # written for a style: the photograph stays
 STYLE_SUFFIX = ".style"
-STYLES = Path(__file__).parent / "assets" / "styles"  # the built-in ones
+ASSETS = Path(__file__).parent / "assets"
+STYLES = ASSETS / "styles"  # the built-in ones
+SAMPLE = ASSETS / "chelsea.jpg"  # the photograph that comes with impasto
 
 ImageSource: TypeAlias = Any  # a `pictures.Source`; a Picture once it is loaded
 StyleSource: TypeAlias = Any  # an ImageSource, a StyleFile, a built-in name, or a Style that a Stylizer made

@@ -101,7 +101,7 @@ FOUND: dict[str, Callable[[], Case]] = {
         tiff(Page(PIXELS, tags={34675: (SHORT, [5, 6]), 338: (SHORT, [34675])}))
     ),
     "strips that do not inflate": lambda: _image(_broken(tiff(Page(PIXELS, DEFLATE)))),
-    "planes that are neither together nor apart": lambda: _image(tiff(Page(PIXELS, tags={tiffs.PLANAR: (SHORT, [0])}))),
+    "an invalid planar configuration": lambda: _image(tiff(Page(PIXELS, tags={tiffs.PLANAR: (SHORT, [0])}))),
     "more samples than Pillow knows": lambda: _image(tiff(Page(PIXELS, tags={tiffs.SAMPLES: (SHORT, [32])}))),
     "a directory that links to itself": lambda: _image(
         tiffs.looped(tiff(Page(PIXELS, tags={tag: (SHORT, [1]) for tag in range(40_000, 44_000)})))

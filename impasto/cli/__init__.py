@@ -67,7 +67,7 @@ def _print_help(words: list[str]) -> int:
 def _dash_hint(words: list[str]) -> str:
     """What to do about the first word that looks like a flag and like the name of a file."""
     dashed = next((word for word in words if re.fullmatch(r"-[^=]*\.[A-Za-z]\w+", word)), None)
-    return f"; for the file of that name write ./{dashed}" if dashed else ""
+    return f" For the file of that name write ./{dashed}" if dashed else ""
 
 
 def usage_message(error: cyclopts.CycloptsError) -> str:

@@ -12,17 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from impasto import files
 from impasto.errors import ImpastoError, OutputError, PictureError, SaveError
+from impasto.jobs.clock import Clock
 
 if TYPE_CHECKING:
     from impasto.jobs.events import Progress as Progressed
     from impasto.jobs.events import Tile
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, is gone
-LEAST_SHARE = 0.03  # share of the work after which its pace is known
 LOSSES = ("content", "style", "palette")  # the order in which they are printed, before any others
 PLAIN_EVERY = 5.0  # seconds between progress lines where there is no terminal to draw a bar on
 
@@ -71,7 +71,7 @@ class LossyStream:
 class StandardOutput:
     """Standard output whose errors are those of impasto. exists: whether the program has one; otherwise output is lost."""
 
-    def __init__(self, stream: IO[str] | None, nowhere: IO[str]) -> None:
+    def __init__(self, stream: TextIO | None, nowhere: TextIO) -> None:
         self.exists = stream is not None and not stream.closed
         self._stream = stream if stream is not None and self.exists else nowhere
         self._lost: OSError | None = None
@@ -83,9 +83,9 @@ class StandardOutput:
         """Write. Raises BrokenPipeError if the reader, or the terminal, is gone, and SaveError if the disk is full or the like."""
         return int(self._tried(lambda: self._stream.write(text)))
 
-    def writes(self, data: bytes) -> None:
+    def write_bytes(self, data: bytes) -> None:
         """Write bytes. Raises as `write` does."""
-        self._tried(lambda: self._stream.buffer.write(data))  # type: ignore[attr-defined]  # files have one
+        self._tried(lambda: self._stream.buffer.write(data))
         self.flush()
 
     def flush(self) -> None:
@@ -114,7 +114,7 @@ def streams() -> Iterator[None]:
         for stream in real:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a file's name is no failure
-        sys.stdout, sys.stderr = cast("IO[str]", StandardOutput(sys.stdout, nowhere)), sys.stderr or nowhere
+        sys.stdout, sys.stderr = cast("TextIO", StandardOutput(sys.stdout, nowhere)), sys.stderr or nowhere
         try:
             yield
         finally:
@@ -145,7 +145,7 @@ def report(line: str) -> None:
 
 def write_image(data: bytes) -> None:
     """Write an image to standard output. Raises as `StandardOutput.write` does."""
-    cast("StandardOutput", sys.stdout).writes(data)
+    cast("StandardOutput", sys.stdout).write_bytes(data)
 
 
 def check_output() -> None:
@@ -237,10 +237,12 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
 
         def line(event: Progressed | Tile | None) -> None:
             nonlocal said
-            left, now = clock.left(event.done) if event else "", time.monotonic()
-            if event and now - said >= PLAIN_EVERY:
+            if event is None:
+                return
+            words, now = left(clock, event.done), time.monotonic()
+            if now - said >= PLAIN_EVERY:
                 said = now
-                note(f"{event.done:.0%}, {left}  {describe(event)}", quiet=quiet)
+                note(f"{event.done:.0%}, {words}  {describe(event)}", quiet=quiet)
 
         yield line
         return
@@ -251,7 +253,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
             if event is None:
                 stack.close()
             else:
-                update(event.done, f"{clock.left(event.done):{len('59 min 59 s left')}}  {describe(event)}")
+                update(event.done, f"{left(clock, event.done):{len('59 min 59 s left')}}  {describe(event)}")
 
         yield draw
 
@@ -268,18 +270,7 @@ def describe(event: Progressed | Tile) -> str:
     return words + "".join(f"  {name} {loss:.3g}" for name, loss in losses)
 
 
-class Clock:
-    """Estimates the time a run has left from its pace since the first step."""
-
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.first = 0.0
-
-    def left(self, done: float) -> str:
-        """done: share of the work, 0..1. Returns "9 s left", or "estimating" while too little is known."""
-        now = time.monotonic()
-        if not self.started:
-            self.started, self.first = now, done
-        if done - self.first < LEAST_SHARE:
-            return "estimating"
-        return f"{seconds((now - self.started) * (1 - done) / (done - self.first))} left"
+def left(clock: Clock, done: float) -> str:
+    """The time left, such as "9 s left", or "estimating" while too little is known. done: share of the work, 0..1."""
+    span = clock.left(done)
+    return "estimating" if span is None else f"{seconds(span)} left"

@@ -16,14 +16,13 @@ from impasto.cli.console import exact_seconds, fail, note, refuse_address, repor
 from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, MemoryLimitError, OptionError, PictureError
 from impasto.files import printable
-from impasto.inputs import STYLES, Inputs
+from impasto.inputs import ASSETS, SAMPLE, STYLES, Inputs
 from impasto.jobs import signals
 
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
     from impasto.options import Options
 
-ASSETS = STYLES.parent
 MOST_INPUT = 2_000_000_000  # bytes of standard input
 DEMO_SIZE = 384  # pixels: a first image soon, also on a slow machine
 
@@ -78,7 +77,7 @@ def demo(*, flags: PaintFlags) -> int:
     output = flags.to(Path("impasto-demo.png"))
     if flags.output is None and _is_demo(Path("impasto-demo.png")):
         output = output.model_copy(update={"overwrite": True})
-    inputs = Inputs.of({"photo": ASSETS / "chelsea.jpg", "styles": (style,)} | found)
+    inputs = Inputs.of({"photo": SAMPLE, "styles": (style,)} | found)
     job = jobs.Job(inputs, options, output)
     jobs.check(job)  # nothing is said or painted if the image cannot be written
     if not flags.quiet:
@@ -120,7 +119,7 @@ def _is_demo(file: Path) -> bool:
         inputs = records.read(file).record.inputs
     except ImpastoError:
         return False
-    return "photo" in inputs and inputs["photo"].name == "chelsea.jpg"
+    return "photo" in inputs and inputs["photo"].name == SAMPLE.name
 
 
 def _demo_style(options: Options, *, painting: bool) -> tuple[Path, str]:

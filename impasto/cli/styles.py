@@ -13,7 +13,7 @@ from impasto import files
 from impasto.cli.console import bar, note, refuse_address, report, tell
 from impasto.cli.forms import GROUPS, OUTPUT, CommonFlags, flag, with_flags
 from impasto.errors import OptionError, PictureError, StyleFileError
-from impasto.inputs import STYLE_SUFFIX, STYLES, built_in, style_file, style_names
+from impasto.inputs import SAMPLE, STYLE_SUFFIX, built_in, style_file, style_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,6 @@ Examples:
     impasto photo.jpg night.style
     impasto style make painting.jpg --tune --photos holiday/*.jpg
 """
-SAMPLE = STYLES.parent / "chelsea.jpg"  # a photograph to tune on
 WIDE = 200  # characters
 SWATCH = 12  # characters that a palette is drawn in
 CARD = Group("Card", sort_key=1)

@@ -26,7 +26,7 @@ def output_of(file: Path) -> Path:
     """The output that a file belongs to: its own name, or that of the state file's output. Raises OutputError for no file name."""
     name = file.name.removesuffix(UNFINISHED)
     if not name:
-        raise OutputError(f"{files.printable(file)} is a directory, or the name of no image")
+        raise OutputError(f"{files.printable(file)} is a directory; name an image in it")
     return file.with_name(name)
 
 

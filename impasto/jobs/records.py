@@ -20,13 +20,12 @@ from impasto import __version__, files, pictures
 from impasto.catalog import PLACE, defaults
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
-from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
+from impasto.inputs import ASSETS, STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
 from impasto.options import Options, invalid
 from impasto.session import Session
 
 HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels", "max_memory"})  # options not meant to make another image
 NOT_STORED = frozenset({"max_pixels", "max_memory"})
-ASSETS = STYLES.parent
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -170,7 +170,7 @@ def _by_plugin(data: bytes) -> Container:
             from pillow_heif import HeifImageFile
 
             def reopened() -> ImageFile.ImageFile:
-                return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+                return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]  # pillow-heif has no types
 
             stated = boxes.heif(data)
             return Container(reopened(), reopened, data, Traits(stated.statements, stated.bits, lossless=False))

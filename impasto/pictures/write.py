@@ -168,7 +168,7 @@ def _deep(words: Words, kind: str, stored: bytes | None, exif: Kept) -> bytes:
     """A file of 16 bits, which Pillow cannot write."""
     if kind == "PNG":
         return png.with_words(words, icc_profile=_srgb_profile(), **metadata.arguments(kind, stored, exif))
-    import tifffile  # most images need it neither here nor when they are read
+    import tifffile  # imported here because only TIFFs need it
 
     buffer = io.BytesIO()
     tifffile.imwrite(

@@ -16,12 +16,14 @@ from typing import Any
 
 from impasto import files
 from impasto.errors import ImpastoError
+from impasto.jobs.clock import Clock
 from impasto.jobs.events import Failed, Note, Preview, Progress, Saved, Tile
 from impasto.jobs.lock import state_of
 from impasto.jobs.signals import INTERRUPTED
 from impasto.studio import kinds
 from impasto.studio.queue import Queue
 from impasto.studio.store import Place, Row, Store
+from impasto.studio.words import sentence
 
 IDLE = 0.2  # seconds between looks into an empty queue
 EVERY = 0.25  # seconds between reports of progress
@@ -68,8 +70,7 @@ class _Work:
         self.queue, self.job, self.device, self.ended = queue, job, device, ended
         self.number: str = job["id"]
         self.place: Place = queue.store.files
-        self.began, self.first = time.monotonic(), 0.0
-        self.reported = 0.0
+        self.clock, self.reported = Clock(), 0.0
         self.previews: int = job["preview"]
         self.notes: list[str] = []
 
@@ -80,10 +81,10 @@ class _Work:
                 return
             self._follow(kinds.events_of(self.queue.store, self.job, self.device))
         except ImpastoError as error:
-            self.queue.leave(self.number, "failed", error=_sentence(error.worded(_spoken)), notes=self.notes)
+            self.queue.leave(self.number, "failed", error=sentence(error), notes=self.notes)
         except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
             self.queue.leave(
-                self.number, "failed", error=f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})."
+                self.number, "failed", error=sentence(f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})")
             )
 
     def _is_done(self) -> bool:
@@ -147,28 +148,25 @@ class _Work:
         elif isinstance(event, (Progress, Tile)):
             self._report_progress(event)
         elif isinstance(event, Failed):
-            self.queue.leave(self.number, "failed", error=_sentence(event.problem), notes=self.notes)
+            self.queue.leave(self.number, "failed", error=sentence(event.problem), notes=self.notes)
             return True
         elif isinstance(event, Saved):
             self.notes = [*event.notes]
             if event.problem and event.exit_code == INTERRUPTED:
                 self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
             elif event.problem:
-                self._finish(event.width, event.height, event.seconds, state="failed", whole=0, error=_sentence(event.problem))
+                self._finish(event.width, event.height, event.seconds, state="failed", whole=0, error=sentence(event.problem))
             else:
                 self._finish(event.width, event.height, event.seconds)
             return True
         return False
 
     def _report_progress(self, event: Progress | Tile) -> None:
-        now = time.monotonic()
-        if not self.first:
-            self.began, self.first = now, event.done
+        left, now = self.clock.left(event.done), time.monotonic()
         if now - self.reported < EVERY and event.done < 1:
             return
         self.reported = now
-        gained = event.done - self.first
-        progress: dict[str, Any] = {"left": round((now - self.began) * (1 - event.done) / gained, 1) if gained > 0.02 else None}
+        progress: dict[str, Any] = {"left": None if left is None else round(left, 1)}
         if isinstance(event, Progress):
             names = ("step", "steps", "scale", "scales", "width", "height")
             progress |= {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
@@ -198,14 +196,3 @@ class _Work:
         self.place.preview(self.number).unlink(missing_ok=True)
         done = {"done": 1.0} if state == "done" else {}
         self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
-
-
-def _spoken(option: str) -> str:
-    """An option as the page names it."""
-    return option.replace("_", " ")
-
-
-def _sentence(text: str) -> str:
-    """A message with a capital letter and a full stop."""
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

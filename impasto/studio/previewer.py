@@ -10,14 +10,15 @@ import os
 import signal
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto import files
 from impasto.errors import ImpastoError, OptionError
-from impasto.inputs import STYLE_SUFFIX, STYLES, Inputs, Layer, StyleFile, built_in, style_names
+from impasto.inputs import SAMPLE, STYLE_SUFFIX, Inputs, Layer, StyleFile, built_in, style_names
+from impasto.studio.words import sentence
 
 if TYPE_CHECKING:
     from impasto.pictures import Picture
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SAMPLE = STYLES.parent / "chelsea.jpg"
-
-MOST_PHOTOS, MOST_STYLES = 4, 32  # kept in memory
+MOST_PHOTOS, MOST_STYLES = 4, 16  # kept in memory
 MOST_SAMPLES = 64
 SMALLEST_SAMPLE = 96  # pixels
 LARGEST_VIEW = 2048  # pixels, longer side
@@ -59,7 +58,7 @@ def serve(max_pixels: int, device: str, requests: Connection) -> None:
         try:
             answer = Answer(getattr(previewer, name)(**arguments))
         except OptionError as error:
-            answer = Answer(error=error.worded(lambda option: option.replace("_", " ")), kind="option", option=error.option)
+            answer = Answer(error=sentence(error), kind="option", option=error.option)
         except ImpastoError as error:
             answer = Answer(error=_without_paths(str(error), arguments), kind="picture")
         except Exception as error:  # a bug, or a file that no test foresaw; the process goes on
@@ -98,12 +97,8 @@ class Previewer:
         """An image file at most so large, upright and in sRGB: its bytes and their media type."""
         from impasto import pictures
 
-        picture = self._picture(path, "image")
-        pixels, alpha = picture.pixels, picture.alpha
-        if max(picture.size) > size:
-            small = pictures.fit(picture.size, min(size, LARGEST_VIEW))
-            pixels, alpha = pictures.resize(pixels, small), alpha if alpha is None else pictures.resize(alpha, small)
-        return _sent(pictures.to_image(pixels, alpha))
+        picture = self._smaller(path, min(size, LARGEST_VIEW))
+        return _sent(pictures.to_image(picture.pixels, picture.alpha))
 
     def as_jpeg(self, path: Path) -> bytes:
         """A result as JPEG, with its settings."""
@@ -174,27 +169,25 @@ class Previewer:
 
     def _reduced(self, path: Path, longer: int) -> Picture:
         """An upload, at most so large, from the cache if it is there."""
+        return self._photos.get((path, longer), lambda: self._smaller(path, longer))
 
-        def read() -> Picture:
-            from dataclasses import replace
+    def _smaller(self, path: Path, longer: int) -> Picture:
+        """An upload, at most so large, so that what is kept in memory has a limit."""
+        from impasto import pictures
 
-            from impasto import pictures
-
-            picture = self._picture(path, "photograph")
-            if max(picture.size) <= longer:
-                return picture
-            small = pictures.fit(picture.size, longer)
-            alpha = picture.alpha if picture.alpha is None else pictures.resize(picture.alpha, small)
-            return replace(picture, pixels=pictures.resize(picture.pixels, small), alpha=alpha, labels=None)
-
-        return self._photos.get((path, longer), read)
+        picture = self._picture(path, "picture")
+        if max(picture.size) <= longer:
+            return picture
+        small = pictures.fit(picture.size, longer)
+        alpha = picture.alpha if picture.alpha is None else pictures.resize(picture.alpha, small)
+        return replace(picture, pixels=pictures.resize(picture.pixels, small), alpha=alpha, labels=None)
 
     def _style(self, source: str | Path) -> Any:
         """A style to paint with, from the cache if it is there. source: a file, or a built-in name."""
         file = built_in(str(source)) if str(source) in style_names() else Path(source)
 
         def read() -> Any:
-            known = StyleFile(file, "") if file.suffix == STYLE_SUFFIX else file.read_bytes()
+            known = StyleFile(file, "") if file.suffix == STYLE_SUFFIX else self._smaller(file, LARGEST_VIEW)
             return self._instant().style(known)
 
         return self._styles.get((file, file.stat().st_mtime_ns), read)

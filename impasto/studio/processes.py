@@ -67,11 +67,6 @@ class Previewing:
             earlier.future.set_exception(SupersededError())
         return request.future
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
-
     def end(self) -> None:
         """Stop the process."""
         with self._changed:
@@ -93,10 +88,7 @@ class Previewing:
 
     def _answer(self, request: _Request) -> Answer:
         try:
-            if self._pipe is None or not self._process.is_alive():
-                self._start()
-            pipe = self._pipe
-            assert pipe is not None  # noqa: S101
+            pipe = self._pipe if self._pipe and self._process.is_alive() else self._start()
             pipe.send((request.name, request.arguments))
             if pipe.poll(PATIENCE):
                 answer: Answer = pipe.recv()
@@ -107,12 +99,14 @@ class Previewing:
         self._stop()
         return Answer(error=f"This cannot be read: {why}.", kind="picture")
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         self._stop()
-        self._pipe, theirs = _SPAWN.Pipe()
+        mine, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=previewer.serve, args=(*self._arguments, theirs), daemon=True, name="previewer")
         self._process.start()
         theirs.close()
+        self._pipe = mine
+        return mine
 
     def _stop(self) -> None:
         if self._pipe is not None:

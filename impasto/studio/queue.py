@@ -15,7 +15,16 @@ from typing import Any
 from impasto.studio.store import FINISHED, Row, Store, announce, decoded, new_id, words_of
 
 MOST_CRASHES = 2  # after so many, a job waits for a person
-WAITING = ("queued", "running")
+
+
+_SEARCH = """
+SELECT id FROM jobs
+WHERE NOT EXISTS (SELECT 1 FROM json_each(:words) WHERE NOT instr(words, value))
+  AND (:all OR state IN (SELECT value FROM json_each(:states)))
+  AND (:any_result OR result IS NOT NULL)
+  AND (:before = '' OR (created, id) < (SELECT created, id FROM jobs WHERE id = :before))
+ORDER BY created DESC, id DESC LIMIT :limit
+"""
 
 
 class ConflictError(Exception):
@@ -46,21 +55,16 @@ class Jobs:
         self, *, query: str = "", states: tuple[str, ...] = (), with_result: bool = False, before: str = "", limit: int = 50
     ) -> list[Row]:
         """Jobs, the newest first. query: words of the photograph's and the styles' names. before: only older ones than this."""
-        conditions, values = ["1"], list[Any]()
-        for word in query.casefold().split():
-            conditions.append("instr(words, ?)")
-            values.append(word)
-        if states:
-            conditions.append(f"state IN ({', '.join('?' * len(states))})")
-            values += states
-        if with_result:
-            conditions.append("result IS NOT NULL")
-        if before:
-            conditions.append("(created, id) < (SELECT created, id FROM jobs WHERE id = ?)")
-            values.append(before)
+        asked = {
+            "words": json.dumps(query.replace("\0", "\ufffd").casefold().split()),  # a text of SQLite ends at a NUL
+            "states": json.dumps(states),
+            "all": not states,
+            "any_result": not with_result,
+            "before": before,
+            "limit": limit,
+        }
         with self.store.reading() as db:
-            text = f"SELECT id FROM jobs WHERE {' AND '.join(conditions)} ORDER BY created DESC, id DESC LIMIT ?"  # noqa: S608
-            numbers = [row["id"] for row in db.execute(text, (*values, limit))]
+            numbers = [row["id"] for row in db.execute(_SEARCH, asked)]
         return [job for number in numbers if (job := self.get(number))]
 
     def forget(self, number: str) -> None:
@@ -111,7 +115,7 @@ class Reports(Jobs):
         news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
         with self.store.changing() as db:
             changes = ", ".join(f"{name} = ?" for name in news)
-            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608
+            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608  (names of columns, which this package chose)
             announce(db, "job", number)
 
     def leave(self, number: str, state: str, **news: Any) -> None:

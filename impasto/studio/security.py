@@ -25,6 +25,9 @@ from typing import Any
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from impasto.errors import OutputError
+from impasto.files import printable, reason
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SAFE = frozenset({"GET", "HEAD"})
 OPEN = frozenset({("GET", "/api/health"), ("HEAD", "/api/health"), ("POST", "/api/session")})
@@ -47,7 +50,7 @@ MOST_CLIENTS = 10_000
 
 
 def token_of(root: Path) -> str:
-    """The token of a data directory, which is made once. Only its owner can read the file."""
+    """The token of a data directory, which is made once. Only its owner can read the file. Raises OutputError."""
     file = root / "token"
     try:
         found = file.read_text(encoding="ascii").strip()
@@ -55,9 +58,12 @@ def token_of(root: Path) -> str:
         found = ""
     if len(found) < 32:
         found = secrets.token_urlsafe(32)
-        file.touch(mode=0o600)
-        file.chmod(0o600)
-        file.write_text(found, encoding="ascii")
+        try:
+            file.touch(mode=0o600)
+            file.chmod(0o600)
+            file.write_text(found, encoding="ascii")
+        except OSError as error:
+            raise OutputError(f"data directory {printable(root)} cannot be used: {reason(error)}") from error
     return found
 
 

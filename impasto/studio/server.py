@@ -21,17 +21,19 @@ from starlette.exceptions import HTTPException
 
 from impasto import __version__
 from impasto.errors import OptionError, OutputError
-from impasto.files import one_line, reason
+from impasto.files import printable, reason
 from impasto.studio import api
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import Queue
 from impasto.studio.security import LOOPBACK, Guard, Rules, token_of
 from impasto.studio.store import Store
+from impasto.studio.words import sentence
 
 PAGE = Path(__file__).parent / "page"
 SWEEP_EVERY = 3600.0  # seconds between deletions of what is old
 UNUSED_HOURS = 48.0  # after which an upload is deleted that no job refers to
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  (names of no address, so another one is printed; nothing is bound here)
 SHUTDOWN = 3  # seconds that open requests may take when the server ends
 
 
@@ -52,9 +54,8 @@ class Settings:
         return self.host in ("localhost", "127.0.0.1", "::1")
 
 
-def application(settings: Settings, port: int) -> FastAPI:
+def application(settings: Settings, store: Store, port: int) -> FastAPI:
     """The application. Its processes start and end with it. port: at which it is reached. Raises OutputError."""
-    store = Store(settings.data)
     queue = Queue(store)
     names = frozenset(name.lower() for name in settings.names)
     hosts = LOOPBACK | names | (frozenset() if settings.is_local else {settings.host.lower()})
@@ -101,9 +102,7 @@ def application(settings: Settings, port: int) -> FastAPI:
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
 
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(Exception, _failed)
+    _say_errors_in_words(app)
     app.add_middleware(Guard, rules=rules)
     return app
 
@@ -117,27 +116,29 @@ async def _keep_tidy(studio: api.Studio) -> None:
         await asyncio.sleep(SWEEP_EVERY)
 
 
-def _problem(status: int, error: str, option: str | None = None) -> Response:
-    return JSONResponse({"error": error, "option": option}, status_code=status)
+def _say_errors_in_words(app: FastAPI) -> None:
+    """Have every error answered by one sentence in JSON."""
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.detail, dict):
+            return JSONResponse(error.detail, status_code=error.status_code)
+        words = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+        return _problem(error.status_code, words.get(error.status_code, error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> Response:
+        first: dict[str, Any] = dict(error.errors()[0])
+        place = " ".join(str(part) for part in first.get("loc", ())[1:])
+        return _problem(422, f"the request is not as it should be: {place}: {first.get('msg', '')}")
+
+    @app.exception_handler(Exception)
+    def failed(request: Request, error: Exception) -> Response:
+        return _problem(500, "The server failed. Its log says why.")
 
 
-def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101
-    if isinstance(error.detail, dict):
-        return JSONResponse(error.detail, status_code=error.status_code)
-    words = {404: "There is nothing at this address.", 405: "This address does not take that method."}
-    return _problem(error.status_code, words.get(error.status_code, api.sentence(str(error.detail))))
-
-
-def _malformed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    first: dict[str, Any] = dict(error.errors()[0])
-    place = " ".join(str(part) for part in first.get("loc", ())[1:])
-    return _problem(422, api.sentence(one_line(f"the request is not as it should be: {place}: {first.get('msg', '')}")))
-
-
-def _failed(request: Request, error: Exception) -> Response:
-    return _problem(500, "The server failed. Its log says why.")
+def _problem(status: int, error: str) -> Response:
+    return JSONResponse({"error": sentence(error), "option": None}, status_code=status)
 
 
 def listening(settings: Settings) -> socket.socket:
@@ -160,15 +161,15 @@ def serve(settings: Settings, started: Callable[[str], object]) -> None:
     """Serve until interrupted. started: called with the address, token included, once the server answers. Raises UsageError."""
     from filelock import FileLock, Timeout
 
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(settings.data / ".lock", timeout=0)
+    store = Store(settings.data)
     try:
-        lock.acquire()
+        lock = FileLock(settings.data / ".lock", timeout=0).acquire()
     except Timeout:
-        raise OutputError(f"another studio uses the data directory {settings.data}; use another {{data}}") from None
-    with listening(settings) as found:
+        problem = f"another studio uses the data directory {printable(settings.data)}"
+        raise OutputError(problem, remedy="use another {data}") from None
+    with lock, listening(settings) as found:
         port = found.getsockname()[1]
-        app = application(settings, port)
+        app = application(settings, store, port)
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -178,14 +179,11 @@ def serve(settings: Settings, started: Callable[[str], object]) -> None:
             timeout_graceful_shutdown=SHUTDOWN,
         )
         server = uvicorn.Server(config)
-        shown = "127.0.0.1" if settings.host in ("0.0.0.0", "localhost") else settings.host  # noqa: S104
+        shown = "127.0.0.1" if settings.host in EVERYWHERE else settings.host
         shown = f"[{shown}]" if ":" in shown else shown
         address = f"http://{shown}:{port}/#token={token_of(settings.data)}"
         threading.Thread(target=_announce, args=(server, address, started), daemon=True).start()
-        try:
-            server.run(sockets=[found])
-        finally:
-            lock.release()
+        server.run(sockets=[found])
 
 
 def _announce(server: uvicorn.Server, address: str, started: Callable[[str], object]) -> None:

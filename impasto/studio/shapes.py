@@ -47,7 +47,7 @@ class Picture(Asked):
 
 
 class Instant(Picture):
-    """What to paint at once. stream: a newer request of the same stream replaces one that has not begun."""
+    """A picture to paint immediately. stream: a newer request with the same stream name replaces one that has not started."""
 
     stream: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "instant"
 

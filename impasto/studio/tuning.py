@@ -7,19 +7,18 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.inputs import STYLES
+from impasto.errors import OptionError
+from impasto.inputs import SAMPLE
 from impasto.jobs.events import Saved, Tile
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLE = STYLES.parent / "chelsea.jpg"  # a photograph to tune on
-
 
 def tune(painting: Path, target: Path) -> Generator[Tile | Saved, None, None]:
     """Fit the network to a painting and write a style file. The last event is Saved. Closing the iterator writes nothing.
 
-    Raises PictureError, SaveError and RunError.
+    Raises PictureError, OptionError for a style file, SaveError and RunError.
     """
     started = time.monotonic()
     from impasto import fast, pictures, styles
@@ -27,7 +26,8 @@ def tune(painting: Path, target: Path) -> Generator[Tile | Saved, None, None]:
     from impasto.stylizer import Stylizer
 
     style = Stylizer(Options()).style(painting)
-    assert isinstance(style, styles.Painted)  # noqa: S101  (a painting, not a style file)
+    if not isinstance(style, styles.Painted):
+        raise OptionError("only a painting can be tuned, not a style file")
     stored = fast.load()
     found: dict[str, Tensor] = {}
     for progress, tuning in fast.tune(style, stored, [pictures.load(SAMPLE, role="photograph").pixels]):

@@ -20,6 +20,7 @@ from jobs.small import record
 
 from impasto.cli import console, main
 from impasto.jobs import states
+from impasto.jobs.clock import Clock
 
 OUT, STATE = Path("out.png"), Path("out.png.unfinished")
 WORDS = ("photo.png", "style.png", "--size", "40", "--iterations", "9", "--device", "cpu", "-o", str(OUT))
@@ -253,7 +254,12 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(cli: Cli, monkeypatc
 def test_the_time_left_is_estimated_from_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([100.0, 101.0, 110.0, 190.0])
     monkeypatch.setattr("time.monotonic", lambda: next(now))
-    clock = console.Clock()
-    assert [clock.left(done) for done in (0.1, 0.12, 0.2, 1.0)] == ["estimating", "estimating", "1 min 20 s left", "0 s left"]
+    clock = Clock()
+    assert [console.left(clock, done) for done in (0.1, 0.12, 0.2, 1.0)] == [
+        "estimating",
+        "estimating",
+        "1 min 20 s left",
+        "0 s left",
+    ]
     spans = {0: "0 s", 59.4: "59 s", 59.6: "1 min 00 s", 125: "2 min 05 s", 3599.7: "1 h 00 min", 4800: "1 h 20 min"}
     assert {span: console.seconds(span) for span in spans} == spans

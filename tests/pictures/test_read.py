@@ -424,6 +424,28 @@ def test_refused_arrays_and_tensors(source: Any, words: str) -> None:
     assert words in message
 
 
+def test_arrays_of_other_kinds_and_floats_within_rounding() -> None:
+    values = random_bytes(5, 6)
+    expected = gray(values / 255)
+    with pytest.warns(PendingDeprecationWarning):
+        matrices = np.asmatrix(values), np.asmatrix(values / 255)
+    for source in (*matrices, np.ma.masked_array(values, mask=False)):
+        np.testing.assert_allclose(colors(pictures.load(source)), expected, atol=1e-7)
+    for slightly in (1 + 1e-7, 1 + 5e-4):
+        found = colors(pictures.load(values / 255 * slightly))
+        np.testing.assert_allclose(found, np.clip(expected * slightly, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(colors(pictures.load(np.full((2, 2), -1e-7))), 0)
+    for source, says in (
+        (np.ma.masked_array(values, mask=values > 9), "must not have masked values"),
+        (torch.rand(3, 4, 4).to_sparse(), "must be dense and hold values, not sparse_coo"),
+        (torch.rand(3, 4, 4, device="meta"), "not on device meta"),
+        (torch.nested.nested_tensor([torch.rand(4, 4)], layout=torch.jagged), "must not be nested"),
+        ([[0.0, 1.0]], "not list"),
+        (np.full((2, 2), 1.01), "lie in [0, 1]"),
+    ):
+        assert says in refusal(source)
+
+
 # --------------------------------------------------------------------------------------------------------- refused files
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from chromium import launched, skip_without
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from report.made_up import center, comparison, plain, ramp, result
 
 from impasto.report.comparison import Comparison
 from impasto.report.page import render
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-MISSING = "no Chromium on this machine: scripts/install-browser gets one"
-if CHROMIUM is None and os.environ.get("IMPASTO_BROWSER") != "required":
-    pytest.skip(MISSING, allow_module_level=True)
+skip_without()
 
 RED, GREEN, BLUE = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 LEFT_OUT = 0.25  # of the photograph, at either side, by the cropped result of `places`
@@ -39,13 +34,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.fail(MISSING)
-    sandbox = [] if os.getuid() else ["--no-sandbox"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*sandbox, "--force-color-profile=srgb"])
-        yield browser
-        browser.close()
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture

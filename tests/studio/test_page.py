@@ -13,7 +13,6 @@ import io
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,18 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from chromium import launched, skip_without
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, Request, expect
 from studio.running import PATIENCE as SECONDS
 from studio.running import Studio
 
 import impasto
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
-MISSING = "no Chromium on this machine: scripts/install-browser gets one"
-if CHROMIUM is None and os.environ.get("IMPASTO_BROWSER") != "required":
-    pytest.skip(MISSING, allow_module_level=True)
+skip_without()
 
 AXE = os.environ.get("IMPASTO_AXE", "")
 PAGE = Path(impasto.__file__).parent / "studio" / "page"
@@ -46,13 +42,8 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.fail(MISSING)
-    sandbox = [] if os.getuid() else ["--no-sandbox"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*sandbox, "--force-color-profile=srgb"])
-        yield browser
-        browser.close()
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import socket
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from studio.running import Studio, png
 
@@ -253,3 +255,29 @@ def test_killed_servers_lose_nothing(tmp_path: Path) -> None:
     assert sorted(file.name for file in (studio.data / "results").iterdir()) == sorted(f"{number}.png" for number in numbers)
     assert studio.stop() == 0
     assert "Traceback" not in studio.logged()
+
+
+def test_what_keeps_a_studio_from_starting_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from impasto.cli import main
+
+    (tmp_path / "file").write_text("no folder")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for words, says in (
+            (["--data", str(tmp_path / "file")], "data directory"),
+            (["--data", str(tmp_path / "file" / "below")], "data directory"),
+            (["--data", str(tmp_path / "d"), "--port", str(port)], "--port or --host"),
+            (["--data", str(tmp_path / "d"), "--host", "no.such.host.invalid"], "cannot be used"),
+            (["--data", str(tmp_path / "d"), "--port", "70000"], "--port must be at most 65535"),
+            (["--data", str(tmp_path / "d"), "--device", "tpu"], "--device must be auto, cpu, cuda or mps"),
+        ):
+            assert main(["studio", "--no-browser", *words]) == 2
+            printed = capsys.readouterr().err
+            assert says in printed.splitlines()[-1]
+            assert "Traceback" not in printed
+    with FileLock(tmp_path / "d" / ".lock"):
+        assert main(["studio", "--no-browser", "--data", str(tmp_path / "d")]) == 2
+    assert "another studio uses the data directory" in (line := capsys.readouterr().err)
+    assert line.endswith("use another --data\n")

@@ -1,8 +1,8 @@
 """The HTTP API, as its OpenAPI page describes it: uploads, styles, instant pictures, jobs, events."""
 
 from impasto.studio.api import jobs, session, uploads
-from impasto.studio.api.context import Limits, Studio, sentence
+from impasto.studio.api.context import Limits, Studio
 
 ROUTERS = (session.router, uploads.router, jobs.router)
 
-__all__ = ["ROUTERS", "Limits", "Studio", "sentence"]
+__all__ = ["ROUTERS", "Limits", "Studio"]

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, Request, Response
 
-from impasto.files import one_line
 from impasto.inputs import built_in, style_names
 from impasto.studio import shapes
 from impasto.studio.events import Events
@@ -19,6 +18,7 @@ from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import FullError, Queue
 from impasto.studio.security import Rules
 from impasto.studio.store import Row, Store, is_id
+from impasto.studio.words import sentence
 
 LEAST_DISK = 1 << 28  # bytes that must stay free
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -64,12 +64,6 @@ class Refused(HTTPException):
 
     def __init__(self, status: int, error: str, option: str | None = None) -> None:
         super().__init__(status, detail={"error": error, "option": option})
-
-
-def sentence(text: str) -> str:
-    """A message with a capital letter and a full stop."""
-    text = one_line(text) if len(text) > 400 else " ".join(text.split())
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 Longer = Annotated[int, Query(ge=16, le=LARGEST_VIEW, description="Longer side at most, in pixels.")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,7 +23,6 @@ from impasto.studio.api.context import (
     file_of,
     image_of,
     queued,
-    sentence,
     style_of,
     view,
 )
@@ -32,6 +30,7 @@ from impasto.studio.previewer import LARGEST_VIEW
 from impasto.studio.processes import SupersededError
 from impasto.studio.queue import ConflictError
 from impasto.studio.store import Row, is_id
+from impasto.studio.words import sentence
 
 LARGEST_INSTANT = 1024  # pixels
 SHEET = {"quality": "instant", "size": 320}  # of a contact sheet, unless asked for otherwise, as `impasto sheet` makes it
@@ -46,7 +45,7 @@ def _options(asked: Mapping[str, Any], studio: Studio, **fixed: Any) -> Options:
     try:
         return Options(**asked, **fixed, max_pixels=studio.limits.max_pixels)
     except OptionError as error:
-        raise Refused(400, sentence(error.worded(lambda option: option.replace("_", " "))), error.option or None) from error
+        raise Refused(400, sentence(error), error.option or None) from error
 
 
 def _spec(asked: shapes.Picture, studio: Studio) -> Row:
@@ -201,7 +200,7 @@ def job_preview(number: str, studio: Here) -> Response:
 async def job_result(
     number: str,
     studio: Here,
-    format: Literal["png", "jpg"] = "png",  # noqa: A002  (the name in the address)
+    suffix: Annotated[Literal["png", "jpg"], Query(alias="format")] = "png",
     size: Annotated[int, Query(ge=0, le=LARGEST_VIEW, description="Longer side at most; 0 for the whole image.")] = 0,
     download: bool = False,
 ) -> Response:
@@ -210,11 +209,11 @@ async def job_result(
     file = studio.store.files.result(number)
     if row["result"] is None or not file.exists():
         raise Refused(404, "There is no result yet.")
-    name = f"{_stem(row)}.{format}"
+    name = f"{_stem(row)}.{suffix}"
     headers = {"cache-control": "private, max-age=60"}
     if size:
         return await view(studio, "view", path=file, size=size)
-    if format == "png":
+    if suffix == "png":
         disposition = "attachment" if download else "inline"
         return FileResponse(file, media_type="image/png", filename=name, content_disposition_type=disposition, headers=headers)
     data = await answered(studio.previewing.ask("as_jpeg", path=file))
@@ -242,7 +241,7 @@ def job_record(number: str, studio: Here) -> dict[str, Any]:
     from impasto.jobs import records
 
     try:
-        settings = dict(records.read(studio.store.files.result(number)).settings)
+        settings: dict[str, Any] = dict(records.read(studio.store.files.result(number)).settings)
     except (ImpastoError, OSError) as error:
         raise Refused(404, "There is no record for it.") from error
     spec, inputs = row["spec"], settings.get("inputs", {})
@@ -250,7 +249,7 @@ def job_record(number: str, studio: Here) -> dict[str, Any]:
         "style" if place == 1 else f"style {place}": style["name"] for place, style in enumerate(spec["styles"], 1)
     }
     settings["inputs"] = {role: {**entry, "name": names.get(role, entry["name"])} for role, entry in inputs.items()}
-    return json.loads(json.dumps(settings, default=str))  # type: ignore[no-any-return]
+    return settings
 
 
 # -------------------------------------------------------------------------------------------------------------- events

@@ -1,0 +1,15 @@
+"""Messages as people read them in the studio: whole sentences, options without underscores."""
+
+from __future__ import annotations
+
+from impasto.errors import ImpastoError
+from impasto.files import one_line
+
+LONGEST = 400  # characters
+
+
+def sentence(message: str | ImpastoError) -> str:
+    """A message with a capital letter and a full stop, in one line. The options that an error names are written with spaces."""
+    text = message.worded(lambda option: option.replace("_", " ")) if isinstance(message, ImpastoError) else message
+    text = one_line(text) if len(text) > LONGEST else " ".join(text.split())
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
