@@ -81,8 +81,7 @@ class Place:
     def of_job(self, number: str) -> Iterator[Path]:
         """Everything that a job may have left."""
         yield self.preview(number)
-        yield from self.result("").parent.glob(f"*{number}*")
-        yield from self.style("", "").parent.glob(f"{number}*.part")
+        yield from (self.root / "results").glob(f"*{number}*")
 
 
 class Store:
