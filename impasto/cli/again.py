@@ -166,6 +166,8 @@ def resume(file: Path, /, *, overwrite: bool = False, quiet: bool = False, json_
     refuse_address(file)
     target = lock.output_of(file)
     state = lock.state_of(target)
+    if state.is_dir():
+        return _resume_video(target, PaintFlags(overwrite=overwrite, quiet=quiet, json_line=json_line))
     if not state.exists():
         why = "it has finished, was never started, or was interrupted before its first save (20 s)"
         raise UsageError(f"{printable(target)} has no unfinished run ({printable(state)} does not exist): {why}")
@@ -178,6 +180,18 @@ def resume(file: Path, /, *, overwrite: bool = False, quiet: bool = False, json_
     note(f"resuming at {card.done:.0%}", quiet=quiet)
     flags = PaintFlags(overwrite=overwrite, quiet=quiet, json_line=json_line)
     return carry_out(job, flags, resume=True)
+
+
+def _resume_video(target: Path, flags: PaintFlags) -> int:
+    from impasto.cli.video import carry_out as carry_out_video
+    from impasto.video.job import Video
+    from impasto.video.workspace import Workspace
+
+    card = Workspace.read(target)
+    job = Video.from_json(card.job)
+    job = replace(job, output=replace(job.output, path=target, overwrite=flags.overwrite))
+    note(f"resuming after {card.painted} of {card.frames} frames", quiet=flags.quiet)
+    return carry_out_video(job, flags, resume=True)
 
 
 def _moved(job: jobs.Job, target: Path, card: Card, *, overwrite: bool) -> jobs.Job:

@@ -17,6 +17,7 @@ from impasto.cli.forms import PaintFlags, with_flags
 from impasto.cli.sheet import SHEET_OPTIONS, SheetFlags, sheet
 from impasto.cli.studio import studio
 from impasto.cli.styles import style_app, styles
+from impasto.cli.video import VIDEO_OPTIONS, VideoFlags, video
 from impasto.cli.weights import weights_app
 
 EXAMPLES = """\
@@ -35,6 +36,13 @@ Examples:
 
     impasto sheet photo.jpg
     impasto sheet photo.jpg starry-night udnie painting.jpg -o choice.jpg --size 480 --columns 2
+"""
+VIDEO_EXAMPLES = """\
+Examples:
+
+    impasto video clip.mp4 starry-night
+    impasto video clip.mp4 painting.jpg --quality best --size 720 -o painted.mp4
+    impasto video clip.mov udnie the-scream --blend 1..0 --start 0:10 --end 0:20
 """
 COMPARE_EXAMPLES = """\
 Examples:
@@ -75,6 +83,11 @@ def app(short: bool = False) -> App:
         with_flags(sheet, SheetFlags, SHEET_OPTIONS),
         usage="Usage: impasto sheet PHOTO [STYLE...] [OPTIONS]",
         help_epilogue=SHEET_EXAMPLES,
+    )
+    made.command(
+        with_flags(video, VideoFlags, VIDEO_OPTIONS),
+        usage="Usage: impasto video CLIP STYLE... [OPTIONS]",
+        help_epilogue=VIDEO_EXAMPLES,
     )
     made.command(
         with_flags(compare, CompareFlags),

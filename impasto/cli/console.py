@@ -19,6 +19,7 @@ from impasto.errors import ImpastoError, OutputError, PictureError, SaveError
 from impasto.jobs.clock import Clock
 
 if TYPE_CHECKING:
+    from impasto.jobs.events import Frame
     from impasto.jobs.events import Progress as Progressed
     from impasto.jobs.events import Tile
 
@@ -225,7 +226,7 @@ def bar(description: str, total: float | None = None, *, quiet: bool = False) ->
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | None], None]]:
+def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | Frame | None], None]]:
     """Show the progress of a job or a contact sheet: a bar on a terminal, elsewhere a line every few seconds.
 
     Yields show(event); None removes the bar before the last lines are printed.
@@ -235,7 +236,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
     clock, said = Clock(), time.monotonic()
     if quiet or not Console(file=standard_error()).is_terminal:
 
-        def line(event: Progressed | Tile | None) -> None:
+        def line(event: Progressed | Tile | Frame | None) -> None:
             nonlocal said
             if event is None:
                 return
@@ -249,7 +250,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
     with contextlib.ExitStack() as stack:
         update = stack.enter_context(bar("reading the images", 1.0))
 
-        def draw(event: Progressed | Tile | None) -> None:
+        def draw(event: Progressed | Tile | Frame | None) -> None:
             if event is None:
                 stack.close()
             else:
@@ -258,9 +259,12 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[Progressed | Tile | N
         yield draw
 
 
-def describe(event: Progressed | Tile) -> str:
-    """A step, or a tile of a contact sheet, in one line."""
-    from impasto.jobs.events import Tile  # here: help need not wait for it
+def describe(event: Progressed | Tile | Frame) -> str:
+    """A step, a tile of a contact sheet, or a frame of a clip, in one line."""
+    from impasto.jobs.events import Frame, Tile  # here: help need not wait for it
+
+    if isinstance(event, Frame):
+        return f"frame {event.number} of {event.of}  {files.printable(event.path)}"
 
     if isinstance(event, Tile):
         return f"{event.name} ({event.number} of {event.of})"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto import jobs
 from impasto.cli import console
@@ -22,6 +22,8 @@ from impasto.jobs import signals
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
     from impasto.options import Options
+
+Event = TypeVar("Event")
 
 MOST_INPUT = 2_000_000_000  # bytes of standard input
 DEMO_SIZE = 384  # pixels: a first image soon, also on a slow machine
@@ -159,7 +161,7 @@ def carry_out(job: jobs.Job, flags: PaintFlags, previous: Previous | None = None
     return code
 
 
-def follow(events: Iterator[jobs.Event], handle: Callable[[jobs.Event], None]) -> None:
+def follow(events: Iterator[Event], handle: Callable[[Event], None]) -> None:
     """Pass the events of a job to `handle`. Ctrl-C during `handle` is thrown into the job."""
     pending: KeyboardInterrupt | None = None
     while True:

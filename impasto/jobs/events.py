@@ -55,6 +55,16 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """A frame of a clip was painted. number, of: how many are painted, and about how many there are. path: the frame's image."""
+
+    number: int
+    of: int
+    done: float
+    path: Path
+
+
+@dataclass(frozen=True)
 class Saved:
     """The image was written, finished or, with a `problem`, as far as it was.
 
