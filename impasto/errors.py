@@ -4,7 +4,7 @@ ImpastoError                    the base; `exit_code` is what the command line e
 ├── UsageError                  exit 2: the request cannot be carried out; nothing was written
 │   ├── OptionError             an option is out of range, or two options contradict each other
 │   ├── UnknownNameError        a name is not in its table (encoder, tap, weights, style)
-│   ├── PictureError            an input is not an image this program can use
+│   ├── PictureError            an input is not an image or a video this program can use
 │   ├── OutputError             the output exists, has an unknown suffix, or cannot be written
 │   ├── WeightsFileError        a weights file is damaged, cut short, or for another network
 │   ├── StyleFileError          a style file is damaged, cut short, or made for another encoder or version
@@ -73,7 +73,7 @@ class OptionError(UsageError):
 
 
 class PictureError(UsageError):
-    """An input is not an image that can be used."""
+    """An input is not an image or a video that can be used."""
 
 
 class OutputError(UsageError):

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import urllib.parse
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -155,14 +155,24 @@ def write(path: PathLike, data: bytes | Iterable[Bytes], suffixes: Collection[st
 
 
 def _replace(target: Path, data: Iterable[Bytes], suffixes: Collection[str], overwrite: bool) -> None:
+    with replacing(target, suffixes, overwrite=overwrite) as temporary, temporary.open("xb") as file:
+        for part in data:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: PathLike, suffixes: Collection[str] = (), *, overwrite: bool = False) -> Iterator[Path]:
+    """For a program that writes a file itself: the name of a new file beside it, which gets the file's own name at the end.
+
+    Everything else is as in `write`, also that nothing is left if the block raises. Raises OutputError and OSError.
+    """
+    target = Path(path)
     final = real(target)
     temporary = final.with_name(f"{_temporary_prefix(final)}{os.urandom(8).hex()}.tmp")
     try:
-        with temporary.open("xb") as file:
-            for part in data:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         check(target, suffixes, overwrite=overwrite)
         if final.exists():
             temporary.chmod(stat.S_IMODE(final.stat().st_mode))

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "impasto"
 RINGS = (
     {"catalog", "errors", "files", "ladder"},
     {"options", "pictures", "compute", "weights", "cards"},
-    {"inputs", "colors", "palette", "regions", "encoders", "losses"},
+    {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},

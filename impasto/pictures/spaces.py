@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -52,9 +53,19 @@ def srgb_to_linear(values: Floats) -> Floats:
 
 def linear_to_srgb(light: Floats) -> Floats:
     """sRGB values in [0, 1] from light, which is clipped to [0, 1]."""
-    x = torch.from_numpy(light).clamp(0, 1)  # torch computes powers on all cores
+    return light_to_srgb(torch.from_numpy(light)).numpy()  # torch computes powers on all cores
+
+
+def light_to_srgb(light: Tensor) -> Tensor:
+    """The same for a tensor of any shape."""
+    x = light.clamp(0, 1)
     curved = x.pow(1 / 2.4).mul_(1.055).sub_(0.055)
-    return torch.where(x <= 0.0031308, x * 12.92, curved).numpy()
+    return torch.where(x <= 0.0031308, x * 12.92, curved)
+
+
+def mixed(planes: Tensor, matrix: Tensor) -> Tensor:
+    """A 3x3 matrix times every pixel of 3xHxW planes."""
+    return torch.einsum("ij,jhw->ihw", matrix, planes)
 
 
 def power(gamma: float) -> Curve:
