@@ -6,6 +6,9 @@ y. Pixel centers have whole coordinates. Flow is found by dense inverse search (
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,9 +61,22 @@ def gray(pixels: Tensor) -> Any:
 
 def motion(earlier: Any, later: Any, size: tuple[int, int]) -> Motion:
     """The motion between two frames from their `gray` images, for frames of (height, width)."""
-    ahead, back = _flow(earlier, later), _flow(later, earlier)
+    with _one_thread(), ThreadPoolExecutor(2) as pool:
+        ahead, back = pool.map(_flow, (earlier, later), (later, earlier))
     reliable, ahead_reliable = reliability(back, ahead), reliability(ahead, back)
     return Motion(_enlarged(back, size), _sized(reliable, size), _enlarged(ahead, size), _sized(ahead_reliable, size))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let OpenCV use one thread. Its search divides an image among threads as they are free, and the flow depends on that."""
+    cv2 = opencv()
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _flow(start: Any, end: Any) -> Floats:

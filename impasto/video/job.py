@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -78,20 +78,23 @@ class Video:
         """
         target = self.output.path
         kind = format_of(target)
-        if not self.clip.is_dir():
-            self.inputs.check()
-        else:
-            replace(self.inputs, photo=b"a folder").check()
+        self._without_folders().check()
         sources = [files.real(file) for file in self.inputs.files().values()]
         if files.real(target) in sources:
             raise OutputError(f"output {files.printable(target)} is an input itself; choose another name")
         if kind.suffix:
             files.check(target, (kind.suffix,), overwrite=self.output.overwrite)
             return
-        if not target.absolute().parent.is_dir():
-            raise OutputError(f"{files.printable(target)}: there is no directory {files.printable(target.absolute().parent)}")
+        if not target.parent.is_dir():
+            raise OutputError(f"{files.printable(target)}: there is no directory {files.printable(target.parent)}")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise OutputError(f"{files.printable(target)} exists and is not an empty folder", remedy="name another")
+
+    def _without_folders(self) -> Inputs:
+        """The inputs that are files: the clip and masks may be folders."""
+        layers = tuple(layer for layer in self.layers if not Path(layer.mask).is_dir())
+        styles = (*self.styles, *(layer.style for layer in self.layers if layer.style is not None))
+        return Inputs(b"" if self.clip.is_dir() else self.clip, styles, layers, weights=self.weights)
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON holds it, with absolute paths."""

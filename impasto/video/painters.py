@@ -45,7 +45,7 @@ class ByNetwork:
                 result = self.stills.network(moment)
                 if before is not None and not moment.cut:
                     course = onward(moment.motion_from(before[0]))
-                    result = _calmed(result, carried(*before, moment, course))
+                    result = self.stills.finished(moment, _calmed(result, carried(*before, moment, course)))
                 result = in_levels(result)
             yield Painted(moment.number, result, moment.number)
             before = moment, result
@@ -109,7 +109,7 @@ class KeyFrames:
     def _key(self, moment: Moment, earlier: Earlier) -> Tensor:
         start = torch.lerp(self.stills.network(moment), earlier.image, earlier.reliable)
         terms = temporal_terms([earlier], KEY_TEMPORAL, self.stills.device)
-        return self.stills.optimized(moment, start, terms, iterations=KEY_STEPS, init_size=max(moment.size) // 2)
+        return self.stills.optimized(moment, start, terms, iterations=KEY_STEPS, init_size=half_of(moment))
 
     def _between(self, moment: Moment, first: Earlier, last: Earlier, share: float) -> Tensor:
         mean = between(first, last, share, self.stills.network(moment))
@@ -157,7 +157,12 @@ class EveryFrame:
         earlier = [carried(other, result, moment, onward(moment.motion_from(other))) for other, result in near]
         start = torch.lerp(self.stills.network(moment), earlier[0].image, earlier[0].reliable)
         terms = temporal_terms(earlier, TEMPORAL, self.stills.device)
-        return self.stills.optimized(moment, start, terms, iterations=STEPS, init_size=max(moment.size) // 2)
+        return self.stills.optimized(moment, start, terms, iterations=STEPS, init_size=half_of(moment))
+
+
+def half_of(moment: Moment) -> int:
+    """The longer side of the first of two scales."""
+    return max(16, max(moment.size) // 2)
 
 
 PAINTERS: dict[str, type[ByNetwork] | type[KeyFrames] | type[EveryFrame]] = {

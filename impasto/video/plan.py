@@ -17,7 +17,7 @@ from impasto.ladder import Size
 from impasto.run import Run
 from impasto.video.job import Video
 from impasto.video.moments import Moment, moments
-from impasto.video.painters import BETWEEN_STEPS, DISTANCES, KEY_EVERY, KEY_STEPS, STEPS
+from impasto.video.painters import BETWEEN_STEPS, DISTANCES, KEY_EVERY, KEY_STEPS, STEPS, half_of
 from impasto.video.session import Session, Times
 
 HELD = 90  # bytes for each pixel of a frame that is kept in memory: its pixels, its result, and the motion to the next
@@ -44,8 +44,7 @@ def plan(video: Video, clock: Callable[[], float] = time.perf_counter) -> Plan:
     if first is None:
         raise PictureError(f"clip {printable(video.clip)} has no frames in this part of it")
     frames = max(1, session.count)
-    length = video.window.end or session.clip.seconds
-    length -= video.window.start or 0
+    length = session.clip.seconds_in(video.window)
     took, memory = _for_a_frame(session, first, clock)
     return Plan(frames, session.size, length, frames * took, memory)
 
@@ -64,14 +63,14 @@ def _for_a_frame(session: Session, first: Moment, clock: Callable[[], float]) ->
         return clock() - started
 
     own = timed(lambda: stills.network(first)) + timed(lambda: first.motion_from(first))
-    pixels, half = math.prod(first.size), max(first.size) // 2
+    pixels, half = math.prod(first.size), half_of(first)
     quality = session.video.options.quality
     if quality == "instant":
         return own, pixels * (2 * HELD + NETWORK)
     peak = Run(stills.problem(first), stills.limit).plan(first.size).peak
     if quality == "normal":
         key = optimizer(iterations=KEY_STEPS, init_size=half) / KEY_EVERY
-        return own + key + optimizer(iterations=BETWEEN_STEPS, init_size=2 * half), peak + pixels * HELD * (KEY_EVERY + 1)
+        return own + key + optimizer(iterations=BETWEEN_STEPS, init_size=max(first.size)), peak + pixels * HELD * (KEY_EVERY + 1)
     took = own + optimizer(iterations=STEPS, init_size=half) + 2 * timed(lambda: first.motion_from(first))
     return took, peak + pixels * HELD * (max(DISTANCES) + 1)
 

@@ -133,7 +133,7 @@ class _Run:
                 yield Frame(painted, of, painted / of, workspace.frame_file(one.number))
             if fresh and one.number == 0 and self.previews:
                 yield self._still()
-            if self.session.kind.in_parts:
+            if self.session.kind.is_film:
                 yield from self._encode(times)
 
     def _moments(self, times: Times) -> Iterator[Moment]:
@@ -141,7 +141,7 @@ class _Run:
         from impasto.video.moments import moments
 
         card = self.workspace.card
-        first = min(card.needs, card.encoded) if self.session.kind.in_parts else 0
+        first = min(card.needs, card.encoded) if self.session.kind.is_film else 0
         times.extend([(Fraction(0), Fraction(0))] * first)
         return moments(frame for frame in self.session.frames(first, times) if frame[0] >= card.needs)
 

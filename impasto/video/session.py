@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impasto import __version__, clips, fast, files, inputs, pictures
-from impasto.clips import Clip, Format, Window, format_of
+from impasto.clips import TIME_BASE, Clip, Format, Window, format_of
 from impasto.compute import memory
 from impasto.errors import PictureError, StateFileError
 from impasto.files import printable
@@ -56,7 +56,7 @@ class Session:
         clip = clips.open_clip(video.clip, max_pixels=options.max_pixels)
         kind = format_of(video.output.path)
         longer = max(clip.size) if options.size == "original" else int(options.size)
-        size = kind.fitting(pictures.fit(clip.size, longer))
+        size = _fitting(pictures.fit(clip.size, longer), kind)
         stylizer = (stylizer or Stylizer(options, weights=video.weights)).changed(size="original")
         opened = video_inputs(video, options.max_pixels)
         styles = [stylizer.style(style) for style in opened.styles]
@@ -105,8 +105,10 @@ class Session:
     def workspace(self, card: Card | None) -> Workspace:
         """The folder of the run: a new one, or that of the run to resume. Raises StateFileError."""
         video = self.video
+        fps = video.window.fps
+        clock = (self.clip.time_base, self.clip.rate / video.window.every) if fps is None else (TIME_BASE, fps)
         if card is None:
-            found = Workspace(video.output.path, self.kind, self._card())
+            found = Workspace(video.output.path, self.kind, self._card(), *clock)
             found.begin()
             return found
         name = printable(video.output.path)
@@ -119,7 +121,7 @@ class Session:
         if now["threads"] != card.made_by["threads"]:
             before = card.made_by["threads"]
             self.notes += (f"the run continues on {now['threads']} threads and started on {before}: the last bits may differ",)
-        return Workspace(video.output.path, self.kind, card)
+        return Workspace(video.output.path, self.kind, card, *clock)
 
     def _card(self) -> Card:
         path, video = self.video.output.path, self.video
@@ -168,15 +170,16 @@ class Session:
     ) -> tuple[Path, tuple[str, ...]]:
         """Write the finished file. Returns its path, and notes. Raises SaveError, OutputError."""
         target, overwrite = self.video.output.path, self.video.output.overwrite
-        if self.kind.in_parts:
+        if self.kind.is_film:
             workspace.encode_up_to(len(times), times)
             notes = clips.join(
-                workspace.parts(), target, clip=self.clip, window=self.video.window, overwrite=overwrite, metadata=settings
+                workspace.parts(), target, clip=self.clip, window=self.video.window, overwrite=overwrite, metadata=settings or None
             )
             return target, tuple(notes)
         if self.kind.suffix:
             shown = ((pixels, *times[number]) for number, pixels in enumerate(workspace.all_frames(len(times))))
-            return target, tuple(clips.write_gif(shown, target, overwrite=overwrite))
+            clips.write_gif(shown, target, overwrite=overwrite, metadata=settings or None)
+            return target, ()
         workspace.move_frames(target, len(times))
         return target, ()
 
@@ -226,6 +229,11 @@ def _over_time(mask: Clip | Tensor, clip: Clip, window: Window) -> Any:
         return shown.pixels
 
     return at
+
+
+def _fitting(size: Size, kind: Format) -> Size:
+    """The size with even sides for a film, which no encoder takes otherwise."""
+    return (max(2, size[0] - size[0] % 2), max(2, size[1] - size[1] % 2)) if kind.is_film else size
 
 
 ASPECT = 0.02  # difference of aspect ratios that is still rounding

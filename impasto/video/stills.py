@@ -52,6 +52,10 @@ class Stills:
         """The frame as the network paints it, 1x3xHxW, finished."""
         return _finished(fast.Instant(self.problem(moment), self.limit))
 
+    def finished(self, moment: Moment, image: Tensor) -> Tensor:
+        """A result with the frame itself where it is kept, and with its colors if they are. image: 1x3xHxW, 0..1."""
+        return self.problem(moment).finished(image)
+
     def optimized(
         self,
         moment: Moment,

@@ -10,6 +10,7 @@ import contextlib
 import io
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ class Card(BaseModel):
 
 
 class Workspace:
-    """The folder of an output. kind: the format of the output."""
+    """The folder of an output. kind: the format of the output. time_base, rate: of its times, see `clips.encode`."""
 
-    def __init__(self, output: Path, kind: Format, card: Card) -> None:
+    def __init__(self, output: Path, kind: Format, card: Card, time_base: Fraction, rate: Fraction) -> None:
         self.folder, self.kind, self.card = state_of(output), kind, card
+        self.time_base, self.rate = time_base, rate
 
     @classmethod
     def there(cls, output: Path) -> bool:
@@ -120,7 +122,7 @@ class Workspace:
         first = self.card.encoded
         if last > first:
             frames = ((self.pixels(number), *times[number]) for number in range(first, last))
-            encode(frames, self.folder / f"part-{first:07d}{self.kind.suffix}", self.kind)
+            encode(frames, self.folder / f"part-{first:07d}{self.kind.suffix}", self.kind, time_base=self.time_base, rate=self.rate)
             self.save(encoded=last)
         self.clean()
 

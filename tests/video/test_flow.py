@@ -84,8 +84,10 @@ def test_reliability_is_the_published_rule() -> None:
     import cv2
 
     noise = np.random.default_rng(5)
-    smooth = cv2.GaussianBlur(noise.normal(0, 60, (24, 32, 2)).astype(np.float32), (0, 0), 8)
-    back = -smooth + cv2.GaussianBlur(noise.normal(0, 6, (24, 32, 2)).astype(np.float32), (0, 0), 3)
+    rough = cv2.GaussianBlur(noise.normal(0, 9, (24, 32, 2)).astype(np.float32), (0, 0), 3)
+    smooth = np.full((24, 32, 2), (2.3, -1.6), np.float32)
+    smooth[:, 20:] += rough[:, 20:]  # a border of motion, and motion with steep borders
+    back = -smooth + np.where(np.arange(24)[:, None, None] < 8, 1.5, 0.1).astype(np.float32)  # wrong in the upper third
     rule = slow_reliability(smooth, back).astype(np.float32)
     wanted = np.clip(cv2.GaussianBlur(rule, (0, 0), flow.BLUR), 0, 1)
     found = flow.reliability(smooth, back)
