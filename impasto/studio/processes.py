@@ -5,7 +5,9 @@ All are spawned, never forked: torch's threads do not survive a fork.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -153,14 +155,19 @@ class Painting:
     def _look_after(self) -> None:
         while not self._ended.is_set():
             for place, device in enumerate(self._devices):
-                one = self._running[place]
-                if one is not None and one[0].is_alive():
-                    continue
-                if one is not None:
-                    one[1].close()
-                    self.queue.crashed(one[0].pid)
-                self._running[place] = self._started(device)
+                with contextlib.suppress(sqlite3.Error, OSError):  # a full disk, or too many open files: the next look will do
+                    self._replace(place, device)
             self._ended.wait(AT_ONCE)
+
+    def _replace(self, place: int, device: str) -> None:
+        """Start a painter where none runs."""
+        one = self._running[place]
+        if one is not None and one[0].is_alive():
+            return
+        if one is not None:
+            one[1].close()
+            self.queue.crashed(one[0].pid)
+        self._running[place] = self._started(device)
 
     def _started(self, device: str) -> tuple[Any, Connection]:
         mine, theirs = _SPAWN.Pipe()

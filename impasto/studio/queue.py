@@ -31,6 +31,10 @@ class ConflictError(Exception):
     """The job's state does not allow it."""
 
 
+class GoneError(Exception):
+    """There is no such job any more."""
+
+
 class FullError(Exception):
     """There are as many jobs as the queue may hold."""
 
@@ -112,22 +116,28 @@ class Reports(Jobs):
 
     def report(self, number: str, **news: Any) -> None:
         """Enter news of a job: any of its columns."""
-        news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
         with self.store.changing() as db:
-            changes = ", ".join(f"{name} = ?" for name in news)
-            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608  (names of columns, which this package chose)
-            announce(db, "job", number)
+            _enter(db, number, news)
 
     def leave(self, number: str, state: str, **news: Any) -> None:
-        """Enter that a job runs no more."""
+        """Enter that a job runs no more. What a person asked for at the last moment is not forgotten."""
         ended = {"finished": time.time()} if state in FINISHED else {}
-        self.report(number, state=state, wanted="", worker=None, attempts=0, **ended, **news)
+        with self.store.changing() as db:
+            row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
+            wanted = row["wanted"] if row else ""
+            if (state, wanted) == ("queued", "pause"):
+                state, wanted = "paused", ""
+            kept = wanted if state == "queued" else ""
+            _enter(db, number, {"state": state, "wanted": kept, "worker": None, "attempts": 0, **ended, **news})
+        if wanted == "remove":
+            self.forget(number)
 
     def crashed(self, worker: int | None = None) -> None:
         """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
         with self.store.changing() as db:
-            text = "SELECT id, attempts FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
-            for row in db.execute(text, (worker, worker)).fetchall():
+            text = "SELECT id, attempts, wanted FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
+            rows = db.execute(text, (worker, worker)).fetchall()
+            for row in rows:
                 held = row["attempts"] >= MOST_CRASHES
                 why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
                 db.execute(
@@ -135,6 +145,9 @@ class Reports(Jobs):
                     ("held" if held else "queued", why, row["id"]),
                 )
                 announce(db, "job", row["id"])
+        for row in rows:
+            if row["wanted"] == "remove":
+                self.forget(row["id"])
 
 
 class Queue(Reports):
@@ -144,7 +157,7 @@ class Queue(Reports):
         """A new job at the end. spec: what `painter` needs. Raises FullError."""
         number = new_id()
         with self.store.changing() as db:
-            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state IN ('queued', 'running')"
+            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state NOT IN ('done', 'failed', 'cancelled')"
             total, mine = db.execute(count, (client,)).fetchone()
             if total >= most:
                 raise FullError(f"The queue is full: it holds {most} jobs. Wait until some are finished.")
@@ -229,8 +242,16 @@ class Queue(Reports):
 def _row(db: sqlite3.Connection, number: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
     if row is None:
-        raise KeyError(number)
+        raise GoneError
     return row
+
+
+def _enter(db: sqlite3.Connection, number: str, news: Mapping[str, Any]) -> None:
+    """Change some columns of a job."""
+    values = [json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for value in news.values()]
+    changes = ", ".join(f"{name} = ?" for name in news)
+    db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*values, number))  # noqa: S608  (names of columns, which this package chose)
+    announce(db, "job", number)
 
 
 def _announce_all_queued(db: sqlite3.Connection) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import sqlite3
 import threading
 import time
@@ -10,7 +13,11 @@ from typing import Any
 
 import pytest
 
-from impasto.studio.queue import ConflictError, FullError, Queue
+from impasto.options import Options
+from impasto.studio.events import Events
+from impasto.studio.kinds import source_of
+from impasto.studio.processes import Painting
+from impasto.studio.queue import ConflictError, FullError, GoneError, Queue
 from impasto.studio.store import KEPT_EVENTS, Store, announce, is_id, new_id
 
 PHOTO = {"id": "0" * 16, "name": "Köln.jpg", "width": 9, "height": 8}
@@ -171,6 +178,109 @@ def test_removing_leaves_no_files(queue: Queue) -> None:
     assert queue.list() == []
     assert [file for folder in ("results", "previews") for file in (places.root / folder).iterdir()] == []
     assert queue.wanted(a) == "remove"  # a worker that did not know yet
+
+
+def test_what_is_asked_for_at_the_last_moment_counts(queue: Queue) -> None:
+    """The worker is done, or its server ends, before it has looked."""
+    a, b, c, d = add(queue, 4)
+    for _ in range(4):
+        queue.claim(7)
+    for number, asks in ((a, queue.remove), (b, queue.pause), (c, queue.cancel), (d, queue.remove)):
+        asks(number)
+    queue.leave(a, "done")
+    queue.leave(b, "queued")
+    queue.leave(c, "queued")
+    queue.crashed(7)
+    assert queue.get(a) is queue.get(d) is None
+    assert [(job["id"], job["state"], job["wanted"]) for job in queue.list()] == [(c, "queued", "cancel"), (b, "paused", "")]
+    queue.leave(a, "done")
+    assert queue.get(a) is None
+
+
+def test_jobs_that_are_deleted_meanwhile(queue: Queue) -> None:
+    (a,) = add(queue, 1)
+    queue.remove(a)
+    for change in (queue.cancel, queue.pause, queue.remove):
+        with pytest.raises(GoneError):
+            change(a)
+    with pytest.raises(GoneError):
+        queue.move(a, 1)
+    with pytest.raises(GoneError):
+        queue.go_on(a, states=("failed",))
+
+
+def test_paused_jobs_are_in_the_queue(queue: Queue) -> None:
+    queue.pause(queue.add("paint", spec("udnie"), client="a", most_each=1)["id"])
+    with pytest.raises(FullError, match="You have 1 job"):
+        queue.add("paint", spec("udnie"), client="a", most_each=1)
+
+
+def test_a_tuned_style_keeps_its_painting(queue: Queue) -> None:
+    """Jobs that are not finished, and options about its colors, still need it."""
+    store, number = queue.store, new_id()
+    painting, tuned = store.files.style(number, "painting"), store.files.style(number, "file")
+    for file in (painting, tuned):
+        file.write_bytes(b"x")
+    style = store.add_style(number, "mine", "painting", tuned=False)
+    assert source_of(store.files, style, Options(quality="instant")) == painting
+    store.enter_tuned(number)
+    style = store.style(number) or {}
+    assert (style["kind"], style["tuned"], painting.exists()) == ("painting", True, True)
+    assert source_of(store.files, style, Options(quality="instant")) == tuned
+    for options in (Options(quality="instant", keep_colors="match"), Options()):
+        assert source_of(store.files, style, options) == painting
+    store.sweep()
+    store.remove_style(number)
+    assert not painting.exists()
+    assert not tuned.exists()
+
+
+def test_a_database_that_fails_for_a_moment_ends_no_watch(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full, or no more files could be opened."""
+    failures: list[str] = []
+
+    def failing(name: str) -> None:
+        working = getattr(queue if name == "crashed" else queue.store, name)
+
+        def fail_once(*arguments: Any) -> Any:
+            if name in failures:
+                return working(*arguments)
+            failures.append(name)
+            raise sqlite3.OperationalError("unable to open database file")
+
+        monkeypatch.setattr(queue if name == "crashed" else queue.store, name, fail_once)
+
+    async def next_event() -> str:
+        events = Events(queue.store)
+        await events.start()
+        stream = events.stream(None, lambda kind, subject: (kind, {"id": subject}))
+        await anext(stream)
+        failing("last_event")
+        add(queue, 1)
+        found = await anext(stream)
+        await events.stop()
+        return found
+
+    assert "event: job" in asyncio.run(next_event())
+    failing("crashed")
+    painting = Painting(queue, ["cpu"])
+    try:
+        first = running(painting)
+        os.kill(first, signal.SIGKILL)
+        while running(painting) == first:
+            time.sleep(0.05)
+    finally:
+        painting.end()
+    assert failures == ["last_event", "crashed"]
+
+
+def running(painting: Painting) -> int:
+    """The number of its first process, as soon as it runs."""
+    while not painting.alive[0]:
+        time.sleep(0.05)
+    one = painting._running[0]
+    assert one is not None
+    return int(one[0].pid)
 
 
 def test_old_results_go_only_when_they_are_asked_to(queue: Queue) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,8 @@ def test_a_painting_is_tuned_as_a_job(studio: Studio) -> None:
     assert studio.json("POST", "/styles/udnie/tune", 409)["error"] == "Only a painting that was added can be tuned."
     job = studio.json("POST", f"/styles/{style}/tune", 202)
     assert (job["kind"], job["photo"], job["styles"][0]["id"]) == ("tune", None, style)
+    again = studio.json("POST", f"/styles/{style}/tune", 409)
+    assert again["error"] == "This painting is being tuned already."
     running = studio.until(job["id"], lambda job: job["done"] > 0)
     assert running["progress"]["step"] > 0
     assert studio.json("DELETE", f"/styles/{style}", 409)["error"] == "A job that is not finished needs this style."
@@ -157,6 +160,8 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
             400,
             "The server decides about max_pixels.",
         ),
+        ({"photo": photo, "styles": [{"id": "udnie"}], "options": {"self": 1}}, 400, "Unknown option 'self'."),
+        ([], 422, "The request is not as it should be: Input should be"),
         ({"photo": "../../etc/passwd", "styles": []}, 422, "The request is not as it should be: photo:"),
         ({"photo": photo, "stiles": []}, 422, "The request is not as it should be: stiles:"),
         ({"photo": photo, "styles": [{"id": "udnie"}] * 9}, 422, "The request is not as it should be: styles:"),
@@ -167,10 +172,37 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
         "/api/jobs", content=(bytes(100_000) for _ in range(20)), headers={"content-type": "application/json"}
     )
     assert (endless.status_code, endless.json()["error"]) == (413, "This is too large: at most 1 MB can be sent.")
+    text = studio.json("POST", "/images", 422, files={"file": (None, b"text")})
+    assert text["error"] == "The request is not as it should be: file: a file is expected."
     assert studio.json("GET", "/nothing", 404)["error"] == "There is nothing at this address."
     thin = studio.upload(png(400, 2))["id"]
     body = {"photo": thin, "styles": [{"id": "udnie"}], "options": {"size": 64}}
     assert "at least 16x16" in studio.client.post("/api/instant", json=body).json()["error"]
+
+
+def test_files_that_are_gone_say_so_and_not_where_they_were(studio: Studio) -> None:
+    photo = studio.upload(png(40, 30))["id"]
+    (studio.data / "images" / photo).unlink()
+    gone = "This picture is not here any more."
+    assert studio.json("GET", f"/images/{photo}/picture", 404)["error"] == gone
+    body = {"photo": photo, "styles": [{"id": "udnie"}]}
+    assert studio.json("POST", "/instant", 404, json=body)["error"] == gone
+    number = studio.add(photo, "udnie", size=32, iterations=1)["id"]
+    failed = studio.until(number, lambda job: job["state"] == "failed")
+    assert failed["error"] == "Photograph: no such file or directory."
+    (studio.data / "results" / f"{number}.png").write_bytes(b"x")
+    assert str(studio.data) not in studio.client.get(f"/api/jobs/{number}/result?format=jpg").text
+    studio.json("DELETE", f"/jobs/{number}", 204)
+
+
+def test_changes_of_one_job_at_the_same_time_are_all_answered(studio: Studio) -> None:
+    photo = studio.upload(png(40, 30))["id"]
+    for _ in range(3):
+        number = studio.add(photo, "udnie", size=32, iterations=2)["id"]
+        calls = [("POST", f"/{action}") for action in ("cancel", "pause", "resume", "retry")] + [("DELETE", "")] * 3
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = [pool.submit(studio.client.request, method, f"/api/jobs/{number}{end}") for method, end in calls]
+        assert {answer.result().status_code for answer in answers} <= {200, 204, 404, 409}
 
 
 def test_hostile_uploads_are_refused_and_nothing_breaks(studio: Studio) -> None:
