@@ -136,7 +136,7 @@ async def style_view(number: str, studio: Here, size: Longer = 160) -> Response:
 
 @router.post("/styles/{number}/tune", status_code=202)
 def tune_style(number: str, request: Request, studio: Here) -> shapes.Job:
-    """Fit the network of quality instant to a painting, in about a minute."""
+    """Fit the network of quality instant to a painting, in a minute or two."""
     style = style_of(studio, number)
     if style.kind != "painting":
         raise Refused(409, "Only a painting that was added can be tuned.")

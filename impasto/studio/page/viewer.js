@@ -34,7 +34,7 @@ function terms(record) {
 }
 
 function shown(name, value) {
-  if (Array.isArray(value)) return value.every((one) => typeof one !== "object") ? value.join(", ") : JSON.stringify(value);
+  if (Array.isArray(value)) return value.every((one) => typeof one !== "object") ? value.map((one) => (typeof one === "number" ? number(one) : one)).join(", ") : JSON.stringify(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return Math.abs(value) < 0.01 && value ? value.toExponential(2) : number(value);
   if (/^[0-9a-f]{40,}$/.test(value)) return h("code", { text: `${value.slice(0, 16)}…`, title: value });
