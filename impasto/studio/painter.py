@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Generator
 from multiprocessing.connection import Connection
@@ -38,7 +39,10 @@ def work(root: Path, device: str, server: Connection) -> None:
         os.nice(NICE)
     queue = Queue(Store(root))
     while not ended():
-        job = queue.claim(os.getpid())
+        try:
+            job = queue.claim(os.getpid())
+        except sqlite3.OperationalError:  # the disk is full: that may pass
+            job = None
         if job is None:
             ended(IDLE)
         else:
@@ -145,7 +149,7 @@ class _Work:
     def _report(self, event: Any) -> bool:
         """Enter what happened. Returns whether the job has ended."""
         if isinstance(event, Note):
-            self.notes.append(event.text)
+            self.notes.append(without_paths(event.text, self.place.root))
         elif isinstance(event, Preview):
             self._keep_preview(event.path)
         elif isinstance(event, (Progress, Tile)):
@@ -154,7 +158,7 @@ class _Work:
             self.queue.leave(self.number, "failed", error=self._words(event.problem), notes=self.notes)
             return True
         elif isinstance(event, Saved):
-            self.notes = [*event.notes]
+            self.notes = [without_paths(note, self.place.root) for note in event.notes]
             if event.problem and event.exit_code == INTERRUPTED:
                 self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
             elif event.problem:

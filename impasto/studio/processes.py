@@ -24,6 +24,7 @@ from impasto.studio.queue import Queue
 _SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 60.0  # seconds that a request may take before the previewer is started again
 MOST_WAITING = 100  # requests for the previewer
+MOST_EACH = 12  # of them for one client's pictures
 AT_ONCE = 1.0  # seconds between looks at the painters
 LAST_CHANCE = 10.0  # seconds a painter has to save its state when the server ends
 
@@ -44,7 +45,7 @@ class Previewing:
 
     def __init__(self, max_pixels: int, device: str) -> None:
         self._arguments = (max_pixels, device)
-        self._waiting: OrderedDict[str, _Request] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], _Request] = OrderedDict()
         self._changed = threading.Condition()
         self._ended = False
         self._number = 0
@@ -53,15 +54,20 @@ class Previewing:
         self._thread = threading.Thread(target=self._serve, name="previewing", daemon=True)
         self._thread.start()
 
-    def ask(self, name: str, /, *, stream: str = "", **arguments: Any) -> Future[Answer]:
-        """A method of `Previewer`, to be called in its process. stream: replaces an earlier request that waits, by SupersededError."""
+    def ask(self, name: str, /, *, client: str = "", stream: str = "", **arguments: Any) -> Future[Answer]:
+        """A method of `Previewer`, to be called in its process. stream: of a client; replaces its earlier request that waits, by
+        SupersededError.
+        """
         request = _Request(name, arguments)
-        if len(self._waiting) >= MOST_WAITING:
+        with self._changed:
+            mine = sum(1 for key in self._waiting if client and key[0] == client and key[1] != stream)
+            full = mine >= MOST_EACH or len(self._waiting) >= MOST_WAITING
+        if full:
             request.future.set_result(Answer(error="The server is busy. Try again in a moment.", kind="busy"))
             return request.future
         with self._changed:
             self._number += 1
-            key = stream or f"request {self._number}"
+            key = (client, stream) if stream else ("", str(self._number))
             earlier = self._waiting.pop(key, None)
             self._waiting[key] = request
             self._changed.notify()

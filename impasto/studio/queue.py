@@ -73,9 +73,19 @@ class Jobs:
 
     def forget(self, number: str) -> None:
         """Remove a job that does not run."""
+        try:
+            self._forget(number)
+        except sqlite3.OperationalError:  # the disk is full; without the files it has room
+            self._remove_files(number)
+            self._forget(number)
+        self._remove_files(number)
+
+    def _forget(self, number: str) -> None:
         with self.store.changing() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (number,))
             announce(db, "removed", number)
+
+    def _remove_files(self, number: str) -> None:
         for file in self.store.files.of_job(number):
             file.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,7 @@ class Store:
                 (root / folder).mkdir(exist_ok=True, mode=0o700)
             with self.changing() as db:
                 db.executescript(_TABLES)
+            _keep_open(self)
         except (OSError, sqlite3.Error) as error:
             words = files.reason(error) if isinstance(error, OSError) else str(error)
             raise OutputError(f"data directory {files.printable(root)} cannot be used: {words}") from error
@@ -233,6 +235,13 @@ class Store:
         """Bytes that can still be written."""
         found = os.statvfs(self.files.root) if hasattr(os, "statvfs") else None
         return found.f_bavail * found.f_frsize if found else 1 << 62
+
+
+def _keep_open(store: Store) -> None:
+    """Have one connection as long as the store. Else SQLite would make its shared file for each, for which a full disk has no room."""
+    kept = sqlite3.connect(store.files.root / "studio.sqlite", check_same_thread=False)
+    weakref.finalize(store, kept.close)
+    kept.execute("SELECT count(*) FROM events").fetchone()
 
 
 def announce(db: sqlite3.Connection, kind: str, subject: str) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 from impasto.options import Options
 from impasto.studio.events import Events
 from impasto.studio.kinds import source_of
-from impasto.studio.processes import Painting
+from impasto.studio.previewer import Answer
+from impasto.studio.processes import MOST_EACH, Painting, Previewing, SupersededError
 from impasto.studio.queue import ConflictError, FullError, GoneError, Queue
 from impasto.studio.store import KEPT_EVENTS, Store, announce, is_id, new_id
+from impasto.studio.words import without_paths
 
 PHOTO = {"id": "0" * 16, "name": "Köln.jpg", "width": 9, "height": 8}
 
@@ -281,6 +284,65 @@ def running(painting: Painting) -> int:
     one = painting._running[0]
     assert one is not None
     return int(one[0].pid)
+
+
+def test_a_job_can_be_deleted_from_a_full_disk(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = add(queue, 1)
+    result = queue.store.files.result(a)
+    result.write_bytes(b"x")
+    assert (queue.store.files.root / "studio.sqlite-shm").exists()  # so that it can be read
+    forget = queue._forget
+
+    def needs_room(number: str) -> None:
+        if result.exists():
+            raise sqlite3.OperationalError("database or disk is full")
+        forget(number)
+
+    monkeypatch.setattr(queue, "_forget", needs_room)
+    queue.remove(a)
+    assert (queue.get(a), result.exists()) == (None, False)
+
+
+def test_one_client_cannot_fill_the_previewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def answer(self: Previewing, request: Any) -> Answer:
+        started.set()
+        assert go_on.wait(60)
+        return Answer(request.arguments["number"])
+
+    monkeypatch.setattr(Previewing, "_answer", answer)
+    previewing = Previewing(1000, "cpu")
+
+    def ask(number: int, client: str) -> Future[Answer]:
+        return previewing.ask("paint", client=client, stream=f"s{number}", number=number)
+
+    first = ask(0, "a")
+    assert started.wait(60)
+    asked = [ask(number, "a") for number in range(MOST_EACH + 1)]
+    other = ask(99, "b")
+    newer = ask(3, "a")  # takes the place of the one before
+    go_on.set()
+    assert asked[-1].result().error == "The server is busy. Try again in a moment."
+    with pytest.raises(SupersededError):
+        asked[3].result()
+    assert [one.result().value for one in (first, asked[0], other, newer)] == [0, 0, 99, 3]
+    previewing.end()
+
+
+def test_messages_say_nothing_about_the_servers_files(tmp_path: Path) -> None:
+    root = tmp_path / "my data"
+    command = f"`impasto resume '{root}/results/x.png'` resumes it"
+    for text, says in (
+        (f"Photograph {root}/images/{'a' * 16}: no such file", "Photograph: no such file"),
+        (
+            f"{root}/results/x.png.unfinished cannot be resumed: a style has changed",
+            "the file cannot be resumed: a style has changed",
+        ),
+        (f"{root}/results/x.png could not be written; {command}", "the file could not be written; retry it"),
+        ("Choose a style.", "Choose a style."),
+    ):
+        assert without_paths(text, root) == says
 
 
 def test_old_results_go_only_when_they_are_asked_to(queue: Queue) -> None:

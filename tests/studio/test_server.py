@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image
@@ -163,6 +164,8 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
         ({"photo": photo, "styles": [{"id": "udnie"}], "options": {"self": 1}}, 400, "Unknown option 'self'."),
         ([], 422, "The request is not as it should be: Input should be"),
         ({"photo": "../../etc/passwd", "styles": []}, 422, "The request is not as it should be: photo:"),
+        ({"photo": "http://example.org/a.jpg", "styles": []}, 422, "The request is not as it should be: photo:"),
+        ({"photo": photo, "styles": [{"id": "file:///etc"}]}, 422, "The request is not as it should be: styles 0 id:"),
         ({"photo": photo, "stiles": []}, 422, "The request is not as it should be: stiles:"),
         ({"photo": photo, "styles": [{"id": "udnie"}] * 9}, 422, "The request is not as it should be: styles:"),
     ):
@@ -229,6 +232,8 @@ def test_hostile_uploads_are_refused_and_nothing_breaks(studio: Studio) -> None:
         "The file is not a style file, or is cut short"
     )
     assert before <= {worker.pid for worker in studio.workers()}
+    loaded = {Path(one.path).name for one in psutil.Process(studio.process.pid).memory_maps()}
+    assert not any(name.startswith(("_imaging", "libtorch")) for name in loaded)  # the server itself decodes nothing
     uploaded = studio.upload(png(40, 30) + b"<script>alert(1)</script>", "x.html")
     view = studio.client.get(f"/api/images/{uploaded['id']}/picture")
     assert view.headers["content-type"] == "image/jpeg"
@@ -288,6 +293,22 @@ def test_killed_servers_lose_nothing(tmp_path: Path) -> None:
     assert sorted(file.name for file in (studio.data / "results").iterdir()) == sorted(f"{number}.png" for number in numbers)
     assert studio.stop() == 0
     assert "Traceback" not in studio.logged()
+
+
+def test_a_server_for_others_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.cli import main
+    from impasto.studio import server
+
+    monkeypatch.setattr(server, "serve", lambda settings, started: started("http://address/#token=x"))
+    monkeypatch.setattr("webbrowser.open", lambda address: pytest.fail("no browser for others"))
+    for host in ("0.0.0.0", "192.168.1.7", "::", "studio.example.org"):
+        assert main(["studio", "--host", host, "--data", str(tmp_path)]) == 0
+        assert "others on the network can reach this server" in capsys.readouterr().err
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert main(["studio", "--host", host, "--data", str(tmp_path), "--no-browser"]) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_what_keeps_a_studio_from_starting_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,7 +89,8 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
 
     future = studio.previewing.ask(
         "paint",
-        stream=f"{request.state.client} {asked.stream}",
+        client=request.state.client,
+        stream=asked.stream,
         photo=place.image(asked.photo),
         styles=[(source(one.id), one.weight) for one in asked.styles],
         masks=[(place.image(mask.mask), None if mask.style == "keep" else source(mask.style)) for mask in asked.masks],
