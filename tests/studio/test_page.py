@@ -378,6 +378,7 @@ def test_painting_and_the_queue(show: Open, page_studio: Studio, wrong: list[str
             assert (image.format, image.size) == (kind, (256, 170))
     press(now, "How it was made")
     expect(page.locator("#viewer-record")).to_contain_text(HOSTILE)
+    assert page.locator("#viewer-record dd").filter(has_not_text=re.compile(r"\S")).count() == 0
     accessible(page)
     page.keyboard.press("Escape")
     page.get_by_label("Strength").focus()
@@ -480,7 +481,7 @@ def test_tuning_a_painting(show: Open, page_studio: Studio) -> None:
     """The long part of it, the fit itself, is replaced by the style file of another painting."""
     page = show()
     choose(page)
-    page.locator("#style-file").set_input_files(file("sails.jpg", jpeg(96, 96)))
+    page.locator("#style-file").set_input_files([file("clouds.jpg"), file("sails.jpg", jpeg(96, 96))])
     row = page.locator("#own-styles li", has_text="sails")
     press(row, "Tune")
     expect(row).to_contain_text("Being tuned")
@@ -505,6 +506,7 @@ def test_tuning_a_painting(show: Open, page_studio: Studio) -> None:
     press(row, "Delete")
     press(page, "Delete the style")
     expect(row).to_have_count(0)
+    expect(page.locator(".tile", has_text="clouds")).to_be_visible()
 
 
 def mask(page: Page) -> npt.NDArray[np.uint8]:

@@ -25,7 +25,7 @@ export const downloads = (job) =>
 function terms(record) {
   const list = h("dl");
   for (const [name, value] of Object.entries(record)) {
-    if (value === null || value === undefined || value === "") continue;
+    if (`${value ?? ""}` === "") continue; // an empty list too
     const nested = typeof value === "object" && !Array.isArray(value);
     if (nested && !Object.keys(value).length) continue;
     list.append(h("div", { class: nested ? "nested" : "" }, h("dt", { text: field(name) }), h("dd", {}, nested ? terms(value) : shown(name, value))));
