@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from impasto import files
 from impasto.studio.store import FINISHED, Row, Store, announce, decoded, new_id, words_of
 
 MOST_CRASHES = 2  # after so many, a job waits for a person
@@ -145,9 +147,11 @@ class Reports(Jobs):
     def crashed(self, worker: int | None = None) -> None:
         """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
         with self.store.changing() as db:
-            text = "SELECT id, attempts, wanted FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
+            text = "SELECT id, kind, spec, attempts, wanted FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
             rows = db.execute(text, (worker, worker)).fetchall()
             for row in rows:
+                for file in self._written(row["id"], row["kind"], json.loads(row["spec"])):
+                    files.sweep(file)
                 held = row["attempts"] >= MOST_CRASHES
                 why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
                 db.execute(
@@ -158,6 +162,15 @@ class Reports(Jobs):
         for row in rows:
             if row["wanted"] == "remove":
                 self.forget(row["id"])
+
+    def _written(self, number: str, kind: str, spec: Mapping[str, Any]) -> Iterator[Path]:
+        """The files that a job writes little by little."""
+        from impasto.jobs.lock import state_of
+
+        result = self.store.files.result(number)
+        yield from (result, state_of(result))
+        if kind == "tune":
+            yield self.store.files.style(spec["styles"][0]["id"], "file")
 
 
 class Queue(Reports):

@@ -81,7 +81,7 @@ class Place:
 
     def of_job(self, number: str) -> Iterator[Path]:
         """Everything that a job may have left."""
-        yield self.preview(number)
+        yield from (self.root / "previews").glob(f"{number}.*")
         yield from (self.root / "results").glob(f"*{number}*")
 
 

@@ -8,12 +8,14 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from impasto import files
 from impasto.options import Options
 from impasto.studio.events import Events
 from impasto.studio.kinds import source_of
@@ -171,6 +173,7 @@ def test_removing_leaves_no_files(queue: Queue) -> None:
         for file in (
             places.result(number),
             places.preview(number),
+            places.preview(number).with_suffix(".part"),
             places.result(number).with_name(f"{number}.png.unfinished"),
         ):
             file.write_bytes(b"x")
@@ -198,6 +201,32 @@ def test_what_is_asked_for_at_the_last_moment_counts(queue: Queue) -> None:
     assert [(job["id"], job["state"], job["wanted"]) for job in queue.list()] == [(c, "queued", "cancel"), (b, "paused", "")]
     queue.leave(a, "done")
     assert queue.get(a) is None
+
+
+def test_a_worker_that_dies_leaves_no_half_written_files(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = add(queue, 1)
+    style = new_id()
+    tune = queue.add("tune", {"photo": None, "styles": [{"id": style, "name": "mine"}]})["id"]
+    places = queue.store.files
+    results = [places.result(a), places.result(a).with_name(f"{a}.png.unfinished")]
+    targets = [*results, places.style(style, "file")]
+
+    def dies() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Path, "unlink", lambda *_, **__: None)
+        for target in targets:
+            with pytest.raises(KeyboardInterrupt):
+                files.write(target, dies())
+    half = [file for folder in ("results", "styles") for file in (places.root / folder).iterdir()]
+    assert len(half) == 3
+    assert (queue.claim(7)["id"], queue.claim(8)["id"]) == (a, tune)
+    queue.crashed(7)
+    assert [file.exists() for file in half].count(True) == 1
+    queue.crashed(8)
+    assert not any(file.exists() for file in half)
 
 
 def test_jobs_that_are_deleted_meanwhile(queue: Queue) -> None:
