@@ -121,7 +121,7 @@ class Options(BaseModel):
     max_memory: Amount | None = _choice("max_memory", None)
     max_pixels: Annotated[int, Field(ge=1)] = _option("max_pixels")
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, /, **given: Any) -> None:
         try:
             super().__init__(**given)
         except ValidationError as error:

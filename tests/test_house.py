@@ -164,6 +164,8 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:
+        if 'environ["STUDIO"]' in block:
+            continue  # needs a running studio: tests/studio/test_documents.py
         small = re.sub(r"size=\d+", "size=48, iterations=6", block)
         assert small != block, "a block in the README names no size, so this test cannot make it small"
         exec(compile(small, "README.md", "exec"), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -37,7 +38,10 @@ class Events:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            newest = await asyncio.to_thread(self._store.last_event)
+            try:
+                newest = await asyncio.to_thread(self._store.last_event)
+            except sqlite3.Error:  # no more files can be opened, or the disk is full: that may pass
+                continue
             if newest != self._newest:
                 self._newest = newest
                 self._news.set()

@@ -13,7 +13,7 @@ from impasto.jobs import sheet
 from impasto.jobs.lock import state_of
 from impasto.options import Options
 from impasto.studio import tuning
-from impasto.studio.store import Row, Store
+from impasto.studio.store import Place, Row, Store
 
 PREVIEWS = ((768, 2), (1536, 4), (65_535, 10))  # (longer side up to, steps between previews)
 
@@ -29,13 +29,13 @@ def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]
         return tuning.tune(place.style(number, "painting"), place.style(number, "file"))
     options = Options(**spec["options"] | ({} if device == "auto" else {"device": device}))
     photo, result = place.image(spec["photo"]["id"]), place.result(job["id"])
-    styles = tuple(_style(store, style) for style in spec["styles"])
+    styles = tuple(_style(store, style, options) for style in spec["styles"])
     if job["kind"] == "sheet":
         return sheet.run(sheet.Sheet(photo, styles, options, jobs.Output(path=result, overwrite=True)))
     if len(styles) > 1:
         options = options.changed(blend=tuple(style["weight"] for style in spec["styles"]))
     layers = tuple(
-        Layer(place.image(mask["mask"]), None if mask["style"] == "keep" else _style(store, {"id": mask["style"]}))
+        Layer(place.image(mask["mask"]), None if mask["style"] == "keep" else _style(store, {"id": mask["style"]}, options))
         for mask in spec["masks"]
     )
     longer = max(spec["photo"]["width"], spec["photo"]["height"]) if options.size == "original" else int(options.size)
@@ -44,7 +44,13 @@ def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]
     return cast("Generator[Any, None, None]", jobs.run(jobs.Job(Inputs(photo, styles, layers), options, output)))
 
 
-def _style(store: Store, style: Row) -> Path | str:
+def source_of(place: Place, style: Row, options: Options) -> Path:
+    """The file that a style of the store is painted from: of a tuned painting its style file, where that is of use."""
+    tuned = style["tuned"] and options.quality == "instant" and options.keep_colors != "match"
+    return place.style(style["id"], "file" if tuned else style["kind"])
+
+
+def _style(store: Store, style: Row, options: Options) -> Path | str:
     """The file of a style, or its built-in name. Raises PictureError if it was deleted."""
     number: str = style["id"]
     if number in style_names():
@@ -52,4 +58,4 @@ def _style(store: Store, style: Row) -> Path | str:
     found = store.style(number)
     if found is None:
         raise PictureError(f"the style {style.get('name', number)} was deleted")
-    return store.files.style(number, found["kind"])
+    return source_of(store.files, found, options)

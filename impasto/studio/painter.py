@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Generator
 from multiprocessing.connection import Connection
@@ -23,7 +24,7 @@ from impasto.jobs.signals import INTERRUPTED
 from impasto.studio import kinds
 from impasto.studio.queue import Queue
 from impasto.studio.store import Place, Row, Store
-from impasto.studio.words import sentence
+from impasto.studio.words import sentence, without_paths
 
 IDLE = 0.2  # seconds between looks into an empty queue
 EVERY = 0.25  # seconds between reports of progress
@@ -38,7 +39,10 @@ def work(root: Path, device: str, server: Connection) -> None:
         os.nice(NICE)
     queue = Queue(Store(root))
     while not ended():
-        job = queue.claim(os.getpid())
+        try:
+            job = queue.claim(os.getpid())
+        except sqlite3.OperationalError:  # the disk is full: that may pass
+            job = None
         if job is None:
             ended(IDLE)
         else:
@@ -81,11 +85,14 @@ class _Work:
                 return
             self._follow(kinds.events_of(self.queue.store, self.job, self.device))
         except ImpastoError as error:
-            self.queue.leave(self.number, "failed", error=sentence(error), notes=self.notes)
+            self.queue.leave(self.number, "failed", error=self._words(error), notes=self.notes)
         except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
-            self.queue.leave(
-                self.number, "failed", error=sentence(f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})")
-            )
+            words = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
+            self.queue.leave(self.number, "failed", error=self._words(words))
+
+    def _words(self, problem: str | ImpastoError) -> str:
+        """An error as people read it, without paths of this machine."""
+        return sentence(without_paths(sentence(problem), self.place.root))
 
     def _is_done(self) -> bool:
         """Whether an earlier process wrote the whole result and died before it said so."""
@@ -142,20 +149,22 @@ class _Work:
     def _report(self, event: Any) -> bool:
         """Enter what happened. Returns whether the job has ended."""
         if isinstance(event, Note):
-            self.notes.append(event.text)
+            self.notes.append(without_paths(event.text, self.place.root))
         elif isinstance(event, Preview):
             self._keep_preview(event.path)
         elif isinstance(event, (Progress, Tile)):
             self._report_progress(event)
         elif isinstance(event, Failed):
-            self.queue.leave(self.number, "failed", error=sentence(event.problem), notes=self.notes)
+            self.queue.leave(self.number, "failed", error=self._words(event.problem), notes=self.notes)
             return True
         elif isinstance(event, Saved):
-            self.notes = [*event.notes]
+            self.notes = [without_paths(note, self.place.root) for note in event.notes]
             if event.problem and event.exit_code == INTERRUPTED:
                 self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
             elif event.problem:
-                self._finish(event.width, event.height, event.seconds, state="failed", whole=0, error=sentence(event.problem))
+                self._finish(
+                    event.width, event.height, event.seconds, state="failed", whole=0, error=self._words(event.problem)
+                )
             else:
                 self._finish(event.width, event.height, event.seconds)
             return True
@@ -192,7 +201,7 @@ class _Work:
         size = result.stat().st_size if result.exists() else 0
         found = {"width": width, "height": height, "bytes": size} if size else None
         if self.job["kind"] == "tune" and state == "done":
-            self.queue.store.replace_painting(self.job["spec"]["styles"][0]["id"])
+            self.queue.store.enter_tuned(self.job["spec"]["styles"][0]["id"])
         self.place.preview(self.number).unlink(missing_ok=True)
         done = {"done": 1.0} if state == "done" else {}
         self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)

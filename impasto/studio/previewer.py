@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from impasto import files
 from impasto.errors import ImpastoError, OptionError
 from impasto.inputs import SAMPLE, STYLE_SUFFIX, Inputs, Layer, StyleFile, built_in, style_names
 from impasto.studio.words import sentence
@@ -36,8 +35,8 @@ QUALITY = 90  # of the JPEGs sent to the page
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request. value: what was asked for. error: why not, in one sentence. kind: of the error: "picture", "option" or
-    "busy"; "" for a bug. option: which.
+    """What came of a request. value: what was asked for. error: why not, in one sentence. kind: of the error: "picture", "gone",
+    "option" or "busy"; "" for a bug. option: which.
     """
 
     value: Any = None
@@ -60,16 +59,12 @@ def serve(max_pixels: int, device: str, requests: Connection) -> None:
         except OptionError as error:
             answer = Answer(error=sentence(error), kind="option", option=error.option)
         except ImpastoError as error:
-            answer = Answer(error=_without_paths(str(error), arguments), kind="picture")
+            answer = Answer(error=str(error), kind="picture")
+        except FileNotFoundError:  # it was deleted meanwhile
+            answer = Answer(error="This picture is not here any more", kind="gone")
         except Exception as error:  # a bug, or a file that no test foresaw; the process goes on
             answer = Answer(error=f"impasto failed ({type(error).__name__})")
         requests.send(answer)
-
-
-def _without_paths(text: str, arguments: dict[str, Any]) -> str:
-    """A message that says nothing about where files are on the server."""
-    path = arguments.get("path")
-    return text.replace(f"{files.printable(path)} ", "the file ").replace(files.printable(path), "the file") if path else text
 
 
 class Previewer:

@@ -5,7 +5,9 @@ All are spawned, never forked: torch's threads do not survive a fork.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +24,7 @@ from impasto.studio.queue import Queue
 _SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 60.0  # seconds that a request may take before the previewer is started again
 MOST_WAITING = 100  # requests for the previewer
+MOST_EACH = 12  # of them for one client's pictures
 AT_ONCE = 1.0  # seconds between looks at the painters
 LAST_CHANCE = 10.0  # seconds a painter has to save its state when the server ends
 
@@ -42,7 +45,7 @@ class Previewing:
 
     def __init__(self, max_pixels: int, device: str) -> None:
         self._arguments = (max_pixels, device)
-        self._waiting: OrderedDict[str, _Request] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], _Request] = OrderedDict()
         self._changed = threading.Condition()
         self._ended = False
         self._number = 0
@@ -51,15 +54,20 @@ class Previewing:
         self._thread = threading.Thread(target=self._serve, name="previewing", daemon=True)
         self._thread.start()
 
-    def ask(self, name: str, /, *, stream: str = "", **arguments: Any) -> Future[Answer]:
-        """A method of `Previewer`, to be called in its process. stream: replaces an earlier request that waits, by SupersededError."""
+    def ask(self, name: str, /, *, client: str = "", stream: str = "", **arguments: Any) -> Future[Answer]:
+        """A method of `Previewer`, to be called in its process. stream: of a client; replaces its earlier request that waits, by
+        SupersededError.
+        """
         request = _Request(name, arguments)
-        if len(self._waiting) >= MOST_WAITING:
+        with self._changed:
+            mine = sum(1 for key in self._waiting if client and key[0] == client and key[1] != stream)
+            full = mine >= MOST_EACH or len(self._waiting) >= MOST_WAITING
+        if full:
             request.future.set_result(Answer(error="The server is busy. Try again in a moment.", kind="busy"))
             return request.future
         with self._changed:
             self._number += 1
-            key = stream or f"request {self._number}"
+            key = (client, stream) if stream else ("", str(self._number))
             earlier = self._waiting.pop(key, None)
             self._waiting[key] = request
             self._changed.notify()
@@ -153,14 +161,19 @@ class Painting:
     def _look_after(self) -> None:
         while not self._ended.is_set():
             for place, device in enumerate(self._devices):
-                one = self._running[place]
-                if one is not None and one[0].is_alive():
-                    continue
-                if one is not None:
-                    one[1].close()
-                    self.queue.crashed(one[0].pid)
-                self._running[place] = self._started(device)
+                with contextlib.suppress(sqlite3.Error, OSError):  # a full disk, or too many open files: the next look will do
+                    self._replace(place, device)
             self._ended.wait(AT_ONCE)
+
+    def _replace(self, place: int, device: str) -> None:
+        """Start a painter where none runs."""
+        one = self._running[place]
+        if one is not None and one[0].is_alive():
+            return
+        if one is not None:
+            one[1].close()
+            self.queue.crashed(one[0].pid)
+        self._running[place] = self._started(device)
 
     def _started(self, device: str) -> tuple[Any, Connection]:
         mine, theirs = _SPAWN.Pipe()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from impasto import files
 from impasto.studio.store import FINISHED, Row, Store, announce, decoded, new_id, words_of
 
 MOST_CRASHES = 2  # after so many, a job waits for a person
@@ -29,6 +31,10 @@ ORDER BY created DESC, id DESC LIMIT :limit
 
 class ConflictError(Exception):
     """The job's state does not allow it."""
+
+
+class GoneError(Exception):
+    """There is no such job any more."""
 
 
 class FullError(Exception):
@@ -69,9 +75,19 @@ class Jobs:
 
     def forget(self, number: str) -> None:
         """Remove a job that does not run."""
+        try:
+            self._forget(number)
+        except sqlite3.OperationalError:  # the disk is full; without the files it has room
+            self._remove_files(number)
+            self._forget(number)
+        self._remove_files(number)
+
+    def _forget(self, number: str) -> None:
         with self.store.changing() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", (number,))
             announce(db, "removed", number)
+
+    def _remove_files(self, number: str) -> None:
         for file in self.store.files.of_job(number):
             file.unlink(missing_ok=True)
 
@@ -112,22 +128,30 @@ class Reports(Jobs):
 
     def report(self, number: str, **news: Any) -> None:
         """Enter news of a job: any of its columns."""
-        news = {name: json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for name, value in news.items()}
         with self.store.changing() as db:
-            changes = ", ".join(f"{name} = ?" for name in news)
-            db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*news.values(), number))  # noqa: S608  (names of columns, which this package chose)
-            announce(db, "job", number)
+            _enter(db, number, news)
 
     def leave(self, number: str, state: str, **news: Any) -> None:
-        """Enter that a job runs no more."""
+        """Enter that a job runs no more. What a person asked for at the last moment is not forgotten."""
         ended = {"finished": time.time()} if state in FINISHED else {}
-        self.report(number, state=state, wanted="", worker=None, attempts=0, **ended, **news)
+        with self.store.changing() as db:
+            row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
+            wanted = row["wanted"] if row else ""
+            if (state, wanted) == ("queued", "pause"):
+                state, wanted = "paused", ""
+            kept = wanted if state == "queued" else ""
+            _enter(db, number, {"state": state, "wanted": kept, "worker": None, "attempts": 0, **ended, **news})
+        if wanted == "remove":
+            self.forget(number)
 
     def crashed(self, worker: int | None = None) -> None:
         """Put the jobs of a worker that died back into the queue, or hold them after `MOST_CRASHES`. None: of every worker."""
         with self.store.changing() as db:
-            text = "SELECT id, attempts FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
-            for row in db.execute(text, (worker, worker)).fetchall():
+            text = "SELECT id, kind, spec, attempts, wanted FROM jobs WHERE state = 'running' AND (? IS NULL OR worker = ?)"
+            rows = db.execute(text, (worker, worker)).fetchall()
+            for row in rows:
+                for file in self._written(row["id"], row["kind"], json.loads(row["spec"])):
+                    files.sweep(file)
                 held = row["attempts"] >= MOST_CRASHES
                 why = f"The process that painted it died {row['attempts']} times. Retry it, or delete it." if held else None
                 db.execute(
@@ -135,6 +159,18 @@ class Reports(Jobs):
                     ("held" if held else "queued", why, row["id"]),
                 )
                 announce(db, "job", row["id"])
+        for row in rows:
+            if row["wanted"] == "remove":
+                self.forget(row["id"])
+
+    def _written(self, number: str, kind: str, spec: Mapping[str, Any]) -> Iterator[Path]:
+        """The files that a job writes little by little."""
+        from impasto.jobs.lock import state_of
+
+        result = self.store.files.result(number)
+        yield from (result, state_of(result))
+        if kind == "tune":
+            yield self.store.files.style(spec["styles"][0]["id"], "file")
 
 
 class Queue(Reports):
@@ -144,7 +180,7 @@ class Queue(Reports):
         """A new job at the end. spec: what `painter` needs. Raises FullError."""
         number = new_id()
         with self.store.changing() as db:
-            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state IN ('queued', 'running')"
+            count = "SELECT count(*), coalesce(sum(client = ?), 0) FROM jobs WHERE state NOT IN ('done', 'failed', 'cancelled')"
             total, mine = db.execute(count, (client,)).fetchone()
             if total >= most:
                 raise FullError(f"The queue is full: it holds {most} jobs. Wait until some are finished.")
@@ -229,8 +265,16 @@ class Queue(Reports):
 def _row(db: sqlite3.Connection, number: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
     if row is None:
-        raise KeyError(number)
+        raise GoneError
     return row
+
+
+def _enter(db: sqlite3.Connection, number: str, news: Mapping[str, Any]) -> None:
+    """Change some columns of a job."""
+    values = [json.dumps(value) if isinstance(value, (dict, list, tuple)) else value for value in news.values()]
+    changes = ", ".join(f"{name} = ?" for name in news)
+    db.execute(f"UPDATE jobs SET {changes} WHERE id = ?", (*values, number))  # noqa: S608  (names of columns, which this package chose)
+    announce(db, "job", number)
 
 
 def _announce_all_queued(db: sqlite3.Connection) -> None:

@@ -114,7 +114,7 @@ class Rules:
     def client(self, value: str) -> str:
         """Who a cookie's value is of; "" for a wrong one."""
         name, _, signature = value.partition(".")
-        return name if name and hmac.compare_digest(signature, self._signature(name)) else ""
+        return name if name and _same(signature, self._signature(name)) else ""
 
     def _signature(self, name: str) -> str:
         return hmac.new(self.token.encode(), name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
@@ -127,6 +127,11 @@ class Rules:
         if port and self.port and port != str(self.port):
             return False
         return name.lower() in self.hosts or (self.addresses and _is_address(name))
+
+
+def _same(sent: str, known: str) -> bool:
+    """Whether two texts are the same, in a time that does not tell how much of them is. sent: of any characters."""
+    return hmac.compare_digest(sent.encode("utf-8", "replace"), known.encode())
 
 
 def _is_address(name: str) -> bool:
@@ -163,7 +168,7 @@ class Guard:
         if not self.rules.allows_host(host):
             return 403, "This server is not reached under that name."
         bearer = headers.get("authorization", "")
-        by_token = bearer.startswith("Bearer ") and hmac.compare_digest(bearer[7:].encode(), self.rules.token.encode())
+        by_token = bearer.startswith("Bearer ") and _same(bearer[7:], self.rules.token)
         client = "" if by_token else self.rules.client(_cookie(headers.get("cookie", ""), self.rules.cookie))
         if method not in SAFE and not by_token:
             allowed = {f"{scheme}://{host}" for scheme in ("http", "https")}

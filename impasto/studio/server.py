@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +26,7 @@ from impasto.files import printable, reason
 from impasto.studio import api
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
-from impasto.studio.queue import Queue
+from impasto.studio.queue import GoneError, Queue
 from impasto.studio.security import LOOPBACK, Guard, Rules, token_of
 from impasto.studio.store import Store
 from impasto.studio.words import sentence
@@ -110,9 +111,10 @@ def application(settings: Settings, store: Store, port: int) -> FastAPI:
 async def _keep_tidy(studio: api.Studio) -> None:
     """Delete what is old: results only if the server was asked to, uploads that nothing refers to."""
     while True:
-        if studio.limits.keep_days is not None:
-            await asyncio.to_thread(studio.queue.remove_old, studio.limits.keep_days)
-        await asyncio.to_thread(studio.store.remove_unused_images, UNUSED_HOURS)
+        with contextlib.suppress(sqlite3.Error, OSError):  # the next time will do
+            if studio.limits.keep_days is not None:
+                await asyncio.to_thread(studio.queue.remove_old, studio.limits.keep_days)
+            await asyncio.to_thread(studio.store.remove_unused_images, UNUSED_HOURS)
         await asyncio.sleep(SWEEP_EVERY)
 
 
@@ -130,7 +132,16 @@ def _say_errors_in_words(app: FastAPI) -> None:
     def malformed(request: Request, error: RequestValidationError) -> Response:
         first: dict[str, Any] = dict(error.errors()[0])
         place = " ".join(str(part) for part in first.get("loc", ())[1:])
-        return _problem(422, f"the request is not as it should be: {place}: {first.get('msg', '')}")
+        why = "a file is expected" if place == "file" else first.get("msg", "")
+        return _problem(422, ": ".join(filter(None, ("the request is not as it should be", place, why))))
+
+    @app.exception_handler(GoneError)
+    def gone(request: Request, error: GoneError) -> Response:
+        return _problem(404, "This job is not here any more.")
+
+    @app.exception_handler(sqlite3.Error)
+    def unwritten(request: Request, error: sqlite3.Error) -> Response:
+        return _problem(503, f"The server's database cannot be used: {error}. Try again in a moment.")
 
     @app.exception_handler(Exception)
     def failed(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class Place:
 
     def of_job(self, number: str) -> Iterator[Path]:
         """Everything that a job may have left."""
-        yield self.preview(number)
+        yield from (self.root / "previews").glob(f"{number}.*")
         yield from (self.root / "results").glob(f"*{number}*")
 
 
@@ -90,10 +91,12 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.files = Place(root)
         try:
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in FOLDERS:
-                (root / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+                (root / folder).mkdir(exist_ok=True, mode=0o700)
             with self.changing() as db:
                 db.executescript(_TABLES)
+            _keep_open(self)
         except (OSError, sqlite3.Error) as error:
             words = files.reason(error) if isinstance(error, OSError) else str(error)
             raise OutputError(f"data directory {files.printable(root)} cannot be used: {words}") from error
@@ -139,11 +142,14 @@ class Store:
             found = db.execute("SELECT * FROM images WHERE id = ?", (number,)).fetchone()
         return None if found is None else {**found, "notes": json.loads(found["notes"])}
 
-    def in_use(self, number: str, *, finished: bool = True) -> bool:
-        """Whether a job needs an upload or a style. finished: jobs that are finished count too."""
+    def in_use(self, number: str, *, finished: bool = True, kind: str = "") -> bool:
+        """Whether a job needs an upload or a style. finished: jobs that are finished count too. kind: only jobs of this kind."""
         with self.reading() as db:
-            text = "SELECT 1 FROM jobs WHERE instr(spec, ?) AND (? OR state NOT IN ('done', 'failed', 'cancelled')) LIMIT 1"
-            return db.execute(text, (number, finished)).fetchone() is not None
+            text = """
+            SELECT 1 FROM jobs
+            WHERE instr(spec, ?) AND (? OR state NOT IN ('done', 'failed', 'cancelled')) AND (? IN ('', kind)) LIMIT 1
+            """
+            return db.execute(text, (number, finished, kind)).fetchone() is not None
 
     def remove_image(self, number: str) -> None:
         """Forget an upload."""
@@ -160,12 +166,11 @@ class Store:
             announce(db, "style", number)
         return self.style(number) or {}
 
-    def replace_painting(self, number: str) -> None:
-        """Enter that a painting's style is a tuned style file now, which is in place."""
+    def enter_tuned(self, number: str) -> None:
+        """Enter that a painting has a tuned style file too, which is in place. The painting stays: jobs may need it."""
         with self.changing() as db:
-            db.execute("UPDATE styles SET kind = 'file', tuned = 1 WHERE id = ?", (number,))
+            db.execute("UPDATE styles SET tuned = 1 WHERE id = ?", (number,))
             announce(db, "style", number)
-        self.files.style(number, "painting").unlink(missing_ok=True)
 
     def style(self, number: str) -> Row | None:
         """A style that was added, or None."""
@@ -230,6 +235,13 @@ class Store:
         """Bytes that can still be written."""
         found = os.statvfs(self.files.root) if hasattr(os, "statvfs") else None
         return found.f_bavail * found.f_frsize if found else 1 << 62
+
+
+def _keep_open(store: Store) -> None:
+    """Have one connection as long as the store. Else SQLite would make its shared file for each, for which a full disk has no room."""
+    kept = sqlite3.connect(store.files.root / "studio.sqlite", check_same_thread=False)
+    weakref.finalize(store, kept.close)
+    kept.execute("SELECT count(*) FROM events").fetchone()
 
 
 def announce(db: sqlite3.Connection, kind: str, subject: str) -> None:

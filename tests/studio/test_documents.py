@@ -1,4 +1,4 @@
-"""The examples of docs/studio.md, run against a studio, and its description of the API."""
+"""The examples of docs/studio.md and the client of the README, run against a studio, and its description of the API."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ from pathlib import Path
 from PIL import Image
 from studio.running import Studio, png
 
-PAGE = (Path(__file__).parents[2] / "docs" / "studio.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found
-    return found[1]
+def block(language: str, text: str = PAGE) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(next(one for one in found if "STUDIO" in one))
+
+
+def client() -> str:
+    """The client of the README, in twenty lines at most."""
+    found = block("python", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(found.splitlines()) <= 20
+    return found
 
 
 def test_the_examples_work(tmp_path: Path) -> None:
@@ -27,7 +34,7 @@ def test_the_examples_work(tmp_path: Path) -> None:
     photo = studio.upload(png(96, 64))["id"]
     environment = {"STUDIO": studio.base, "TOKEN": studio.token, "PHOTO": photo, "PATH": "/usr/bin:/bin:/usr/local/bin"}
     done = subprocess.run(
-        [sys.executable, "-c", block("python")], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", client()], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "painted.png") as image:

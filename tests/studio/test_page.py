@@ -13,6 +13,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ from studio.running import PATIENCE as SECONDS
 from studio.running import Studio
 
 import impasto
+from impasto.inputs import built_in
+from impasto.studio.store import Store
 
 skip_without()
 
@@ -375,6 +378,7 @@ def test_painting_and_the_queue(show: Open, page_studio: Studio, wrong: list[str
             assert (image.format, image.size) == (kind, (256, 170))
     press(now, "How it was made")
     expect(page.locator("#viewer-record")).to_contain_text(HOSTILE)
+    assert page.locator("#viewer-record dd").filter(has_not_text=re.compile(r"\S")).count() == 0
     accessible(page)
     page.keyboard.press("Escape")
     page.get_by_label("Strength").focus()
@@ -414,8 +418,11 @@ def test_painting_and_the_queue(show: Open, page_studio: Studio, wrong: list[str
     port = int(page_studio.base.rpartition(":")[2])
     page_studio.kill()
     expect(page.locator("#lost")).to_contain_text("Connection lost")
+    rows.first.get_by_role("button", name=re.compile("^Resume")).click()
+    expect(page.locator(".problem:visible")).to_contain_text("The studio does not answer")
     page_studio.start(port)
     expect(page.locator("#lost")).to_be_empty()
+    expect(page.locator(".problem:visible")).to_have_count(0)
     assert all("ERR_CONNECTION" in one or "ERR_INCOMPLETE" in one for one in wrong), wrong
     wrong.clear()
     rows.first.get_by_role("button", name=re.compile("^Resume")).click()
@@ -470,6 +477,38 @@ def test_the_gallery(show: Open) -> None:
     expect(page.locator("#showing")).to_have_text("Painted")
 
 
+def test_tuning_a_painting(show: Open, page_studio: Studio) -> None:
+    """The long part of it, the fit itself, is replaced by the style file of another painting."""
+    page = show()
+    choose(page)
+    page.locator("#style-file").set_input_files([file("clouds.jpg"), file("sails.jpg", jpeg(96, 96))])
+    row = page.locator("#own-styles li", has_text="sails")
+    press(row, "Tune")
+    expect(row).to_contain_text("Being tuned")
+    expect(row.get_by_role("button", name="Tune", exact=True)).to_have_count(0)
+    view(page, "Queue")
+    job = page.locator("#queue-list .job", has_text="Tuning sails")
+    expect(job).to_contain_text("step")
+    accessible(page)
+    job.get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(job).to_have_count(0)
+    view(page, "Studio")
+    expect(row.get_by_role("button", name="Tune", exact=True)).to_be_visible()
+    until(page, PAINTED)
+    expect(page.locator("#working")).to_be_hidden()
+    before, number = picture(page), kept(page)["styles"][0]["id"]
+    store = Store(page_studio.data)
+    shutil.copyfile(built_in("the-scream"), store.files.style(number, "file"))
+    store.enter_tuned(number)
+    expect(row).to_contain_text("Tuned")
+    changes(page, before)
+    expect(page.locator("[name=dial-keep_colors][value=match]")).to_be_enabled()  # the painting is still there
+    press(row, "Delete")
+    press(page, "Delete the style")
+    expect(row).to_have_count(0)
+    expect(page.locator(".tile", has_text="clouds")).to_be_visible()
+
+
 def mask(page: Page) -> npt.NDArray[np.uint8]:
     """HxW: the last mask that was uploaded, as the studio has it; empty if there is none."""
     number = kept(page)["regions"][-1]["mask"]
@@ -488,7 +527,7 @@ def masked(page: Page, fits: Callable[[npt.NDArray[np.uint8]], bool]) -> None:
     assert found.shape == (106, 160)
 
 
-def test_regions(show: Open) -> None:
+def test_regions(show: Open, wrong: list[str]) -> None:
     page = show(options=QUICK)
     choose(page)
     bodies = asked(page)
@@ -514,6 +553,8 @@ def test_regions(show: Open) -> None:
     page.get_by_label("Style of Region 1").select_option(index=2)
     style = page.get_by_label("Style of Region 1").input_value()
     last(page, bodies, lambda body: bool(body["masks"]) and body["masks"][0]["style"] == style)
+    assert all("400" in one and "/api/instant" in one for one in wrong), wrong  # for a moment the whole photograph was kept
+    wrong.clear()
     brush.focus()
     page.keyboard.press("Escape")
     expect(brush).to_be_hidden()

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from impasto.studio.queue import ConflictError, FullError, Queue
+from impasto import files
+from impasto.options import Options
+from impasto.studio.events import Events
+from impasto.studio.kinds import source_of
+from impasto.studio.previewer import Answer
+from impasto.studio.processes import MOST_EACH, Painting, Previewing, SupersededError
+from impasto.studio.queue import ConflictError, FullError, GoneError, Queue
 from impasto.studio.store import KEPT_EVENTS, Store, announce, is_id, new_id
+from impasto.studio.words import without_paths
 
 PHOTO = {"id": "0" * 16, "name": "Köln.jpg", "width": 9, "height": 8}
 
@@ -161,6 +173,7 @@ def test_removing_leaves_no_files(queue: Queue) -> None:
         for file in (
             places.result(number),
             places.preview(number),
+            places.preview(number).with_suffix(".part"),
             places.result(number).with_name(f"{number}.png.unfinished"),
         ):
             file.write_bytes(b"x")
@@ -171,6 +184,194 @@ def test_removing_leaves_no_files(queue: Queue) -> None:
     assert queue.list() == []
     assert [file for folder in ("results", "previews") for file in (places.root / folder).iterdir()] == []
     assert queue.wanted(a) == "remove"  # a worker that did not know yet
+
+
+def test_what_is_asked_for_at_the_last_moment_counts(queue: Queue) -> None:
+    """The worker is done, or its server ends, before it has looked."""
+    a, b, c, d = add(queue, 4)
+    for _ in range(4):
+        queue.claim(7)
+    for number, asks in ((a, queue.remove), (b, queue.pause), (c, queue.cancel), (d, queue.remove)):
+        asks(number)
+    queue.leave(a, "done")
+    queue.leave(b, "queued")
+    queue.leave(c, "queued")
+    queue.crashed(7)
+    assert queue.get(a) is queue.get(d) is None
+    assert [(job["id"], job["state"], job["wanted"]) for job in queue.list()] == [(c, "queued", "cancel"), (b, "paused", "")]
+    queue.leave(a, "done")
+    assert queue.get(a) is None
+
+
+def test_a_worker_that_dies_leaves_no_half_written_files(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = add(queue, 1)
+    style = new_id()
+    tune = queue.add("tune", {"photo": None, "styles": [{"id": style, "name": "mine"}]})["id"]
+    places = queue.store.files
+    results = [places.result(a), places.result(a).with_name(f"{a}.png.unfinished")]
+    targets = [*results, places.style(style, "file")]
+
+    def dies() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Path, "unlink", lambda *_, **__: None)
+        for target in targets:
+            with pytest.raises(KeyboardInterrupt):
+                files.write(target, dies())
+    half = [file for folder in ("results", "styles") for file in (places.root / folder).iterdir()]
+    assert len(half) == 3
+    assert (queue.claim(7)["id"], queue.claim(8)["id"]) == (a, tune)
+    queue.crashed(7)
+    assert [file.exists() for file in half].count(True) == 1
+    queue.crashed(8)
+    assert not any(file.exists() for file in half)
+
+
+def test_jobs_that_are_deleted_meanwhile(queue: Queue) -> None:
+    (a,) = add(queue, 1)
+    queue.remove(a)
+    for change in (queue.cancel, queue.pause, queue.remove):
+        with pytest.raises(GoneError):
+            change(a)
+    with pytest.raises(GoneError):
+        queue.move(a, 1)
+    with pytest.raises(GoneError):
+        queue.go_on(a, states=("failed",))
+
+
+def test_paused_jobs_are_in_the_queue(queue: Queue) -> None:
+    queue.pause(queue.add("paint", spec("udnie"), client="a", most_each=1)["id"])
+    with pytest.raises(FullError, match="You have 1 job"):
+        queue.add("paint", spec("udnie"), client="a", most_each=1)
+
+
+def test_a_tuned_style_keeps_its_painting(queue: Queue) -> None:
+    """Jobs that are not finished, and options about its colors, still need it."""
+    store, number = queue.store, new_id()
+    painting, tuned = store.files.style(number, "painting"), store.files.style(number, "file")
+    for file in (painting, tuned):
+        file.write_bytes(b"x")
+    style = store.add_style(number, "mine", "painting", tuned=False)
+    assert source_of(store.files, style, Options(quality="instant")) == painting
+    store.enter_tuned(number)
+    style = store.style(number) or {}
+    assert (style["kind"], style["tuned"], painting.exists()) == ("painting", True, True)
+    assert source_of(store.files, style, Options(quality="instant")) == tuned
+    for options in (Options(quality="instant", keep_colors="match"), Options()):
+        assert source_of(store.files, style, options) == painting
+    store.sweep()
+    store.remove_style(number)
+    assert not painting.exists()
+    assert not tuned.exists()
+
+
+def test_a_database_that_fails_for_a_moment_ends_no_watch(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full, or no more files could be opened."""
+    failures: list[str] = []
+
+    def failing(name: str) -> None:
+        working = getattr(queue if name == "crashed" else queue.store, name)
+
+        def fail_once(*arguments: Any) -> Any:
+            if name in failures:
+                return working(*arguments)
+            failures.append(name)
+            raise sqlite3.OperationalError("unable to open database file")
+
+        monkeypatch.setattr(queue if name == "crashed" else queue.store, name, fail_once)
+
+    async def next_event() -> str:
+        events = Events(queue.store)
+        await events.start()
+        stream = events.stream(None, lambda kind, subject: (kind, {"id": subject}))
+        await anext(stream)
+        failing("last_event")
+        add(queue, 1)
+        found = await anext(stream)
+        await events.stop()
+        return found
+
+    assert "event: job" in asyncio.run(next_event())
+    failing("crashed")
+    painting = Painting(queue, ["cpu"])
+    try:
+        first = running(painting)
+        os.kill(first, signal.SIGKILL)
+        while running(painting) == first:
+            time.sleep(0.05)
+    finally:
+        painting.end()
+    assert failures == ["last_event", "crashed"]
+
+
+def running(painting: Painting) -> int:
+    """The number of its first process, as soon as it runs."""
+    while not painting.alive[0]:
+        time.sleep(0.05)
+    one = painting._running[0]
+    assert one is not None
+    return int(one[0].pid)
+
+
+def test_a_job_can_be_deleted_from_a_full_disk(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    (a,) = add(queue, 1)
+    result = queue.store.files.result(a)
+    result.write_bytes(b"x")
+    assert (queue.store.files.root / "studio.sqlite-shm").exists()  # so that it can be read
+    forget = queue._forget
+
+    def needs_room(number: str) -> None:
+        if result.exists():
+            raise sqlite3.OperationalError("database or disk is full")
+        forget(number)
+
+    monkeypatch.setattr(queue, "_forget", needs_room)
+    queue.remove(a)
+    assert (queue.get(a), result.exists()) == (None, False)
+
+
+def test_one_client_cannot_fill_the_previewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def answer(self: Previewing, request: Any) -> Answer:
+        started.set()
+        assert go_on.wait(60)
+        return Answer(request.arguments["number"])
+
+    monkeypatch.setattr(Previewing, "_answer", answer)
+    previewing = Previewing(1000, "cpu")
+
+    def ask(number: int, client: str) -> Future[Answer]:
+        return previewing.ask("paint", client=client, stream=f"s{number}", number=number)
+
+    first = ask(0, "a")
+    assert started.wait(60)
+    asked = [ask(number, "a") for number in range(MOST_EACH + 1)]
+    other = ask(99, "b")
+    newer = ask(3, "a")  # takes the place of the one before
+    go_on.set()
+    assert asked[-1].result().error == "The server is busy. Try again in a moment."
+    with pytest.raises(SupersededError):
+        asked[3].result()
+    assert [one.result().value for one in (first, asked[0], other, newer)] == [0, 0, 99, 3]
+    previewing.end()
+
+
+def test_messages_say_nothing_about_the_servers_files(tmp_path: Path) -> None:
+    root = tmp_path / "my data"
+    command = f"`impasto resume '{root}/results/x.png'` resumes it"
+    for text, says in (
+        (f"Photograph {root}/images/{'a' * 16}: no such file", "Photograph: no such file"),
+        (
+            f"{root}/results/x.png.unfinished cannot be resumed: a style has changed",
+            "the file cannot be resumed: a style has changed",
+        ),
+        (f"{root}/results/x.png could not be written; {command}", "the file could not be written; retry it"),
+        ("Choose a style.", "Choose a style."),
+    ):
+        assert without_paths(text, root) == says
 
 
 def test_old_results_go_only_when_they_are_asked_to(queue: Queue) -> None:

@@ -107,6 +107,9 @@ def test_every_call_needs_the_token_or_its_cookie() -> None:
         ("cookie", f"{RULES.cookie}=name.{'0' * 64}"),
         ("cookie", f"impasto-1={RULES.session()}"),
         ("cookie", "=;;;=\x7f"),
+        ("cookie", f'{RULES.cookie}="name.\xe9"'),
+        ("cookie", f'{RULES.cookie}="\\351.\xff\x80"'),
+        ("authorization", "Bearer \xe9"),
     ):
         assert status("GET", "/api/jobs", HOST, wrong) == 401
     assert status("GET", "/", HOST) == status("GET", "/page/app.js", HOST) == status("GET", "/api/health", HOST) == 200

@@ -8,9 +8,11 @@ import socket
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from filelock import FileLock
 from PIL import Image
@@ -134,6 +136,8 @@ def test_a_painting_is_tuned_as_a_job(studio: Studio) -> None:
     assert studio.json("POST", "/styles/udnie/tune", 409)["error"] == "Only a painting that was added can be tuned."
     job = studio.json("POST", f"/styles/{style}/tune", 202)
     assert (job["kind"], job["photo"], job["styles"][0]["id"]) == ("tune", None, style)
+    again = studio.json("POST", f"/styles/{style}/tune", 409)
+    assert again["error"] == "This painting is being tuned already."
     running = studio.until(job["id"], lambda job: job["done"] > 0)
     assert running["progress"]["step"] > 0
     assert studio.json("DELETE", f"/styles/{style}", 409)["error"] == "A job that is not finished needs this style."
@@ -157,7 +161,11 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
             400,
             "The server decides about max_pixels.",
         ),
+        ({"photo": photo, "styles": [{"id": "udnie"}], "options": {"self": 1}}, 400, "Unknown option 'self'."),
+        ([], 422, "The request is not as it should be: Input should be"),
         ({"photo": "../../etc/passwd", "styles": []}, 422, "The request is not as it should be: photo:"),
+        ({"photo": "http://example.org/a.jpg", "styles": []}, 422, "The request is not as it should be: photo:"),
+        ({"photo": photo, "styles": [{"id": "file:///etc"}]}, 422, "The request is not as it should be: styles 0 id:"),
         ({"photo": photo, "stiles": []}, 422, "The request is not as it should be: stiles:"),
         ({"photo": photo, "styles": [{"id": "udnie"}] * 9}, 422, "The request is not as it should be: styles:"),
     ):
@@ -167,10 +175,37 @@ def test_what_people_get_wrong_is_one_sentence(studio: Studio) -> None:
         "/api/jobs", content=(bytes(100_000) for _ in range(20)), headers={"content-type": "application/json"}
     )
     assert (endless.status_code, endless.json()["error"]) == (413, "This is too large: at most 1 MB can be sent.")
+    text = studio.json("POST", "/images", 422, files={"file": (None, b"text")})
+    assert text["error"] == "The request is not as it should be: file: a file is expected."
     assert studio.json("GET", "/nothing", 404)["error"] == "There is nothing at this address."
     thin = studio.upload(png(400, 2))["id"]
     body = {"photo": thin, "styles": [{"id": "udnie"}], "options": {"size": 64}}
     assert "at least 16x16" in studio.client.post("/api/instant", json=body).json()["error"]
+
+
+def test_files_that_are_gone_say_so_and_not_where_they_were(studio: Studio) -> None:
+    photo = studio.upload(png(40, 30))["id"]
+    (studio.data / "images" / photo).unlink()
+    gone = "This picture is not here any more."
+    assert studio.json("GET", f"/images/{photo}/picture", 404)["error"] == gone
+    body = {"photo": photo, "styles": [{"id": "udnie"}]}
+    assert studio.json("POST", "/instant", 404, json=body)["error"] == gone
+    number = studio.add(photo, "udnie", size=32, iterations=1)["id"]
+    failed = studio.until(number, lambda job: job["state"] == "failed")
+    assert failed["error"] == "Photograph: no such file or directory."
+    (studio.data / "results" / f"{number}.png").write_bytes(b"x")
+    assert str(studio.data) not in studio.client.get(f"/api/jobs/{number}/result?format=jpg").text
+    studio.json("DELETE", f"/jobs/{number}", 204)
+
+
+def test_changes_of_one_job_at_the_same_time_are_all_answered(studio: Studio) -> None:
+    photo = studio.upload(png(40, 30))["id"]
+    for _ in range(3):
+        number = studio.add(photo, "udnie", size=32, iterations=2)["id"]
+        calls = [("POST", f"/{action}") for action in ("cancel", "pause", "resume", "retry")] + [("DELETE", "")] * 3
+        with ThreadPoolExecutor(len(calls)) as pool:
+            answers = [pool.submit(studio.client.request, method, f"/api/jobs/{number}{end}") for method, end in calls]
+        assert {answer.result().status_code for answer in answers} <= {200, 204, 404, 409}
 
 
 def test_hostile_uploads_are_refused_and_nothing_breaks(studio: Studio) -> None:
@@ -244,6 +279,9 @@ def test_a_worker_that_dies_is_replaced_and_the_job_goes_on(studio: Studio) -> N
 def test_killed_servers_lose_nothing(tmp_path: Path) -> None:
     studio = Studio(tmp_path / "data")
     photo = studio.upload(png(96, 64))["id"]
+    assert studio.client.get(f"/api/images/{photo}/picture").status_code == 200
+    loaded = {Path(one.path).name for one in psutil.Process(studio.process.pid).memory_maps()}
+    assert not any(name.startswith(("_imaging", "libtorch")) for name in loaded)  # the server itself decodes no upload
     numbers = [studio.add(photo, "udnie", size=64, iterations=count)["id"] for count in (60, 3)]
     studio.until(numbers[0], lambda job: job["done"] > 0)
     studio.kill()
@@ -256,6 +294,22 @@ def test_killed_servers_lose_nothing(tmp_path: Path) -> None:
     assert sorted(file.name for file in (studio.data / "results").iterdir()) == sorted(f"{number}.png" for number in numbers)
     assert studio.stop() == 0
     assert "Traceback" not in studio.logged()
+
+
+def test_a_server_for_others_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.cli import main
+    from impasto.studio import server
+
+    monkeypatch.setattr(server, "serve", lambda settings, started: started("http://address/#token=x"))
+    monkeypatch.setattr("webbrowser.open", lambda address: pytest.fail("no browser for others"))
+    for host in ("0.0.0.0", "192.168.1.7", "::", "studio.example.org"):
+        assert main(["studio", "--host", host, "--data", str(tmp_path)]) == 0
+        assert "others on the network can reach this server" in capsys.readouterr().err
+    for host in ("127.0.0.1", "::1", "localhost"):
+        assert main(["studio", "--host", host, "--data", str(tmp_path), "--no-browser"]) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_what_keeps_a_studio_from_starting_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

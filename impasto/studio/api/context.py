@@ -18,7 +18,7 @@ from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import FullError, Queue
 from impasto.studio.security import Rules
 from impasto.studio.store import Row, Store, is_id
-from impasto.studio.words import sentence
+from impasto.studio.words import sentence, without_paths
 
 LEAST_DISK = 1 << 28  # bytes that must stay free
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -92,18 +92,18 @@ def file_of(studio: Studio, style: shapes.Style) -> Path:
     return built_in(style.id) if style.kind == "built-in" else studio.store.files.style(style.id, style.kind)
 
 
-async def answered(future: Future[Answer]) -> Any:
+async def answered(studio: Studio, future: Future[Answer]) -> Any:
     """What the previewer answers. Raises Refused, and SupersededError."""
     answer = await asyncio.wrap_future(future)
     if answer.error:
-        status = {"option": 400, "picture": 415}.get(answer.kind, 503)
-        raise Refused(status, sentence(answer.error), answer.option or None)
+        status = {"option": 400, "gone": 404, "picture": 415}.get(answer.kind, 503)
+        raise Refused(status, sentence(without_paths(answer.error, studio.store.files.root)), answer.option or None)
     return answer.value
 
 
 async def view(studio: Studio, name: str, **arguments: Any) -> Response:
     """A picture that the previewer makes. name: its method. Raises Refused."""
-    data, kind = await answered(studio.previewing.ask(name, **arguments))
+    data, kind = await answered(studio, studio.previewing.ask(name, **arguments))
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=3600"})
 
 

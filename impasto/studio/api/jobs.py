@@ -20,12 +20,12 @@ from impasto.studio.api.context import (
     Refused,
     Studio,
     answered,
-    file_of,
     image_of,
     queued,
     style_of,
     view,
 )
+from impasto.studio.kinds import source_of
 from impasto.studio.previewer import LARGEST_VIEW
 from impasto.studio.processes import SupersededError
 from impasto.studio.queue import ConflictError
@@ -81,14 +81,16 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
     options = _options({name: value for name, value in asked.options.items() if name != "quality"}, studio, quality="instant")
     longer = LARGEST_INSTANT if options.size == "original" else min(int(options.size), LARGEST_INSTANT)
 
+    place = studio.store.files
+
     def source(number: str) -> str | Path:
         style = style_of(studio, number)
-        return style.id if style.kind == "built-in" else file_of(studio, style)
+        return style.id if style.kind == "built-in" else source_of(place, style.model_dump(), options)
 
-    place = studio.store.files
     future = studio.previewing.ask(
         "paint",
-        stream=f"{request.state.client} {asked.stream}",
+        client=request.state.client,
+        stream=asked.stream,
         photo=place.image(asked.photo),
         styles=[(source(one.id), one.weight) for one in asked.styles],
         masks=[(place.image(mask.mask), None if mask.style == "keep" else source(mask.style)) for mask in asked.masks],
@@ -96,7 +98,7 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
         | {"size": longer},
     )
     try:
-        data, kind = await answered(future)
+        data, kind = await answered(studio, future)
     except SupersededError:
         raise Refused(409, "superseded") from None
     return Response(data, media_type=kind)
@@ -216,7 +218,7 @@ async def job_result(
     if suffix == "png":
         disposition = "attachment" if download else "inline"
         return FileResponse(file, media_type="image/png", filename=name, content_disposition_type=disposition, headers=headers)
-    data = await answered(studio.previewing.ask("as_jpeg", path=file))
+    data = await answered(studio, studio.previewing.ask("as_jpeg", path=file))
     if download:
         headers |= {"content-disposition": _attachment(name)}
     return Response(data, media_type="image/jpeg", headers=headers)

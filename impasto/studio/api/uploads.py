@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Request, Response, UploadFile
 
-from impasto.files import one_line
+from impasto.files import one_line, reason
 from impasto.inputs import STYLE_SUFFIX, style_names
 from impasto.studio import shapes
 from impasto.studio.api.context import (
@@ -44,7 +44,12 @@ async def _received(studio: Studio, upload: UploadFile, target: Path) -> None:
                 file.write(block)
         return total
 
-    if not await asyncio.to_thread(copy):
+    try:
+        length = await asyncio.to_thread(copy)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise Refused(503, f"The server cannot keep the file: {reason(error)}.") from error
+    if not length:
         target.unlink(missing_ok=True)
         raise Refused(415, "The file is empty.")
 
@@ -52,7 +57,7 @@ async def _received(studio: Studio, upload: UploadFile, target: Path) -> None:
 async def _checked(studio: Studio, path: Path, name: str) -> dict[str, Any]:
     """Have an upload read by the previewer. Raises Refused, and then the file is gone."""
     try:
-        found: dict[str, Any] = await answered(studio.previewing.ask("check", path=path, name=name))
+        found: dict[str, Any] = await answered(studio, studio.previewing.ask("check", path=path, name=name))
     except Refused:
         path.unlink(missing_ok=True)
         raise
@@ -131,10 +136,12 @@ async def style_view(number: str, studio: Here, size: Longer = 160) -> Response:
 
 @router.post("/styles/{number}/tune", status_code=202)
 def tune_style(number: str, request: Request, studio: Here) -> shapes.Job:
-    """Fit the network of quality instant to a painting, in about a minute."""
+    """Fit the network of quality instant to a painting, in a minute or two."""
     style = style_of(studio, number)
     if style.kind != "painting":
         raise Refused(409, "Only a painting that was added can be tuned.")
+    if style.tuned or studio.store.in_use(style.id, finished=False, kind="tune"):
+        raise Refused(409, "This painting is tuned already." if style.tuned else "This painting is being tuned already.")
     spec: Row = {"photo": None, "styles": [{"id": style.id, "name": style.name, "weight": 1.0}], "masks": [], "options": {}}
     return queued(studio, request, "tune", spec)
 

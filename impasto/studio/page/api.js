@@ -13,7 +13,7 @@ export class ServerError extends Error {
   }
 }
 
-const UNREACHABLE = "The studio does not answer. Is it still running?";
+export const UNREACHABLE = "The studio does not answer. Is it still running?";
 
 function failure(status, body, retry) {
   if (status === 401) server.emit("locked");

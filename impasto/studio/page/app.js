@@ -1,6 +1,6 @@
 // The start: session, limits, theme, views.
 
-import { api, hush, listen, server } from "./api.js";
+import { UNREACHABLE, api, hush, listen, server } from "./api.js";
 import { startBlend } from "./blend.js";
 import { startDials } from "./dials.js";
 import { $, icon, problem, say } from "./dom.js";
@@ -21,8 +21,8 @@ const VIEWS = ["studio", "queue", "gallery"];
 
 // ---------------------------------------- theme
 
-const system = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
+const root = document.documentElement;
+const isDark = () => root.dataset.theme === "dark";
 
 function drawTheme() {
   $("theme").replaceChildren(icon(isDark() ? "sun" : "moon"));
@@ -31,15 +31,14 @@ function drawTheme() {
 
 $("theme").addEventListener("click", () => {
   const theme = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
+  root.dataset.theme = theme;
   try {
     localStorage.setItem("impasto.theme", theme);
   } catch {
     // It holds until the page is closed.
   }
-  drawTheme();
 });
-system.addEventListener("change", drawTheme);
+new MutationObserver(drawTheme).observe(root, { attributeFilter: ["data-theme"] }); // by the button, or by the system
 drawTheme();
 
 // ---------------------------------------- views
@@ -123,6 +122,7 @@ const checkDisk = () => api.limits().then(drawLimits, () => {});
 
 server.on("connection", (now) => {
   $("lost").textContent = now ? "" : "Connection lost, trying again";
+  if (now) for (const one of document.querySelectorAll(".problem")) if (one.textContent === UNREACHABLE) problem(one, null);
 });
 
 server.on("reload", () => ready && loadStyles().catch(() => {})); // when it fails, the connection is lost again

@@ -104,7 +104,7 @@ function drawOwn() {
       const row = h("li", {}, h("bdi", { class: "grow", text: styleName(style) }));
       const inWork = [...jobs.values()].some((job) => job.kind === "tune" && isOpen(job) && job.styles[0]?.id === style.id);
       if (style.tuned || inWork) row.append(h("span", { class: "soft", text: style.tuned ? "Tuned" : "Being tuned" }));
-      else row.append(button("Tune", () => act(row, $("styles-problem"), () => tune(style)), { look: "small", title: "Takes about a minute. The instant picture gets closer to the painting." }));
+      else if (style.kind === "painting") row.append(button("Tune", () => act(row, $("styles-problem"), () => tune(style)), { look: "small", title: "Takes a minute or two. The instant picture gets closer to the painting." }));
       row.append(button("Delete", () => act(row, $("styles-problem"), () => drop(style)), { look: "small plain" }));
       return row;
     }),

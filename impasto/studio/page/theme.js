@@ -1,8 +1,14 @@
 "use strict";
-// Runs before the first paint, so that a page that was set to dark never flashes light. The button's behavior is in app.js.
-try {
-  const theme = localStorage.getItem("impasto.theme");
-  if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
-} catch {
-  // Without storage the page follows the system.
+// Runs before the first paint, so that a dark page never flashes light. The button's behavior is in app.js.
+const system = matchMedia("(prefers-color-scheme: dark)");
+function follow() {
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("impasto.theme");
+  } catch {
+    // Without storage the page follows the system.
+  }
+  document.documentElement.dataset.theme = chosen || (system.matches ? "dark" : "light");
 }
+system.addEventListener("change", follow);
+follow();

@@ -25,7 +25,7 @@ export const downloads = (job) =>
 function terms(record) {
   const list = h("dl");
   for (const [name, value] of Object.entries(record)) {
-    if (value === null || value === undefined || value === "") continue;
+    if (`${value ?? ""}` === "") continue; // an empty list too
     const nested = typeof value === "object" && !Array.isArray(value);
     if (nested && !Object.keys(value).length) continue;
     list.append(h("div", { class: nested ? "nested" : "" }, h("dt", { text: field(name) }), h("dd", {}, nested ? terms(value) : shown(name, value))));
@@ -34,7 +34,7 @@ function terms(record) {
 }
 
 function shown(name, value) {
-  if (Array.isArray(value)) return value.every((one) => typeof one !== "object") ? value.join(", ") : JSON.stringify(value);
+  if (Array.isArray(value)) return value.every((one) => typeof one !== "object") ? value.map((one) => (typeof one === "number" ? number(one) : one)).join(", ") : JSON.stringify(value);
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return Math.abs(value) < 0.01 && value ? value.toExponential(2) : number(value);
   if (/^[0-9a-f]{40,}$/.test(value)) return h("code", { text: `${value.slice(0, 16)}…`, title: value });

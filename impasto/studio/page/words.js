@@ -98,7 +98,7 @@ export const HINTS = {
   },
 };
 
-export const FIXED = "The colors of a stored style are fixed. They can be changed with a painting that you add, until it is tuned.";
+export const FIXED = "The colors of a stored style are fixed. They can be changed with a painting that you add.";
 
 const FIELDS = {
   width: "Width", height: "Height", seconds: "Seconds", impasto: "impasto version", torch: "PyTorch version", ran_on: "Computed on",
