@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from impasto import files, pictures
@@ -104,7 +104,7 @@ class Animation:
             try:
                 with Image.open(file, formats=("GIF", "WEBP", "PNG")) as image:
                     yield image
-            except (Image.UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
+            except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
                 raise PictureError(f"clip {files.printable(self.path)}: truncated or damaged") from error
 
 

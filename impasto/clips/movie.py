@@ -9,13 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from impasto import files
-from impasto.clips import color
-from impasto.clips.container import faults, fraction, library, opened
+from impasto.clips.container import fraction, library, opened
 from impasto.clips.drawing import Drawing, Turn, turn_of
-from impasto.clips.scan import Scan, scanned
+from impasto.clips.scan import Scan, is_partial, scanned
 from impasto.clips.window import Moment, nothing
 from impasto.errors import PictureError
 from impasto.ladder import Size
@@ -33,8 +30,12 @@ _SLACK = Fraction(1, 4)  # seconds that a stated duration may exceed what is the
 
 @dataclass(frozen=True)
 class Facts:
-    """What opening a video file tells. index: of the video stream. zero: where the clip's clock is 0, in seconds of the file's clock.
-    declared: seconds the video should take by the file; None if it does not say."""
+    """What opening a video file tells.
+
+    index: of the video stream. zero: where the clip's clock is 0, in seconds of the file's clock. size: (height, width), upright, with
+    square pixels. coded: (height, width) as stored. sound: index of its stream, or None. declared: when the video ends on the clip's
+    clock by the file's own words; None if it does not say.
+    """
 
     index: int
     codec: str
@@ -46,7 +47,6 @@ class Facts:
     rate: Fraction
     sound: int | None
     declared: Fraction | None
-    pixel_format: str
 
 
 class Movie:
@@ -91,7 +91,7 @@ class Movie:
         ratio = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if not Fraction(1, _WIDEST_PIXEL) <= ratio <= _WIDEST_PIXEL:
             ratio = Fraction(1)
-        turn = turn_of(frame)
+        turn, zero = turn_of(frame), self._zero(stream, sound)
         shape = frame.height, max(1, round(frame.width * ratio))
         self._check_size(shape)
         if ratio != 1:
@@ -104,14 +104,13 @@ class Movie:
             stream.index,
             context.name,
             tb,
-            self._zero(container, stream, sound),
+            zero,
             turn.applied(shape),
             (frame.height, frame.width),
             turn,
             fraction(stream.average_rate) or fraction(stream.guessed_rate) or _USUAL_RATE,
             None if sound is None else sound.index,
-            _declared(container, stream),
-            frame.format.name,
+            _declared(container, stream, zero),
         )
 
     def _video(self, container: InputContainer) -> VideoStream:
@@ -127,11 +126,11 @@ class Movie:
             raise self._refusal("is in a video format that is not supported")
         if len(streams) > 1:
             self._note(f"has {len(streams)} video tracks; the first is used")
-        kinds = {"data": "data", "subtitle": "subtitle", "attachment": "attachment"}
-        for kind, word in kinds.items():
+        for kind in ("data", "subtitle", "attachment"):
             count = sum(1 for other in container.streams if other.type == kind)
             if count:
-                self._note(f"{count} {word} track{'s are' if count > 1 else ' is'} left out")
+                words = f"{count} {kind} tracks, which are" if count > 1 else f"a {kind} track, which is"
+                self._note(f"has {words} left out")
         return stream
 
     def _sound(self, container: InputContainer) -> Stream | None:
@@ -143,7 +142,7 @@ class Movie:
             self._note(f"has {len(usable)} tracks of sound; the first is used")
         return usable[0] if usable else None
 
-    def _zero(self, container: InputContainer, video: VideoStream, sound: Stream | None) -> Fraction:
+    def _zero(self, video: VideoStream, sound: Stream | None) -> Fraction:
         starts = [_start(video) or Fraction(0)]
         if sound is not None:  # whose first samples may lie before 0: those that a decoder needs to settle
             starts.append(max(_start(sound) or Fraction(0), Fraction(0)))
@@ -230,19 +229,18 @@ class Movie:
 
     def _moment(self, ticks: int, duration: int, frame: VideoFrame, drawing: Drawing) -> Moment:
         if (frame.height, frame.width) != self.facts.coded:
-            self._note(f"changes its size at {float(self._seconds(ticks)):.2f} s; those frames are resized to the first's")
             self._check_size((frame.height, frame.width))
+            if not any(note.startswith("changes its size") for note in self.notes):
+                self._note(f"changes its size at {float(self._seconds(ticks)):.2f} s; later frames are resized to the first's")
         self._note(drawing.coding(frame).note)
         return Moment(self._seconds(ticks), duration * self.time_base, functools.partial(drawing.pixels, frame))
 
     def _note_end(self, end: int) -> None:
-        declared, there = self.facts.declared, self._seconds(end)
-        short = declared is not None and there + self.facts.zero + _SLACK < declared
-        if short or self.scan.broken:
-            self._note(
-                f"is cut off: its pictures end at {float(there):.2f} s"
-                + (f" of {float(declared):.2f} s" if short and declared else "")
-            )
+        there, declared = self._seconds(end), self.facts.declared
+        if declared is not None and there + _SLACK < declared:
+            self._note(f"is cut off: its pictures end at {float(there):.2f} s of {float(declared):.2f} s")
+        elif self.scan.broken:
+            self._note(f"is cut off: its pictures end at {float(there):.2f} s")
 
     def _decoded(
         self, container: InputContainer, stream: Any, start: int | None, *, facts: bool = False
@@ -281,7 +279,8 @@ class Movie:
             for packet in container.demux(stream):
                 if packet.has_sidedata("encryption_info"):
                     raise self._refusal("is encrypted")
-                yield packet if packet.size else None
+                if not is_partial(packet, container.format.name):
+                    yield packet if packet.size else None
         except (av.error.FFmpegError, OSError):  # cut off
             yield None
 
@@ -291,15 +290,14 @@ def _start(stream: Stream) -> Fraction | None:
     return None if stream.start_time is None or tb is None else stream.start_time * tb
 
 
-def _declared(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    """When the video ends by the file's own words, in seconds of its clock."""
+def _declared(container: InputContainer, stream: VideoStream, zero: Fraction) -> Fraction | None:
     tb, start = fraction(stream.time_base), _start(stream) or Fraction(0)
     if stream.duration and tb:
-        return start + stream.duration * tb
+        return start + stream.duration * tb - zero
     words = stream.metadata.get("DURATION", "").split(":")  # Matroska
     try:
         hours, minutes, seconds = map(Fraction, words)
     except ValueError:
         alone = len(container.streams) == 1 and container.duration
         return Fraction(container.duration, 1_000_000) if alone and container.duration else None
-    return hours * 3600 + minutes * 60 + seconds
+    return hours * 3600 + minutes * 60 + seconds - zero
