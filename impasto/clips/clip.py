@@ -16,6 +16,7 @@ from impasto import files, pictures
 from impasto.clips.animation import Animation, is_animated
 from impasto.clips.folder import Folder, images_in
 from impasto.clips.movie import Movie
+from impasto.clips.notes import Notes, refusal
 from impasto.clips.window import WHOLE, Frame, Moment, Pick, Window, picked
 from impasto.errors import OptionError, PictureError
 from impasto.ladder import Size
@@ -36,7 +37,7 @@ _VIDEO = re.compile(
 class Source(Protocol):
     """What a clip is read from. Times are seconds on the clip's clock."""
 
-    notes: list[str]
+    notes: Notes
 
     @property
     def size(self) -> Size:
@@ -163,7 +164,7 @@ class Clip:
         for moment in self.source.times():
             end = moment.time + moment.duration
         if not end:
-            raise PictureError(f"clip {files.printable(self.path)}: no frame of it can be decoded")
+            raise refusal(self.path, "no frame of it can be decoded")
         if first:
             return
         raise OptionError(f"is after the end: {files.printable(self.path)} is {float(end):.2f} s long", option="start")
@@ -184,7 +185,7 @@ def open_clip(path: str | os.PathLike[str], *, max_pixels: int = pictures.DEFAUL
     if _PICTURE.match(head):
         return Clip(place, Animation(place, max_pixels), max_pixels)
     if _STILL.match(head):
-        raise PictureError(f"clip {files.printable(place)}: is a still image, not a clip")
+        raise refusal(place, "is a still image, not a clip")
     return Clip(place, Movie(place, max_pixels), max_pixels)
 
 

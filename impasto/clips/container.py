@@ -39,6 +39,11 @@ def library() -> Any:
     return av
 
 
+def check_extra() -> None:
+    """Raise UsageError if the video extra is not installed."""
+    library()
+
+
 class _Nameless:
     """The part of a file object that FFmpeg needs. Without a name, it judges a file by its bytes only."""
 

@@ -68,11 +68,16 @@ def apart(frames: list[clips.Frame], times: list[float]) -> float:
     return float(np.nanmax(found))
 
 
-def starts(path: Path) -> tuple[float, float | None]:
-    """When the video and its first sound start, in seconds of the file's clock."""
-    streams = probed(path, "-show_streams")["streams"]
-    sound = next((float(s["start_time"]) for s in streams if s["codec_type"] == "audio"), None)
-    return next(float(s["start_time"]) for s in streams if s["index"] == video_index(path)), sound
+def starts(path: Path) -> tuple[float, float]:
+    """When the first decoded picture and the first decoded sound appear, in seconds of the file's clock."""
+    found = list[float]()
+    for stream in (str(video_index(path)), "a:0"):
+        words = ("-select_streams", stream, "-show_entries", "frame=best_effort_timestamp_time")
+        frames = probed(path, *words)["frames"]
+        found.append(
+            next(float(frame["best_effort_timestamp_time"]) for frame in frames if "best_effort_timestamp_time" in frame)
+        )
+    return found[0], found[1]
 
 
 def sound_md5(path: Path, *, decoded: bool = False) -> str:
@@ -144,7 +149,7 @@ def _sound(file: Path, target: Path, source: clips.Clip, notes: list[str]) -> st
         return "none"
     video, sound = starts(file)
     new_video, new_sound = starts(target)
-    off = abs((new_video - (new_sound or 0)) - (video - (sound or 0)))
+    off = abs((new_video - new_sound) - (video - sound))
     step = f", {1000 * off:.1f} ms off" if off > 0.0005 else ", in step"
     if any("converted" in note for note in notes):
         return "converted" + step

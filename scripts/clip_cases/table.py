@@ -265,7 +265,10 @@ CLIPS: tuple[Nasty, ...] = (
     ),
     Nasty("silent.mp4", "no sound", lambda folder, path: coded(path)),
     Nasty(
-        "tracks.ts", "a data track first, two tracks of sound", _several_tracks, note="has 2 tracks of sound; the first is used"
+        "tracks.ts",
+        "a data track first, two tracks of sound",
+        _several_tracks,
+        note="has 2 tracks of sound, of which",
     ),
     Nasty("cover.mp4", "a cover picture as the first video track", _cover_first),
     Nasty("late-video.mp4", "the video starts a quarter second after the sound", _late_video),
@@ -334,7 +337,7 @@ CLIPS: tuple[Nasty, ...] = (
         "half transparent",
         _transparent,
         expected=lambda i: i * (128 / 255) + 1 - 128 / 255,
-        note="has transparent parts, which are shown on white",
+        note="is shown on white where it is transparent",
     ),
     Nasty("tiny.mp4", "16x16 pixels", lambda folder, path: coded(path, size=(16, 16)), size=(16, 16), colors=1.5),
     Nasty("one.mp4", "a single frame", lambda folder, path: coded(path, frames=1), frames=1),
