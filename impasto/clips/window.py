@@ -136,7 +136,7 @@ def _at_rate(shown: Iterable[_Shown], fps: Fraction) -> Iterator[_Shown]:
             yield from _repeated(held, range(slot, next_slot), start, fps)
         held, slot, end = moment, next_slot, moment.time + moment.duration
     if held is not None:
-        yield from _repeated(held, range(slot, max(slot + 1, rounded((end - start) * fps))), start, fps)
+        yield from _repeated(held, range(slot, max(rounded((end - start) * fps), 0 if slot else 1)), start, fps)
 
 
 def _repeated(held: _Shown, slots: range, start: Fraction, fps: Fraction) -> Iterator[_Shown]:

@@ -18,7 +18,8 @@ WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627
 SPACE = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
 LOSSLESS = ("-c:v", "libx264", "-qp", "0", "-preset", "ultrafast")
 LOSSLESS_10 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "lossless=1:log-level=none:pools=1", "-tag:v", "hvc1")
-TONE = ("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=48000:duration={FRAMES / RATE}")
+SWEEP = "0.5*sin(2*PI*(300*t+800*t*t))"  # no part of it is like another
+TONE = ("-f", "lavfi", "-i", f"aevalsrc={SWEEP}:sample_rate=48000:duration={FRAMES / RATE}")
 AAC = ("-c:a", "aac", "-b:a", "64k")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -41,24 +42,27 @@ class Measured:
     error: str = ""
 
 
-def probed(path: Path, *words: str) -> dict[str, Any]:
-    """What ffprobe says, as JSON."""
-    command = ["ffprobe", "-v", "quiet", "-of", "json", *words, str(path)]
+@functools.lru_cache(maxsize=4)
+def probed(path: Path) -> dict[str, Any]:
+    """What ffprobe says about streams and about decoded frames."""
+    entries = "stream:frame=stream_index,best_effort_timestamp_time"
+    command = ["ffprobe", "-v", "quiet", "-of", "json", "-show_entries", entries, str(path)]
     found: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return found
 
 
-def video_index(path: Path) -> int:
-    """The number of the first video stream that is no cover."""
-    streams = probed(path, "-show_streams")["streams"]
-    return next(s["index"] for s in streams if s["codec_type"] == "video" and not s["disposition"]["attached_pic"])
+def decoded_times(path: Path, kind: str) -> list[float]:
+    """When each frame of the first track of video (no cover) or audio appears, in seconds; NaN where ffprobe knows no time."""
+    found = probed(path)
+    streams = (s for s in found["streams"] if s["codec_type"] == kind and not s["disposition"]["attached_pic"])
+    index = next(streams)["index"]
+    frames = (frame for frame in found["frames"] if frame.get("stream_index") == index)
+    return [float(frame.get("best_effort_timestamp_time", "nan")) for frame in frames]
 
 
 def times_by_ffprobe(path: Path) -> list[float]:
-    """When each frame appears, in seconds since the first, by decoding."""
-    words = ("-select_streams", str(video_index(path)), "-show_entries", "frame=best_effort_timestamp_time")
-    frames = probed(path, *words)["frames"]
-    found = [float(frame.get("best_effort_timestamp_time", "nan")) for frame in frames]
+    """When each picture appears, in seconds since the first."""
+    found = decoded_times(path, "video")
     return [time - found[0] for time in found]
 
 
@@ -69,15 +73,8 @@ def apart(frames: list[clips.Frame], times: list[float]) -> float:
 
 
 def starts(path: Path) -> tuple[float, float]:
-    """When the first decoded picture and the first decoded sound appear, in seconds of the file's clock."""
-    found = list[float]()
-    for stream in (str(video_index(path)), "a:0"):
-        words = ("-select_streams", stream, "-show_entries", "frame=best_effort_timestamp_time")
-        frames = probed(path, *words)["frames"]
-        found.append(
-            next(float(frame["best_effort_timestamp_time"]) for frame in frames if "best_effort_timestamp_time" in frame)
-        )
-    return found[0], found[1]
+    """When the first picture and the first sound appear, in seconds of the file's clock."""
+    return decoded_times(path, "video")[0], decoded_times(path, "audio")[0]
 
 
 def sound_md5(path: Path, *, decoded: bool = False) -> str:
@@ -131,7 +128,7 @@ def measured(clip: Nasty, file: Path, work: Path) -> Measured:
         return Measured((0, 0), 0, None, 0, 0, "", (), str(error).replace(str(file), file.name))
     frames = list(source.frames())
     times = times_by_ffprobe(file)[: len(frames)]
-    target = work / f"{file.stem}.mp4"
+    target = work / f"{file.name}.mp4"
     notes = [note.replace(str(target), target.name) for note in rewritten(source, target)]
     return Measured(
         source.size,
