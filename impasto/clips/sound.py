@@ -103,10 +103,10 @@ class Sound:
                 frame.time_base = tb
                 written += frame.samples
             for packet in track.encode(frame):
-                yield packet.pts * packet.time_base, packet
+                yield packet.pts * (fraction(packet.time_base) or tb), packet
 
         for frame in self._decoded():
-            time = frame.pts * fraction(frame.time_base) - self.origin
+            time = frame.pts * (fraction(frame.time_base) or tb) - self.origin
             if start is None:
                 if self.window.start and time < 0:
                     continue

@@ -148,3 +148,12 @@ def test_a_file_that_is_named_like_an_address_is_opened(nasty: Path, tmp_path: P
     monkeypatch.chdir(tmp_path)
     Path("concat:x|y.mp4").write_bytes((nasty / "plain.mp4").read_bytes())
     assert clips.open_clip("concat:x|y.mp4").count == 18
+
+
+def test_a_title_in_another_encoding_is_no_obstacle(nasty: Path, tmp_path: Path) -> None:
+    file = tmp_path / "titled.mkv"
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(nasty / "plain.mp4"), "-c", "copy", "-metadata", "title=abcdefgh"]
+    subprocess.run([*command, str(file)], check=True)
+    file.write_bytes(file.read_bytes().replace(b"abcdefgh", b"abc\xff\xfefgh"))
+    assert clips.open_clip(file).count == 18
+    assert clips.settings_of(file) is None
