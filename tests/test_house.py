@@ -105,7 +105,7 @@ def test_public_names_are_sorted_and_load() -> None:
 
 
 # What no usage error waits for, and what help does not wait for either.
-HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors")
+HEAVY = ("torch", "numpy", "PIL", "h5py", "scipy", "safetensors", "av", "cv2")
 HEAVY_FOR_HELP = (*HEAVY, "pydantic", "impasto.options", "impasto.jobs.job", "impasto.jobs.events", "rich.progress")
 
 

@@ -5,6 +5,7 @@ folders and animations, needs it: only video files need the extra `video`.
 """
 
 from impasto.clips.clip import Clip, is_clip, open_clip
+from impasto.clips.container import check_extra
 from impasto.clips.encode import TIME_BASE, encode
 from impasto.clips.formats import FRAME_NAME, Format, format_of
 from impasto.clips.gif import write_gif
@@ -18,6 +19,7 @@ __all__ = [
     "Format",
     "Frame",
     "Window",
+    "check_extra",
     "encode",
     "format_of",
     "is_clip",

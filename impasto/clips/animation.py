@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from impasto import files, pictures
+from impasto.clips.notes import Notes, check_size, refusal
 from impasto.clips.window import Moment, nothing
 from impasto.errors import PictureError
 from impasto.ladder import Size
@@ -29,14 +30,12 @@ class Animation:
     def __init__(self, path: Path, max_pixels: int) -> None:
         """Read its size and durations. Raises PictureError."""
         self.path, self.max_pixels = path, max_pixels
-        self.notes = list[str]()
+        self.notes = Notes()
         with self._opened() as image:
             self.size: Size = (image.height, image.width)
-            if image.height * image.width > max_pixels:
-                problem = f"{image.height * image.width:,} pixels, more than the limit of {max_pixels:,}"
-                raise PictureError(f"clip {files.printable(path)}: {problem}", remedy="raise {max_pixels}")
+            check_size(path, self.size, max_pixels)
             if getattr(image, "n_frames", 1) < 2:
-                raise PictureError(f"clip {files.printable(path)}: is a still image, not a clip")
+                raise refusal(path, "is a still image, not a clip")
 
     @functools.cached_property
     def durations(self) -> tuple[int, ...]:
@@ -50,7 +49,7 @@ class Animation:
                 short += stays < _SHORTEST
                 found.append(stays if stays >= _SHORTEST else _SUBSTITUTE)
         if short:
-            self._note(f"frames of less than {_SHORTEST} ms are shown for {_SUBSTITUTE} ms, as browsers do")
+            self.notes.add(f"frames of less than {_SHORTEST} ms are shown for {_SUBSTITUTE} ms, as browsers do")
         return tuple(found)
 
     @property
@@ -82,20 +81,16 @@ class Animation:
             image.load()
         except (EOFError, OSError, SyntaxError, ValueError, IndexError):
             if number == 0:
-                raise PictureError(f"clip {files.printable(self.path)}: no frame of it can be decoded") from None
-            self._note(f"is cut off: it ends after {number} frames")
+                raise refusal(self.path, "no frame of it can be decoded") from None
+            self.notes.add(f"is cut off: it ends after {number} frames")
             return False
         return True
 
     def _pixels(self, image: Image.Image, size: Size) -> Tensor:
         picture = pictures.load(image, max_pixels=self.max_pixels, role=f"clip {files.printable(self.path)}")
         if picture.alpha is not None:
-            self._note("has transparent parts, which are shown on white")
+            self.notes.add("is shown on white where it is transparent")
         return pictures.resize(picture.over(1.0), size)
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Image.Image]:
@@ -104,8 +99,8 @@ class Animation:
             try:
                 with Image.open(file, formats=("GIF", "WEBP", "PNG")) as image:
                     yield image
-            except (Image.UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
-                raise PictureError(f"clip {files.printable(self.path)}: truncated or damaged") from error
+            except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, EOFError) as error:
+                raise refusal(self.path, "truncated or damaged") from error
 
 
 def is_animated(path: Path) -> bool:

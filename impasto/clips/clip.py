@@ -16,7 +16,8 @@ from impasto import files, pictures
 from impasto.clips.animation import Animation, is_animated
 from impasto.clips.folder import Folder, images_in
 from impasto.clips.movie import Movie
-from impasto.clips.window import Frame, Moment, Pick, Window, picked
+from impasto.clips.notes import Notes, refusal
+from impasto.clips.window import WHOLE, Frame, Moment, Pick, Window, picked
 from impasto.errors import OptionError, PictureError
 from impasto.ladder import Size
 
@@ -36,18 +37,29 @@ _VIDEO = re.compile(
 class Source(Protocol):
     """What a clip is read from. Times are seconds on the clip's clock."""
 
-    notes: list[str]
+    notes: Notes
 
     @property
-    def size(self) -> Size: ...
+    def size(self) -> Size:
+        """(height, width), upright, with square pixels."""
+
     @property
-    def rate(self) -> Fraction: ...
+    def rate(self) -> Fraction:
+        """Frames a second on average."""
+
     @property
-    def time_base(self) -> Fraction: ...
+    def time_base(self) -> Fraction:
+        """The unit of its times in seconds."""
+
     @property
-    def has_sound(self) -> bool: ...
-    def times(self) -> Iterator[Moment]: ...
-    def moments(self, size: Size, skip: int = 0) -> Iterator[Moment]: ...
+    def has_sound(self) -> bool:
+        """Whether there is sound that can be decoded."""
+
+    def times(self) -> Iterator[Moment]:
+        """The moments without their pixels."""
+
+    def moments(self, size: Size, skip: int = 0) -> Iterator[Moment]:
+        """All moments. size: (height, width) of the pixels. skip: so many need not be drawn, and cannot be."""
 
 
 class Clip:
@@ -80,12 +92,12 @@ class Clip:
     @property
     def count(self) -> int:
         """How many frames there are."""
-        return self.count_in(Window())
+        return self.count_in(WHOLE)
 
     @property
     def seconds(self) -> Fraction:
         """From the first frame's appearance to the end of the last."""
-        return self.seconds_in(Window())
+        return self.seconds_in(WHOLE)
 
     def count_in(self, window: Window) -> int:
         """How many frames a window gives. Read from the index, or from the packets without decoding them where that is exact."""
@@ -98,15 +110,15 @@ class Clip:
             end = pick.time + pick.duration
         return end
 
-    def times(self, window: Window = Window()) -> list[Fraction]:
+    def times(self, window: Window = WHOLE) -> list[Fraction]:
         """When each frame of a window appears, in seconds since the first. Raises OptionError for a window without frames."""
         return [pick.time for pick in self._picks(window)]
 
-    def start(self, window: Window = Window()) -> Fraction:
+    def start(self, window: Window = WHOLE) -> Fraction:
         """When the first frame of a window appears on the clip's clock, in seconds."""
         return next(self._picks(window)).start
 
-    def frames(self, window: Window = Window(), size: Size | None = None, first: int = 0) -> Iterator[Frame]:
+    def frames(self, window: Window = WHOLE, size: Size | None = None, first: int = 0) -> Iterator[Frame]:
         """The frames of a window, one at a time: memory does not grow with the clip.
 
         size: (height, width) of the pixels; None for the clip's own. first: the number of the frame to start with. Frames do not depend
@@ -118,7 +130,7 @@ class Clip:
         skip = 0
         for pick in picked(source.times(), rest) if first or window.start else ():
             if pick.number == first:
-                skip = pick.index
+                skip = pick.place
                 break
         else:
             if first or window.start:
@@ -152,7 +164,7 @@ class Clip:
         for moment in self.source.times():
             end = moment.time + moment.duration
         if not end:
-            raise PictureError(f"clip {files.printable(self.path)}: no frame of it can be decoded")
+            raise refusal(self.path, "no frame of it can be decoded")
         if first:
             return
         raise OptionError(f"is after the end: {files.printable(self.path)} is {float(end):.2f} s long", option="start")
@@ -173,7 +185,7 @@ def open_clip(path: str | os.PathLike[str], *, max_pixels: int = pictures.DEFAUL
     if _PICTURE.match(head):
         return Clip(place, Animation(place, max_pixels), max_pixels)
     if _STILL.match(head):
-        raise PictureError(f"clip {files.printable(place)}: is a still image, not a clip")
+        raise refusal(place, "is a still image, not a clip")
     return Clip(place, Movie(place, max_pixels), max_pixels)
 
 

@@ -37,8 +37,10 @@ _WEIGHTS: dict[int, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Coding:
-    """How a frame's numbers code colors. matrix, primaries, transfer: of H.273. full: whether black is 0 and white the highest
-    level. bits: of a number."""
+    """How a frame's numbers code colors.
+
+    matrix, primaries, transfer: of H.273. full: whether black is 0 and white the highest level. bits: of a number.
+    """
 
     matrix: int
     primaries: int
@@ -72,14 +74,11 @@ def coding(matrix: int, primaries: int, transfer: int, *, full: bool, bits: int,
 def to_srgb(planes: Tensor, how: Coding) -> Tensor:
     """3xHxW float32 sRGB values in [0, 1] from a frame's planes.
 
-    planes: 3xHxW integers: luma, Cb and Cr, or red, green and blue where the matrix is RGB. BT.709's camera curve is not undone: screens
-    show the values of SDR video as sRGB, and so does every browser.
+    planes: 3xHxW levels: luma, Cb and Cr, or red, green and blue where the matrix is RGB. BT.709's camera curve is not undone:
+    browsers show the values of SDR video as sRGB.
     """
     top = 2**how.bits - 1
-    if how.matrix == RGB:
-        values = planes.to(torch.float32) / top
-    else:
-        values = _from_yuv(planes, how)
+    values = planes.to(torch.float32) / top if how.matrix == RGB else _from_yuv(planes, how)
     if how.is_hdr:
         return _tone_map(how.transfer, how.primaries)(values)
     if how.primaries in _WIDE:
@@ -102,9 +101,7 @@ def _from_yuv(planes: Tensor, how: Coding) -> Tensor:
     return rgb
 
 
-@functools.lru_cache(maxsize=4)
-def _tone_map(transfer: int, primaries: int) -> hdr.ToneMap:
-    return hdr.ToneMap(transfer, primaries)
+_tone_map = functools.lru_cache(maxsize=4)(hdr.ToneMap)
 
 
 def _narrowed(values: Tensor, primaries: int) -> Tensor:
@@ -123,8 +120,8 @@ def to_yuv420(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.
 
     image: HxWx3 RGB, both sides even. Chroma lies between two rows and on the left one of two columns, as H.264 and VP9 assume.
     """
-    red, blue = _WEIGHTS[BT709]
-    rgb = image.astype(np.float32) / 255
+    red, blue = map(np.float32, _WEIGHTS[BT709])
+    rgb = image.astype(np.float32) / np.float32(255)
     y = red * rgb[..., 0] + (1 - red - blue) * rgb[..., 1] + blue * rgb[..., 2]
     cb = _thinned((rgb[..., 2] - y) / (2 * (1 - blue)))
     cr = _thinned((rgb[..., 0] - y) / (2 * (1 - red)))
@@ -135,7 +132,6 @@ def to_yuv420(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], npt.
 
 def _thinned(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Half the rows by the mean of two, half the columns by 1-2-1 around the left one of two."""
-    rows = (plane[0::2] + plane[1::2]) / 2
+    rows = (plane[0::2] + plane[1::2]) / np.float32(2)
     left = np.concatenate((rows[:, :1], rows[:, 1:-1:2]), axis=1)  # the column before each even one
-    result: npt.NDArray[np.float32] = (left + 2 * rows[:, 0::2] + rows[:, 1::2]) / 4
-    return result
+    return np.asarray((left + 2 * rows[:, 0::2] + rows[:, 1::2]) / 4, np.float32)

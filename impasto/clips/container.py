@@ -39,6 +39,11 @@ def library() -> Any:
     return av
 
 
+def check_extra() -> None:
+    """Raise UsageError if the video extra is not installed."""
+    library()
+
+
 class _Nameless:
     """The part of a file object that FFmpeg needs. Without a name, it judges a file by its bytes only."""
 
@@ -57,9 +62,14 @@ def opened(path: Path, role: str = "clip") -> Iterator[InputContainer]:
     with files.open_regular(path, PictureError, role) as file:
         options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
         with faults(f"{role} {files.printable(path)}", "is not a video, or its format is not supported"):
-            found = av.open(_Nameless(file), "r", options=options, metadata_errors="replace", io_open=_refuse)
+            found = av.open(_Nameless(file), "r", options=options, io_open=_refuse, **_tolerant(av))
         with found:
             yield found
+
+
+def _tolerant(av: Any) -> dict[str, str]:
+    """Titles in any encoding. PyAV 19 is so by itself."""
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 @contextlib.contextmanager

@@ -41,9 +41,11 @@ class Turn:
 
 
 def turn_of(frame: VideoFrame) -> Turn:
-    """From the display matrix: (x, y) of a sample appears at (a x + c y, b x + d y) [ISO 14496-12, 6.2.2]. Other angles than quarters
-    become the nearest quarter."""
-    found = frame.side_data.get("DISPLAYMATRIX")
+    """From the display matrix: (x, y) of a sample appears at (a x + c y, b x + d y) (ISO 14496-12, 6.2.2).
+
+    An angle that is no quarter turn becomes the nearest one.
+    """
+    found: Any = frame.side_data.get("DISPLAYMATRIX")
     if found is None:
         return Turn()
     a, b, _, c, d = np.frombuffer(bytes(found), np.int32)[:5].tolist()
@@ -122,7 +124,7 @@ def _target(form: VideoFormat) -> tuple[str, int]:
     letter = "a" if has_alpha(form) else ""
     if _is_rgb(form):
         return f"gbr{letter}p{ending}", bits
-    if not any(component.is_chroma for component in form.components):
+    if sum(not component.is_alpha for component in form.components) < 3:
         return f"gray{ending}", bits
     return f"yuv{letter}444p{ending}", bits
 
@@ -132,6 +134,6 @@ def _planes(frame: VideoFrame, bits: int) -> Any:
     kind = np.dtype(np.uint8 if bits == 8 else "<u2")
     found = np.empty((len(frame.planes), frame.height, frame.width), np.float32)
     for number, plane in enumerate(frame.planes):
-        rows = np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)
+        rows = np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // kind.itemsize)
         found[number] = rows[: frame.height, : frame.width]
     return found

@@ -50,8 +50,8 @@ def encode(
     time_base: the unit in which times are stored; `Clip.time_base` stores a clip's own times exactly. rate: frames a second on average,
         for the encoder's estimates. Segments to be joined need the same of both.
 
-    The same arguments give the same bytes on one machine. Returns notes. Raises SaveError (disk full or the like), OutputError (no frames),
-    UsageError without the video extra, ValueError for frames of several sizes.
+    The same arguments give the same bytes on one machine. Returns notes. Raises SaveError (disk full or the like), OutputError (no
+    frames), UsageError without the video extra, ValueError for frames of several sizes.
     """
     av = library()
     target = Path(path)
@@ -72,7 +72,7 @@ def _encode(av: Any, frames: Iterator[Timed], path: Path, kind: Format, tb: Frac
         if first[0].shape[:2] != (height, width)
         else []
     )
-    with av.open(os.fspath(path), "w", format="mp4", options=_REPRODUCIBLE | movie_clock(tb)) as container:
+    with av.open(os.fspath(path), "w", format="mp4", options={**_REPRODUCIBLE, **movie_clock(tb)}) as container:
         stream = container.add_stream(kind.codec, rate=rate, options=dict(kind.options))
         _describe(stream, (height, width), tb)
         pending = deque[int]()  # durations of frames in the encoder

@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Tensor
 
 from impasto import files, pictures
+from impasto.clips.notes import Notes, refusal
 from impasto.clips.window import Moment
-from impasto.errors import PictureError
 from impasto.ladder import Size
 
 USUAL_RATE = Fraction(24)
@@ -29,7 +29,7 @@ def images_in(folder: Path) -> list[Path]:
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and re.search(r"\d", file.stem)
         ]
     except OSError as error:
-        raise PictureError(f"clip {files.printable(folder)}: {files.reason(error)}") from error
+        raise refusal(folder, files.reason(error)) from error
     return sorted(found, key=lambda file: _natural(file.name))
 
 
@@ -46,13 +46,13 @@ class Folder:
     def __init__(self, path: Path, max_pixels: int, rate: Fraction | None = None) -> None:
         """Read the size of the first image. rate: frames a second. Raises PictureError."""
         self.path, self.max_pixels, self.rate = path, max_pixels, rate or USUAL_RATE
-        self.notes = list[str]()
+        self.notes = Notes()
         self.files = images_in(path)
         if not self.files:
-            raise PictureError(f"clip {files.printable(path)}: the folder holds no numbered images")
+            raise refusal(path, "the folder holds no numbered images")
         kinds = {file.suffix.lower() for file in self.files}
         if len(kinds) > 1:
-            self._note(f"holds images of several formats: {', '.join(sorted(kinds))}")
+            self.notes.add(f"holds images of several formats: {', '.join(sorted(kinds))}")
         self.size: Size = self._read(self.files[0]).size
 
     @property
@@ -81,13 +81,7 @@ class Folder:
     def _pixels(self, file: Path, size: Size) -> Tensor:
         picture = self._read(file)
         if picture.size != self.size:
-            self._note(f"{file.name} and others have another size than the first image and are resized to it")
+            self.notes.add("holds images of several sizes, which are resized to the first's")
         if picture.alpha is not None:
-            self._note("has transparent parts, which are shown on white")
+            self.notes.add("is shown on white where it is transparent")
         return pictures.resize(picture.over(1.0), size)
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes and not (
-            " and others have" in text and any(" and others have" in note for note in self.notes)
-        ):
-            self.notes.append(text)

@@ -42,8 +42,14 @@ class Format:
 # of threads is fixed because the bytes depend on it.
 _H264 = {"crf": "18", "preset": "medium", "bf": "0", "g": "48", "x264-params": "threads=4:open-gop=0"}
 _VP9 = {
-    **{"crf": "24", "b": "0", "deadline": "good", "cpu-used": "3", "row-mt": "1", "threads": "4", "tile-columns": "1"},
-    **{"g": "48", "auto-alt-ref": "1", "lag-in-frames": "16"},
+    "crf": "24",
+    "b": "0",
+    "deadline": "good",
+    "cpu-used": "3",
+    "row-mt": "1",
+    "threads": "4",
+    "tile-columns": "1",
+    "g": "48",
 }
 FORMATS = {
     ".mp4": Format(".mp4", "mp4", "libx264", _H264, ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"), "aac"),

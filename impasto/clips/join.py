@@ -20,8 +20,8 @@ from impasto.clips.encode import movie_clock, writing
 from impasto.clips.formats import format_of
 from impasto.clips.movie import Movie
 from impasto.clips.sound import Sound
-from impasto.clips.window import Window
-from impasto.errors import ImpastoError, SaveError
+from impasto.clips.window import WHOLE, Window
+from impasto.errors import OutputError, SaveError
 
 _NAME = "impasto"  # begins the comment of files that impasto wrote
 
@@ -31,7 +31,7 @@ def join(
     target: str | os.PathLike[str],
     *,
     clip: Clip | None = None,
-    window: Window = Window(),
+    window: Window = WHOLE,
     overwrite: bool = False,
     metadata: Mapping[str, object] | None = None,
 ) -> tuple[str, ...]:
@@ -42,11 +42,13 @@ def join(
         frames; sound that the format cannot hold is converted. A video that starts later than its sound keeps that distance.
     metadata: what JSON can hold, stored as the file's comment (see `settings_of`).
 
-    Returns notes. Raises OutputError (an unknown suffix, an existing file without `overwrite`, no permission), SaveError, PictureError for
-    a clip that cannot be read any more.
+    Returns notes. Raises OutputError (an unknown suffix, an existing file without `overwrite`, no permission), SaveError, PictureError
+    for a clip that cannot be read any more.
     """
     place = Path(target)
     kind = format_of(place)
+    if not kind.is_film:
+        raise OutputError(f"{files.printable(place)}: segments become .mp4 or .webm")
     library()
     files.check(place, (kind.suffix,), overwrite=overwrite)
     notes = list[str]()

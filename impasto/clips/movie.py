@@ -1,63 +1,38 @@
-"""Video files: which stream is the video, how its frames become pictures, and when each appears."""
+"""Video files as a source of moments."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from impasto import files
-from impasto.clips import color
-from impasto.clips.container import faults, fraction, library, opened
-from impasto.clips.drawing import Drawing, Turn, turn_of
+from impasto.clips.container import opened
+from impasto.clips.decode import Ticked, decoded
+from impasto.clips.drawing import Drawing, has_alpha
+from impasto.clips.facts import read_facts
+from impasto.clips.notes import Notes, check_size
 from impasto.clips.scan import Scan, scanned
 from impasto.clips.window import Moment, nothing
-from impasto.errors import PictureError
 from impasto.ladder import Size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.stream import Stream
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
-_USUAL_RATE = Fraction(25)  # of a clip that states none and has one frame
-_WIDEST_PIXEL = 8  # a sample aspect ratio beyond it, or below its inverse, is a mistake
 _SLACK = Fraction(1, 4)  # seconds that a stated duration may exceed what is there
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What opening a video file tells. index: of the video stream. zero: where the clip's clock is 0, in seconds of the file's clock.
-    declared: seconds the video should take by the file; None if it does not say."""
-
-    index: int
-    codec: str
-    time_base: Fraction
-    zero: Fraction
-    size: Size
-    coded: Size
-    turn: Turn
-    rate: Fraction
-    sound: int | None
-    declared: Fraction | None
-    pixel_format: str
-
-
 class Movie:
-    """A video file as a source of moments. notes: for the user, without the file's name; some are found while decoding."""
+    """A video file. facts: what opening it told. notes: for the user, without the file's name; some are found while decoding."""
 
     def __init__(self, path: Path, max_pixels: int) -> None:
         """Read the facts and decode the first frame. Raises PictureError, and UsageError without the video extra."""
         self.path, self.max_pixels = path, max_pixels
-        self.notes = list[str]()
+        self.notes = Notes()
         with opened(path) as container:
-            self.facts = self._facts(container)
+            self.facts = read_facts(path, container, self.notes, max_pixels)
 
     @property
     def size(self) -> Size:
@@ -79,103 +54,18 @@ class Movie:
         """Whether there is a track of sound that can be decoded."""
         return self.facts.sound is not None
 
-    # -------------------------------------------------------------------------------------------------------------- facts
-
-    def _facts(self, container: InputContainer) -> Facts:
-        stream = self._video(container)
-        context = stream.codec_context
-        self._check_size((context.height, context.width))
-        sound = self._sound(container)
-        tb = fraction(stream.time_base) or Fraction(1, 90000)
-        frame = self._first(container, stream)
-        ratio = fraction(stream.sample_aspect_ratio) or Fraction(1)
-        if not Fraction(1, _WIDEST_PIXEL) <= ratio <= _WIDEST_PIXEL:
-            ratio = Fraction(1)
-        turn = turn_of(frame)
-        shape = frame.height, max(1, round(frame.width * ratio))
-        self._check_size(shape)
-        if ratio != 1:
-            self._note(
-                f"has pixels that are not square and is shown as {shape[1]}x{shape[0]}, not {frame.width}x{frame.height}"
-            )
-        if frame.interlaced_frame:
-            self._note("is interlaced, and its two fields are not taken apart")
-        return Facts(
-            stream.index,
-            context.name,
-            tb,
-            self._zero(container, stream, sound),
-            turn.applied(shape),
-            (frame.height, frame.width),
-            turn,
-            fraction(stream.average_rate) or fraction(stream.guessed_rate) or _USUAL_RATE,
-            None if sound is None else sound.index,
-            _declared(container, stream),
-            frame.format.name,
-        )
-
-    def _video(self, container: InputContainer) -> VideoStream:
-        """The first video that is no cover picture."""
-        import av
-
-        covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-        streams = [stream for stream in container.streams.video if not stream.disposition & covers]
-        if not streams:
-            raise self._refusal("has only sound and no video" if container.streams.audio else "holds no video")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise self._refusal("is in a video format that is not supported")
-        if len(streams) > 1:
-            self._note(f"has {len(streams)} video tracks; the first is used")
-        kinds = {"data": "data", "subtitle": "subtitle", "attachment": "attachment"}
-        for kind, word in kinds.items():
-            count = sum(1 for other in container.streams if other.type == kind)
-            if count:
-                self._note(f"{count} {word} track{'s are' if count > 1 else ' is'} left out")
-        return stream
-
-    def _sound(self, container: InputContainer) -> Stream | None:
-        streams = container.streams.audio
-        usable = [stream for stream in streams if stream.codec_context is not None and stream.codec_context.sample_rate]
-        if len(streams) > len(usable):
-            self._note("a track of sound that cannot be decoded is left out")
-        if len(usable) > 1:
-            self._note(f"has {len(usable)} tracks of sound; the first is used")
-        return usable[0] if usable else None
-
-    def _zero(self, container: InputContainer, video: VideoStream, sound: Stream | None) -> Fraction:
-        starts = [_start(video) or Fraction(0)]
-        if sound is not None:  # whose first samples may lie before 0: those that a decoder needs to settle
-            starts.append(max(_start(sound) or Fraction(0), Fraction(0)))
-        return min(starts)
-
-    def _first(self, container: InputContainer, stream: VideoStream) -> VideoFrame:
-        for _, frame in self._decoded(container, stream, None, facts=True):
-            return frame
-        raise self._refusal("no frame of it can be decoded")
-
-    def _check_size(self, size: Size) -> None:
-        if size[0] * size[1] > self.max_pixels:
-            problem = f"{size[0] * size[1]:,} pixels, more than the limit of {self.max_pixels:,}"
-            raise PictureError(f"clip {files.printable(self.path)}: {problem}", remedy="raise {max_pixels}")
-
-    def _refusal(self, problem: str) -> PictureError:
-        return PictureError(f"clip {files.printable(self.path)}: {problem}")
-
-    def _note(self, text: str) -> None:
-        if text and text not in self.notes:
-            self.notes.append(text)
-
-    # ------------------------------------------------------------------------------------------------------------- frames
-
     @functools.cached_property
     def scan(self) -> Scan:
         """What the packets say. Reads the file once, without decoding."""
         with opened(self.path) as container:
-            found = scanned(container, container.streams[self.facts.index])  # type: ignore[arg-type]
+            found = scanned(container, container.streams.video[self._place(container)])
         if found.varies:
-            self._note("has a variable frame rate, which is kept")
+            self.notes.add("has a variable frame rate, which is kept")
         return found
+
+    def _place(self, container: InputContainer) -> int:
+        """The video's number among the video streams."""
+        return [stream.index for stream in container.streams.video].index(self.facts.video)
 
     def times(self) -> Iterator[Moment]:
         """The moments without their pixels. Decodes only where packets do not tell."""
@@ -185,11 +75,61 @@ class Movie:
             for moment in self.moments(self.size):
                 yield moment._replace(draw=nothing)
 
+    def moments(self, size: Size, skip: int = 0) -> Iterator[Moment]:
+        """All moments. size: (height, width) of the pixels. skip: so many need not be drawn, and cannot be."""
+        drawing = Drawing(self.facts.turn, size)
+        start = self.scan.restart(skip) if skip else None
+        if start is not None:
+            with opened(self.path) as container:
+                wanted = self.scan.ticks[skip]
+                later = (ticked for ticked in self._decoded(container, start) if ticked[0] >= wanted)
+                first = next(later, None)
+                if first is not None and first[0] == wanted:
+                    yield from self._placeholders(skip)
+                    yield from self._timed(first, later, drawing)
+                    return
+        with opened(self.path) as container:  # from the beginning
+            frames = self._decoded(container, None)
+            first = next(frames, None)
+            if first is not None:
+                yield from self._timed(first, frames, drawing)
+
+    def _decoded(self, container: InputContainer, start: int | None) -> Iterator[Ticked]:
+        stream = container.streams.video[self._place(container)]
+        stream.thread_type = "AUTO"
+        return decoded(self.path, container, stream, self.notes, start=start, usual=self._last())
+
     def _placeholders(self, count: int) -> Iterator[Moment]:
         ticks = self.scan.ticks
         for place in range(count):
             after = ticks[place + 1] - ticks[place] if place + 1 < len(ticks) else self._last()
             yield Moment(self._seconds(ticks[place]), after * self.time_base, nothing)
+
+    def _timed(self, first: Ticked, others: Iterator[Ticked], drawing: Drawing) -> Iterator[Moment]:
+        ticks, frame = first
+        for after, following in others:
+            yield self._moment(ticks, after - ticks, frame, drawing)
+            ticks, frame = after, following
+        yield self._moment(ticks, self._last(), frame, drawing)
+        self._note_end(self._seconds(ticks + self._last()))
+
+    def _moment(self, ticks: int, duration: int, frame: VideoFrame, drawing: Drawing) -> Moment:
+        time = self._seconds(ticks)
+        if (frame.height, frame.width) != self.facts.stored:
+            check_size(self.path, (frame.height, frame.width), self.max_pixels)
+            start = "changes its size at "
+            self.notes.add(f"{start}{float(time):.2f} s; later frames are resized to the first's", once=start)
+        self.notes.add(drawing.coding(frame).note)
+        if has_alpha(frame.format):
+            self.notes.add("is shown on white where it is transparent")
+        return Moment(time, duration * self.time_base, functools.partial(drawing.pixels, frame))
+
+    def _note_end(self, end: Fraction) -> None:
+        declared = self.facts.declared
+        if declared is not None and end + _SLACK < declared:
+            self.notes.add(f"is cut off: its pictures end at {float(end):.2f} s of {float(declared):.2f} s")
+        elif self.scan.broken:
+            self.notes.add(f"is cut off: its pictures end at {float(end):.2f} s")
 
     def _seconds(self, ticks: int) -> Fraction:
         return ticks * self.time_base - self.facts.zero
@@ -197,109 +137,3 @@ class Movie:
     def _last(self) -> int:
         """How long the last frame stays, in ticks."""
         return self.scan.last or self.scan.usual or max(1, round(1 / (self.rate * self.time_base)))
-
-    def moments(self, size: Size, skip: int = 0) -> Iterator[Moment]:
-        """All moments. size: (height, width) of the pixels. skip: so many need not be drawn, and cannot be."""
-        start = self.scan.restart(skip) if skip else None
-        drawing = Drawing(self.facts.turn, size)
-        with opened(self.path) as container:
-            if start is not None:
-                wanted = self.scan.ticks[skip]
-                decoded = self._decoded(container, container.streams[self.facts.index], start)
-                later = (pair for pair in decoded if pair[0] >= wanted)
-                first = next(later, None)
-                if first is not None and first[0] == wanted:
-                    yield from self._placeholders(skip)
-                    yield from self._timed(first, later, drawing)
-                    return
-        with opened(self.path) as container:
-            decoded = self._decoded(container, container.streams[self.facts.index], None)
-            first = next(decoded, None)
-            if first is not None:
-                yield from self._timed(first, decoded, drawing)
-
-    def _timed(
-        self, first: tuple[int, VideoFrame], others: Iterator[tuple[int, VideoFrame]], drawing: Drawing
-    ) -> Iterator[Moment]:
-        ticks, frame = first
-        for after, following in others:
-            yield self._moment(ticks, after - ticks, frame, drawing)
-            ticks, frame = after, following
-        yield self._moment(ticks, self._last(), frame, drawing)
-        self._note_end(ticks + self._last())
-
-    def _moment(self, ticks: int, duration: int, frame: VideoFrame, drawing: Drawing) -> Moment:
-        if (frame.height, frame.width) != self.facts.coded:
-            self._note(f"changes its size at {float(self._seconds(ticks)):.2f} s; those frames are resized to the first's")
-            self._check_size((frame.height, frame.width))
-        self._note(drawing.coding(frame).note)
-        return Moment(self._seconds(ticks), duration * self.time_base, functools.partial(drawing.pixels, frame))
-
-    def _note_end(self, end: int) -> None:
-        declared, there = self.facts.declared, self._seconds(end)
-        short = declared is not None and there + self.facts.zero + _SLACK < declared
-        if short or self.scan.broken:
-            self._note(
-                f"is cut off: its pictures end at {float(there):.2f} s"
-                + (f" of {float(declared):.2f} s" if short and declared else "")
-            )
-
-    def _decoded(
-        self, container: InputContainer, stream: Any, start: int | None, *, facts: bool = False
-    ) -> Iterator[tuple[int, VideoFrame]]:
-        """Frames with their ticks, ascending. start: ticks of a key frame."""
-        av = library()
-        if not facts:  # one frame needs no threads, which take a moment to stop
-            stream.thread_type = "AUTO"
-        if start is not None:
-            container.seek(start, stream=stream)
-        previous: int | None = None
-        damaged = 0
-        for packet in self._packets(container, stream):
-            try:
-                frames = stream.decode(packet)
-            except av.error.DecoderNotFoundError as error:
-                raise self._refusal("is in a video format that is not supported") from error
-            except (av.error.FFmpegError, MemoryError):
-                damaged += 1
-                continue
-            for frame in frames:
-                ticks = frame.pts
-                if ticks is None:
-                    ticks = 0 if previous is None else previous + (frame.duration or self._last())
-                if previous is not None and ticks <= previous:
-                    self._note("has frames whose times do not increase; they are left out")
-                    continue
-                previous = ticks
-                yield ticks, frame
-        if damaged and not facts:
-            self._note(f"{damaged} damaged part{'s' if damaged > 1 else ''} of it could not be decoded")
-
-    def _packets(self, container: InputContainer, stream: Any) -> Iterator[Any]:
-        av = library()
-        try:
-            for packet in container.demux(stream):
-                if packet.has_sidedata("encryption_info"):
-                    raise self._refusal("is encrypted")
-                yield packet if packet.size else None
-        except (av.error.FFmpegError, OSError):  # cut off
-            yield None
-
-
-def _start(stream: Stream) -> Fraction | None:
-    tb = fraction(stream.time_base)
-    return None if stream.start_time is None or tb is None else stream.start_time * tb
-
-
-def _declared(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    """When the video ends by the file's own words, in seconds of its clock."""
-    tb, start = fraction(stream.time_base), _start(stream) or Fraction(0)
-    if stream.duration and tb:
-        return start + stream.duration * tb
-    words = stream.metadata.get("DURATION", "").split(":")  # Matroska
-    try:
-        hours, minutes, seconds = map(Fraction, words)
-    except ValueError:
-        alone = len(container.streams) == 1 and container.duration
-        return Fraction(container.duration, 1_000_000) if alone and container.duration else None
-    return hours * 3600 + minutes * 60 + seconds

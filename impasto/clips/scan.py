@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 # Every key frame of these resets the decoder. In H.264 and HEVC only some do, and in MPEG-2 and MPEG-4 one cannot tell.
 _ALWAYS = frozenset(
-    "mjpeg prores dnxhd ffv1 rawvideo huffyuv ffvhuff utvideo png qtrle v210 dvvideo vp8 vp9 av1 libdav1d".split()
+    (
+        *("mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "png", "qtrle", "v210", "dvvideo"),
+        *("vp8", "vp9", "av1", "libdav1d"),
+    )
 )
 _SEEKABLE = ("mov", "matroska")  # formats with an index of key frames
 _IDR = {"h264": ({5}, 0x1F, 0), "hevc": ({19, 20}, 0x3F, 1)}  # types of NAL units, and where a unit's type is
@@ -28,8 +31,8 @@ class Scan:
     """What packets say about a video's frames.
 
     ticks: when each frame appears, in units of the stream's time base, ascending. last: how long the last frame stays; 0 if unknown.
-    keys: the ticks of frames at which decoding may start. exact: whether there is one frame for each of `ticks`. broken: whether reading
-    ended with an error.
+    keys: the ticks of frames at which decoding may start. exact: whether there is one frame for each of `ticks`. broken: whether
+    reading ended with an error.
     """
 
     ticks: array[int] = field(default_factory=lambda: array("q"))
@@ -68,7 +71,12 @@ def scanned(container: InputContainer, stream: VideoStream) -> Scan:
     entries = list[tuple[int, int]]()
     try:
         for packet in container.demux(stream):
-            if not packet.size or packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10):  # not shown
+            if (
+                not packet.size
+                or packet.is_discard
+                or is_partial(packet, container.format.name)
+                or (codec == "vp8" and not bytes(packet)[0] & 0x10)
+            ):  # not shown
                 continue
             if packet.pts is None:
                 found.exact = False
@@ -84,6 +92,11 @@ def scanned(container: InputContainer, stream: VideoStream) -> Scan:
     found.last = entries[-1][1] if entries else 0
     found.keys = array("q", sorted(found.keys))
     return found
+
+
+def is_partial(packet: Packet[VideoStream], form: str) -> bool:
+    """Whether the file ends within a packet. form: of the file; others mark packets for more reasons."""
+    return packet.is_corrupt and form.startswith((*_SEEKABLE, "avi"))
 
 
 def resets(codec: str, packet: Packet[VideoStream]) -> bool:

@@ -36,14 +36,14 @@ class Sound:
     def added(self, target: OutputContainer) -> Any:
         """The track in the new file."""
         if self.copied:
-            track = target.add_stream_from_template(self.stream)
-            track.metadata.update({key: value for key, value in self.stream.metadata.items() if key == "language"})
-            return track
-        context = self.stream.codec_context
+            copied = target.add_stream_from_template(self.stream)
+            copied.metadata.update({key: value for key, value in self.stream.metadata.items() if key == "language"})
+            return copied
+        context: Any = self.stream.codec_context
         rate = context.sample_rate
         if self.kind.converted == "libopus" and rate not in _OPUS_RATES:
             rate = 48000
-        track = target.add_stream(self.kind.converted, rate=rate)
+        track: Any = target.add_stream(self.kind.converted, rate=rate)
         channels = min(2, context.layout.nb_channels)
         track.codec_context.layout = "stereo" if channels == 2 else "mono"
         track.codec_context.bit_rate = _BIT_RATE * channels // 2
@@ -103,10 +103,10 @@ class Sound:
                 frame.time_base = tb
                 written += frame.samples
             for packet in track.encode(frame):
-                yield packet.pts * packet.time_base, packet
+                yield packet.pts * (fraction(packet.time_base) or tb), packet
 
         for frame in self._decoded():
-            time = frame.pts * fraction(frame.time_base) - self.origin
+            time = frame.pts * (fraction(frame.time_base) or tb) - self.origin
             if start is None:
                 if self.window.start and time < 0:
                     continue

@@ -48,6 +48,9 @@ class Window:
             raise OptionError(f"must be at least 1, not {self.every}", option="every")
 
 
+WHOLE = Window()
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of a window.
@@ -73,11 +76,14 @@ class Moment(NamedTuple):
 
 
 class Pick(NamedTuple):
-    """A moment that a window keeps. number, time, duration: as in `Frame`. index: of the moment in its source. start: when frame 0
-    appears on the clip's clock, in seconds."""
+    """A moment that a window keeps.
+
+    number, time, duration: as in `Frame`. place: of the moment in its source, from 0. start: when frame 0 appears on the clip's clock,
+    in seconds.
+    """
 
     number: int
-    index: int
+    place: int
     time: Fraction
     duration: Fraction
     start: Fraction
@@ -85,7 +91,7 @@ class Pick(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    index: int
+    place: int
     time: Fraction
     duration: Fraction
     draw: Draw
@@ -108,16 +114,16 @@ def picked(moments: Iterable[Moment], window: Window) -> Iterator[Pick]:
     start: Fraction | None = None
     for number, moment in enumerate(_every(shown, window.every)):
         start = moment.time if start is None else start
-        yield Pick(number, moment.index, moment.time - start, moment.duration, start, moment.draw)
+        yield Pick(number, moment.place, moment.time - start, moment.duration, start, moment.draw)
 
 
 def _within(moments: Iterable[Moment], window: Window) -> Iterator[_Shown]:
-    for index, (time, duration, draw) in enumerate(moments):
+    for place, (time, duration, draw) in enumerate(moments):
         if window.start is not None and time < window.start:
             continue
         if window.end is not None and time >= window.end:
             return
-        yield _Shown(index, time, duration if window.end is None else min(duration, window.end - time), draw)
+        yield _Shown(place, time, duration if window.end is None else min(duration, window.end - time), draw)
 
 
 def _at_rate(shown: Iterable[_Shown], fps: Fraction) -> Iterator[_Shown]:
@@ -130,7 +136,7 @@ def _at_rate(shown: Iterable[_Shown], fps: Fraction) -> Iterator[_Shown]:
             yield from _repeated(held, range(slot, next_slot), start, fps)
         held, slot, end = moment, next_slot, moment.time + moment.duration
     if held is not None:
-        yield from _repeated(held, range(slot, max(slot + 1, rounded((end - start) * fps))), start, fps)
+        yield from _repeated(held, range(slot, max(rounded((end - start) * fps), 0 if slot else 1)), start, fps)
 
 
 def _repeated(held: _Shown, slots: range, start: Fraction, fps: Fraction) -> Iterator[_Shown]:
@@ -142,7 +148,7 @@ def _repeated(held: _Shown, slots: range, start: Fraction, fps: Fraction) -> Ite
         return drawn[0]
 
     for slot in slots:
-        yield _Shown(held.index, start + slot / fps, 1 / fps, draw)
+        yield _Shown(held.place, start + slot / fps, 1 / fps, draw)
 
 
 def _every(shown: Iterable[_Shown], every: int) -> Iterator[_Shown]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import subprocess
-import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from impasto import files, pictures
-from impasto.errors import OutputError, SaveError, UsageError
+from impasto import clips, files, pictures
+from impasto.errors import OutputError, UsageError
 from impasto.jobs.lock import state_of
 
 FRAMES_A_SECOND = 12
-REST = 2.0  # seconds that the finished image stays
+REST = 2  # seconds that the finished image stays
 LONGEST = {".gif": 480, ".mp4": 1920}  # pixels; larger GIFs take tens of megabytes, and larger films do not play everywhere
-TIMEOUT = 600  # seconds that ffmpeg may take
 
 
 def write(place: Path, *, overwrite: bool) -> None:
@@ -25,7 +26,10 @@ def write(place: Path, *, overwrite: bool) -> None:
     folder, kind = state_of(place), place.suffix.lower()
     if not any(folder.glob("*.png")):
         raise OutputError(f"{files.printable(place)} cannot be made: its frames are missing from {files.printable(folder)}")
-    files.write(place, _gif(folder) if kind == ".gif" else _mp4(folder), (kind,), overwrite=overwrite)
+    if kind == ".gif":
+        files.write(place, _gif(folder), (kind,), overwrite=overwrite)
+    else:
+        _mp4(folder, place, overwrite=overwrite)
 
 
 def finish(place: Path) -> None:
@@ -65,28 +69,32 @@ def _read(file: Path) -> Image.Image:
         return image.copy()
 
 
-def ffmpeg() -> str:
-    """The program that comes with the video extra. Raises UsageError without it."""
+def check_possible(kind: str) -> None:
+    """Raise UsageError if a film of this suffix needs the video extra and it is not installed."""
+    if kind != ".mp4":
+        return
     try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
+        clips.check_extra()
+    except UsageError as error:
         raise UsageError("an .mp4 needs the video extra: pip install 'impasto[video]'; a .gif works without it") from error
-    return str(get_ffmpeg_exe())
 
 
-def _mp4(folder: Path) -> bytes:
-    """H.264 that plays everywhere: even sides, 4:2:0, ready to stream."""
-    frames = ["-framerate", str(FRAMES_A_SECOND), "-i", "%04d.png"]  # relative: the folder's name may contain a % as well
-    shape = ["-vf", f"crop=trunc(iw/2)*2:trunc(ih/2)*2:0:0,tpad=stop_mode=clone:stop_duration={REST}"]
-    codec = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    with tempfile.TemporaryDirectory() as made:
-        file = Path(made) / "frames.mp4"
-        command = [ffmpeg(), "-loglevel", "error", *frames, *shape, *codec, str(file)]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=TIMEOUT)  # noqa: S603 (no shell)
-        except subprocess.TimeoutExpired as error:
-            raise SaveError(f"the frames could not be made into a video: ffmpeg took more than {TIMEOUT} s") from error
-        if done.returncode:
-            reason = files.one_line(done.stderr.decode(errors="replace")) or f"ffmpeg ended with {done.returncode}"
-            raise SaveError(f"the frames could not be made into a video: {reason}")
-        return file.read_bytes()
+def _mp4(folder: Path, place: Path, *, overwrite: bool) -> None:
+    """H.264 that plays everywhere. Its frames are a segment of their own until it is whole."""
+    segment = folder / "film.segment"
+    rate = Fraction(FRAMES_A_SECOND)
+    try:
+        clips.encode(_timed(folder), segment, clips.format_of(place), time_base=1 / rate, rate=rate)
+        clips.join([segment], place, overwrite=overwrite)
+    finally:
+        with contextlib.suppress(OSError):
+            segment.unlink()
+
+
+def _timed(folder: Path) -> Iterator[tuple[npt.NDArray[np.uint8], Fraction, Fraction]]:
+    """The frames as arrays, each with its time and duration in seconds."""
+    step = Fraction(1, FRAMES_A_SECOND)
+    names = sorted(folder.glob("*.png"))
+    for number, name in enumerate(names):
+        rest = Fraction(REST) if number == len(names) - 1 else Fraction(0)
+        yield np.asarray(_read(name).convert("RGB")), number * step, step + rest

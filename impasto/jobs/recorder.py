@@ -86,8 +86,7 @@ class Frames:
         self.folder = state_of(place) if self.kind else place
         self.count, self.next = 0, 0.0
         self.new = False  # whether this run made the folder
-        if self.kind == ".mp4":
-            film.ffmpeg()
+        film.check_possible(self.kind)
         check_frames(place, overwrite=overwrite)
         if not self.kind:
             self._make_folder()

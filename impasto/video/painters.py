@@ -16,10 +16,10 @@ from impasto.video.temporal import Earlier, temporal_terms
 
 FIRST_STEPS = 40  # of the optimizer, for a frame with nothing before it
 DISTANCES = (1, 2, 4)  # frames back at which `EveryFrame` looks (Ruder et al. 2016, section 5)
-TEMPORAL = 3000.0  # weight of the temporal loss of a frame that follows another
+TEMPORAL = 3000.0  # weight of the temporal loss
 STEPS = 20  # of the optimizer, for such a frame, at half and full size
 KEY_EVERY = 12  # frames
-KEY_TEMPORAL, KEY_STEPS = 2000.0, 16  # the same for a key frame that follows another
+KEY_STEPS = 16  # the same for a key frame that follows another
 BETWEEN_STEPS = 5  # for a frame between key frames, at full size
 KEPT_SHARE = 0.8  # of the carried result in the network's, where it can be relied on
 FINE, AROUND = 3.0, 6.0  # pixels: deviations of the Gaussians that part off detail, and average its energy
@@ -108,12 +108,12 @@ class KeyFrames:
 
     def _key(self, moment: Moment, earlier: Earlier) -> Tensor:
         start = torch.lerp(self.stills.network(moment), earlier.image, earlier.reliable)
-        terms = temporal_terms([earlier], KEY_TEMPORAL, self.stills.device)
+        terms = temporal_terms([earlier], TEMPORAL, self.stills.device)
         return self.stills.optimized(moment, start, terms, iterations=KEY_STEPS, init_size=half_of(moment))
 
     def _between(self, moment: Moment, first: Earlier, last: Earlier, share: float) -> Tensor:
         mean = between(first, last, share, self.stills.network(moment))
-        terms = temporal_terms([mean], KEY_TEMPORAL, self.stills.device)
+        terms = temporal_terms([mean], TEMPORAL, self.stills.device)
         return self.stills.optimized(moment, mean.image, terms, iterations=BETWEEN_STEPS, init_size=max(moment.size))
 
 

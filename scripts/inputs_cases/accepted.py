@@ -13,7 +13,7 @@ from inputs_cases.checks import HARDLY, changed, film_of, kept_left, kept_right,
 # Notes on standard error, matched by their values because their words may change
 ENLARGED, NEAREST, LEFT_OUT, STANDS_IN = "painting.*{}", "{}.*16", "#00ff00", "vgg19.*lite"
 LITTLE_SELECTED, ALL_SELECTED, BINARY, COUNTED = "almost nothing", "whole image", "black and white", "{} region"
-NO_FILM = "" if importlib.util.find_spec("imageio_ffmpeg") else "needs the video extra"
+NO_FILM = "" if importlib.util.find_spec("av") else "needs the video extra"
 GOOD, TWO = "photo.png painting.png", "photo.png painting.png checkers.png"
 LITTLE = changed(0, HARDLY)
 AGAIN = (
