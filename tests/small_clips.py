@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
 from motion import Motion
 from PIL import Image
 
@@ -39,5 +37,3 @@ def folder(place: Path, frames: list[Any]) -> Path:
     for number, frame in enumerate(frames, 1):
         Image.fromarray(frame).save(place / f"{number:03}.png")
     return place
-
-

@@ -24,6 +24,7 @@ RINGS = (
     {"objective", "lbfgs", "optimize", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
+    {"video"},
     {"studio"},
     {"cli"},
 )
@@ -110,7 +111,7 @@ HEAVY_FOR_HELP = (*HEAVY, "pydantic", "impasto.options", "impasto.jobs.job", "im
 
 
 HELP = (
-    *("", "--help", "--help-all", "--version", "demo --help", "again -h", "sheet -h"),
+    *("", "--help", "--help-all", "--version", "demo --help", "again -h", "sheet -h", "video -h"),
     *("compare -h", "style make -h", "weights -h", "weights fetch --help"),
 )
 INFORMATION = {"weights list": ("torch",), "weights path vgg19": ("torch",)}

@@ -78,7 +78,11 @@ def usage_message(error: cyclopts.CycloptsError) -> str:
     if isinstance(error, cyclopts.UnusedCliTokensError):
         words = error.unused_tokens or []
         return f"too many words: {' '.join(words[:3])}{' ...' if len(words) > 3 else ''}"
-    if isinstance(error, cyclopts.MissingArgumentError) and error.argument and error.argument.name in ("PHOTO", "CLIP", "STYLE"):
+    if (
+        isinstance(error, cyclopts.MissingArgumentError)
+        and error.argument
+        and error.argument.name in ("PHOTO", "CLIP", "STYLE")
+    ):
         command = " ".join(("impasto", *error.command_chain)) if error.command_chain else "impasto"
         if command == "impasto sheet":
             return "a photograph is needed: impasto sheet PHOTO; see `impasto sheet --help`"

@@ -19,9 +19,8 @@ from impasto.errors import ImpastoError, OutputError, PictureError, SaveError
 from impasto.jobs.clock import Clock
 
 if TYPE_CHECKING:
-    from impasto.jobs.events import Frame
+    from impasto.jobs.events import Frame, Tile
     from impasto.jobs.events import Progress as Progressed
-    from impasto.jobs.events import Tile
 
 GONE = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, is gone
 LOSSES = ("content", "style", "palette")  # the order in which they are printed, before any others

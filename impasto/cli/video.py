@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Token
 
-from impasto.catalog import OPTIONS
 from impasto.cli import console
 from impasto.cli.console import fail, note, refuse_address, report, seconds, tell, worded
 from impasto.cli.forms import GROUPS, OUTPUT, STDIO, CommonFlags, flag, whole_number
@@ -93,7 +92,8 @@ class VideoFlags(CommonFlags):
         flag(GROUPS["Image"], "Frames a second of the result. [default: the clip's own times]", converter=_rate),
     ] = None
     every: Annotated[
-        int, flag(GROUPS["Image"], "Paint one of so many frames; each stays until the next.", converter=whole_number("every", 1))
+        int,
+        flag(GROUPS["Image"], "Paint one of so many frames; each stays until the next.", converter=whole_number("every", 1)),
     ] = 1
     mask: Annotated[
         tuple[str, ...],

@@ -64,7 +64,10 @@ def carried(origin: Moment, result: Tensor, now: Moment, course: Course) -> Earl
 
 
 def between(first: Earlier, last: Earlier, share: float, own: Tensor) -> Earlier:
-    """Two carried results in one, and the frame's own, 1x3xHxW, where neither can be relied on. share: how near the last one is, 0..1."""
+    """Two carried results in one, and the frame's own, 1x3xHxW, where neither can be relied on.
+
+    share: how near the last one is, 0..1.
+    """
     near, far = first.reliable * (1 - share), last.reliable * share
     mean = (first.image * near + last.image * far) / (near + far).clamp_min(torch.finfo(near.dtype).tiny)
     sure = torch.maximum(first.reliable, last.reliable)

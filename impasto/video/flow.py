@@ -1,7 +1,8 @@
 """Optical flow between frames, which of it can be relied on, and warping by it.
 
-A flow holds for every pixel how far it is from there, in pixels, to the same point of the scene in another frame: HxWx2 float32, x then
-y. Pixel centers have whole coordinates. Flow is found by dense inverse search (Kroeger et al. 2016) from OpenCV, which needs no weights.
+A flow holds for every pixel how far it is from there, in pixels, to the same point of the scene in another frame: HxWx2 float32, x
+then y. Pixel centers have whole coordinates. Flow is found by dense inverse search (Kroeger et al. 2016) from OpenCV, which needs no
+weights.
 """
 
 from __future__ import annotations
@@ -120,14 +121,16 @@ def reliability(flow: Floats, back: Floats) -> Floats:
     found = np.where(steep > 0.01 * length + 0.002, 0.0, 1.0).astype(np.float32)
     # occlusions count below 0, so that the blur widens them
     found[~inside | (missed >= 0.01 * (length + other) + 0.5)] = -1
-    return np.clip(cv2.GaussianBlur(found, (0, 0), BLUR), 0, 1)
+    widened: Floats = np.clip(cv2.GaussianBlur(found, (0, 0), BLUR), 0, 1)
+    return widened
 
 
 def coordinates(flow: Floats) -> Floats:
     """Where every pixel comes from, HxWx2: its own place plus its flow."""
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    return flow + np.stack([columns, rows], axis=-1)
+    found: Floats = flow + np.stack([columns, rows], axis=-1)
+    return found
 
 
 def warped(image: Tensor, there: Floats) -> Tensor:

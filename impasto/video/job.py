@@ -17,7 +17,11 @@ from impasto.options import Options
 from impasto.video.blending import Blending
 
 QUALITIES = ("instant", "normal", "best")
-FRESH = ("init", "init_size", "iterations")  # options of the optimizer that say where a frame starts, which the qualities decide
+FRESH = (
+    "init",
+    "init_size",
+    "iterations",
+)  # options of the optimizer that say where a frame starts, which the qualities decide
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Video:
     def __post_init__(self) -> None:
         if self.options.quality not in QUALITIES:
             raise OptionError(f"must be {', '.join(QUALITIES)} for a video, not {self.options.quality!r}", option="quality")
-        if self.options.method != "impasto":
-            raise OptionError("videos are painted with method 'impasto' only", option="method")
+        if self.options.method != Options.model_fields["method"].default:
+            raise OptionError("must be the default for a video", option="method")
         for name in FRESH:
             if name in self.options.model_fields_set:
                 raise OptionError("is chosen by the quality of a video", option=name)
@@ -129,7 +133,7 @@ class Video:
                 Options(**stored["options"]),
                 Output(Path(output["path"]), metadata=bool(output["metadata"]), preview=bool(output["preview"])),
                 inputs.layers,
-                Window(*(_fraction(window[name]) for name in ("start", "end", "fps")), every=int(window["every"])),
+                _window(window),
                 None if stored["blending"] is None else Blending(tuple(map(tuple, stored["blending"]))),
                 None if inputs.weights is None else Path(inputs.weights),
             )
@@ -144,8 +148,9 @@ class Video:
         return all(mine[name] == stored.get(name) for name in ("inputs", "options", "window", "blending"))
 
 
-def _fraction(text: str | None) -> Fraction | None:
-    return None if text is None else Fraction(text)
+def _window(stored: Mapping[str, Any]) -> Window:
+    start, end, fps = (None if stored[name] is None else Fraction(stored[name]) for name in ("start", "end", "fps"))
+    return Window(start, end, fps, int(stored["every"]))
 
 
 def styles_of(styles: StyleSource | Sequence[StyleSource]) -> tuple[StyleSource, ...]:

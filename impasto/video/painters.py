@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 
@@ -92,7 +93,7 @@ class KeyFrames:
 
     def _stretch(self, stretch: list[Moment], start: Tensor, kept: Kept) -> Iterator[Painted]:
         first, last = stretch[0], stretch[-1]
-        motions = [later.motion_from(earlier) for earlier, later in zip(stretch[:-1], stretch[1:], strict=True)]
+        motions = [later.motion_from(earlier) for earlier, later in itertools.pairwise(stretch)]
         ahead = composed([onward(motion) for motion in motions])
         back = composed([backward(motion) for motion in reversed(motions)])[::-1]
         end = kept(last.number)

@@ -70,7 +70,8 @@ def _for_a_frame(session: Session, first: Moment, clock: Callable[[], float]) ->
     peak = Run(stills.problem(first), stills.limit).plan(first.size).peak
     if quality == "normal":
         key = optimizer(iterations=KEY_STEPS, init_size=half) / KEY_EVERY
-        return own + key + optimizer(iterations=BETWEEN_STEPS, init_size=max(first.size)), peak + pixels * HELD * (KEY_EVERY + 1)
+        return own + key + optimizer(iterations=BETWEEN_STEPS, init_size=max(first.size)), peak + pixels * HELD * (
+            KEY_EVERY + 1
+        )
     took = own + optimizer(iterations=STEPS, init_size=half) + 2 * timed(lambda: first.motion_from(first))
     return took, peak + pixels * HELD * (max(DISTANCES) + 1)
-

@@ -63,7 +63,9 @@ def _unfinished(video: Video, *, resume: bool) -> Card | None:
     if video.output.overwrite:
         return None
     whose = "an unfinished run" if video.same_as(card.job) else "an unfinished run of another job"
-    raise OutputError(f"{printable(target)} belongs to {whose}: {how_to_resume(target)}", remedy="use {overwrite} to start again")
+    raise OutputError(
+        f"{printable(target)} belongs to {whose}: {how_to_resume(target)}", remedy="use {overwrite} to start again"
+    )
 
 
 def _may_replace(video: Video, card: Card) -> bool:
@@ -153,7 +155,9 @@ class _Run:
             workspace.encode_up_to(last, times)
             if self.previews and times[last][0] >= FIRST_SECONDS:
                 self.previews = False
-                yield Preview(self.session.finish_preview(workspace), last)
+                from impasto.video.finish import finish_preview
+
+                yield Preview(finish_preview(self.session, workspace), last)
             last += PART
 
     def _still(self) -> Preview:
@@ -163,15 +167,17 @@ class _Run:
         return Preview(file, 0)
 
     def _finish(self, times: Times) -> Iterator[Event]:
+        from impasto.video.finish import finish, settings
+
         session, workspace = self.session, self.workspace
         if not times:
             workspace.remove()
             raise PictureError(f"clip {printable(self.video.clip)} has no frames in this part of it")
         with signals.ignored():
-            settings = session.settings(len(times), self._seconds()) if self.video.output.metadata else {}
-            path, more = session.finish(workspace, times, settings)
+            stored = settings(session, len(times), self._seconds()) if self.video.output.metadata else {}
+            path, more = finish(session, workspace, times, stored)
             workspace.remove()
         late = tuple(note for note in (*session.clip.notes, *more) if note not in session.notes)
         yield from map(Note, late)
         height, width = session.size
-        yield Saved(path, width, height, self._seconds(), settings=settings, notes=(*session.notes, *late))
+        yield Saved(path, width, height, self._seconds(), settings=stored, notes=(*session.notes, *late))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ from impasto.clips import TIME_BASE, Clip, Format, Window, format_of
 from impasto.compute import memory
 from impasto.errors import PictureError, StateFileError
 from impasto.files import printable
-from impasto.jobs import records
 from impasto.ladder import Size
 from impasto.stylizer import Stylizer
 from impasto.video.job import Video
@@ -98,9 +95,7 @@ class Session:
         return found | {role: digest for role, (_, digest) in self.styles.items()} | self._digests_of_masks()
 
     def _digests_of_masks(self) -> dict[str, str]:
-        return {
-            f"mask {number}": mask.digest for number, mask in enumerate(self.masks, 1) if isinstance(mask, Clip)
-        }
+        return {f"mask {number}": mask.digest for number, mask in enumerate(self.masks, 1) if isinstance(mask, Clip)}
 
     def workspace(self, card: Card | None) -> Workspace:
         """The folder of the run: a new one, or that of the run to resume. Raises StateFileError."""
@@ -144,52 +139,6 @@ class Session:
             share = min(1.0, frame.number / max(1, self.count - 1))
             yield frame.number, frame.pixels, share, tuple(mask(frame.time) for mask in masks)
 
-    def settings(self, count: int, seconds: float) -> dict[str, Any]:
-        """What is stored in the finished file: the options and the record, as in an image."""
-        options = self.stills.stylizer.options.changed(size=self.video.options.size)
-        encoder = self.stills.stylizer.encoder
-        height, width = self.size
-        found = {"photo": (self.clip.name, self.clip.digest)} | self.styles
-        record = records.Record(
-            impasto=__version__,
-            torch=str(torch.__version__),
-            encoder_digest=encoder.digest,
-            network=fast.load().digest,
-            ran_on=self.made_by()["computed on"],
-            threads=torch.get_num_threads(),
-            inputs={role: records.Input(name=name, sha256=digest) for role, (name, digest) in found.items()},
-            width=width,
-            height=height,
-            seconds=seconds,
-        )
-        job = self.video.to_json()
-        return records.settings(options) | record.stored() | {"frames": count, "window": job["window"], "blending": job["blending"]}
-
-    def finish(
-        self, workspace: Workspace, times: Times, settings: Mapping[str, Any]
-    ) -> tuple[Path, tuple[str, ...]]:
-        """Write the finished file. Returns its path, and notes. Raises SaveError, OutputError."""
-        target, overwrite = self.video.output.path, self.video.output.overwrite
-        if self.kind.is_film:
-            workspace.encode_up_to(len(times), times)
-            notes = clips.join(
-                workspace.parts(), target, clip=self.clip, window=self.video.window, overwrite=overwrite, metadata=settings or None
-            )
-            return target, tuple(notes)
-        if self.kind.suffix:
-            shown = ((pixels, *times[number]) for number, pixels in enumerate(workspace.all_frames(len(times))))
-            clips.write_gif(shown, target, overwrite=overwrite, metadata=settings or None)
-            return target, ()
-        workspace.move_frames(target, len(times))
-        return target, ()
-
-    def finish_preview(self, workspace: Workspace) -> Path:
-        """Write the parts so far as the film of the preview, without sound. Returns its path."""
-        target = self.video.output.path
-        file = target.with_name(f"{target.stem}-preview{target.suffix}")
-        clips.join(workspace.parts(), file, clip=None, window=Window(), overwrite=True, metadata=None)
-        return file
-
 
 ENLARGED = 2  # times: a clip that is enlarged more gets a note
 
@@ -217,9 +166,7 @@ def _over_time(mask: Clip | Tensor, clip: Clip, window: Window) -> Any:
     if abs(mask.size[0] * clip.size[1] - mask.size[1] * clip.size[0]) > ASPECT * mask.size[1] * clip.size[1]:
         raise PictureError(f"mask {printable(mask.name)} has another aspect than the clip")
     frames = mask.frames(replace(window, fps=None, every=1))
-    shown = next(frames, None)
-    if shown is None:
-        raise PictureError(f"mask {printable(mask.name)} has no frames in this part of it")
+    shown = next(frames)
     following = next(frames, None)
 
     def at(moment: Fraction) -> Tensor:
@@ -237,4 +184,3 @@ def _fitting(size: Size, kind: Format) -> Size:
 
 
 ASPECT = 0.02  # difference of aspect ratios that is still rounding
-

@@ -38,7 +38,10 @@ class Earlier:
 
 
 def temporal_terms(earlier: Sequence[Earlier], weight: float, device: torch.device) -> MoreTerms:
-    """The terms for results from the nearest to the furthest in time. Where a nearer one can be relied on, further ones do not count."""
+    """The terms for results from the nearest to the furthest in time.
+
+    Where a nearer one can be relied on, further ones do not count.
+    """
 
     def at(size: Size) -> list[Term]:
         return [Term("temporal", weight, loss(one, size)) for one in exclusive(earlier)]

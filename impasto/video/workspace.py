@@ -95,9 +95,8 @@ class Workspace:
 
     def pixels(self, number: int) -> Any:
         """A painted frame, HxWx3 uint8; None if it is not there."""
-        with contextlib.suppress(OSError):
-            with Image.open(self.frame_file(number)) as image:
-                return np.array(image.convert("RGB"))
+        with contextlib.suppress(OSError), Image.open(self.frame_file(number)) as image:
+            return np.array(image.convert("RGB"))
         return None
 
     def store(self, number: int, image: Tensor) -> Path:
@@ -122,7 +121,9 @@ class Workspace:
         first = self.card.encoded
         if last > first:
             frames = ((self.pixels(number), *times[number]) for number in range(first, last))
-            encode(frames, self.folder / f"part-{first:07d}{self.kind.suffix}", self.kind, time_base=self.time_base, rate=self.rate)
+            encode(
+                frames, self.folder / f"part-{first:07d}{self.kind.suffix}", self.kind, time_base=self.time_base, rate=self.rate
+            )
             self.save(encoded=last)
         self.clean()
 

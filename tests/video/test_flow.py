@@ -8,15 +8,17 @@ import torch
 
 pytest.importorskip("cv2")
 
-from motion import Motion  # noqa: E402 (after the check for OpenCV)
+import itertools
 
-from impasto.inputs import SAMPLE  # noqa: E402
-from impasto.pictures import load  # noqa: E402
-from impasto.video import flow  # noqa: E402
-from impasto.video.carry import backward, between, carried, composed, onward  # noqa: E402
-from impasto.video.consistency import warping_error  # noqa: E402
-from impasto.video.moments import Moment, moments  # noqa: E402
-from impasto.video.temporal import Earlier, exclusive  # noqa: E402
+from motion import Motion
+
+from impasto.inputs import SAMPLE
+from impasto.pictures import load
+from impasto.video import flow
+from impasto.video.carry import backward, between, carried, composed, onward
+from impasto.video.consistency import warping_error
+from impasto.video.moments import Moment, moments
+from impasto.video.temporal import Earlier, exclusive
 
 SIZE = (96, 160)
 
@@ -127,7 +129,7 @@ def test_warping_error_at_a_distance_and_with_nothing_in_view() -> None:
 def test_a_course_over_many_frames_is_sharper_than_many_warps() -> None:
     _, frames = clip("pan", 9)
     shown = as_moments(frames)
-    steps = [onward(later.motion_from(earlier)) for earlier, later in zip(shown[:-1], shown[1:], strict=True)]
+    steps = [onward(later.motion_from(earlier)) for earlier, later in itertools.pairwise(shown)]
     once = carried(shown[0], frames[0], shown[-1], composed(steps)[-1])
     again = frames[0]
     for step in steps:
