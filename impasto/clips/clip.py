@@ -110,6 +110,14 @@ class Clip:
             end = pick.time + pick.duration
         return end
 
+    def time_base_in(self, window: Window) -> Fraction:
+        """The unit in which `encode` stores a window's times exactly, in seconds."""
+        return self.time_base if window.fps is None else 1 / window.fps
+
+    def rate_in(self, window: Window) -> Fraction:
+        """Frames a second of a window, on average."""
+        return (window.fps or self.rate) / window.every
+
     def times(self, window: Window = WHOLE) -> list[Fraction]:
         """When each frame of a window appears, in seconds since the first. Raises OptionError for a window without frames."""
         return [pick.time for pick in self._picks(window)]

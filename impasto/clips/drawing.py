@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
+_FILTER = (
+    0x4 | 0x4000 | 0x40000
+)  # swscale's bicubic filter, all chroma, accurate rounding; PyAV 17 has no names for the last two
 _RED_FIRST = (2, 0, 1)  # planes of FFmpeg's gbrp
 
 
@@ -62,11 +65,10 @@ class Drawing:
 
     def __init__(self, turn: Turn, size: Size) -> None:
         """size: (height, width) of the result, upright."""
-        from av.video.reformatter import Interpolation, VideoReformatter
+        from av.video.reformatter import VideoReformatter
 
         self.turn, self.size = turn, size
         self._scaler = VideoReformatter()
-        self._filter = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
     def coding(self, frame: VideoFrame) -> Coding:
         """How the frame's numbers code colors."""
@@ -88,7 +90,7 @@ class Drawing:
         height, width = self.turn.applied(self.size)
         span = _FULL if _is_full(frame) else _LIMITED
         scaled = self._scaler.reformat(
-            frame, width, height, name, interpolation=self._filter, src_color_range=span, dst_color_range=span
+            frame, width, height, name, interpolation=_FILTER, src_color_range=span, dst_color_range=span
         )
         how = self.coding(frame)
         planes = _planes(scaled, bits)

@@ -17,7 +17,7 @@ from impasto import files
 from impasto.clips.clip import Clip
 from impasto.clips.container import fraction, library, opened
 from impasto.clips.encode import movie_clock, writing
-from impasto.clips.formats import format_of
+from impasto.clips.formats import Format, format_of
 from impasto.clips.movie import Movie
 from impasto.clips.sound import Sound
 from impasto.clips.window import WHOLE, Window
@@ -49,35 +49,54 @@ def join(
     kind = format_of(place)
     if not kind.is_film:
         raise OutputError(f"{files.printable(place)}: segments become .mp4 or .webm")
-    library()
+    av = library()
     files.check(place, (kind.suffix,), overwrite=overwrite)
-    notes = list[str]()
-    with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(writing(place, (kind.suffix,), overwrite=overwrite))
-        sound, delay = None, Fraction(0)
-        if clip is not None and isinstance(clip.source, Movie):
-            sound, delay = _sound_of(clip, window, kind, stack)
-        if sound is not None and sound.note:
-            notes.append(f"{files.printable(place)}: {sound.note}")
-        _mux([Path(segment) for segment in segments], temporary, kind, sound, delay, metadata)
-    return tuple(notes)
+    if clip is not None and files.real(place) == files.real(clip.path):
+        raise OutputError(f"{files.printable(place)} is the clip itself", remedy="name another file")
+    parts = [Path(segment) for segment in segments]
+    for treatment in ("copied", "converted", "left out"):
+        sound: Sound | None = None
+        try:
+            with writing(place, (kind.suffix,), overwrite=overwrite) as temporary, contextlib.ExitStack() as stack:
+                sound, delay = _sound_of(clip, window, kind, stack, treatment)
+                _mux(parts, temporary, kind, sound, delay, metadata)
+        except SaveError as error:  # packets that the format refuses, not a full disk
+            refused = isinstance(error.__cause__, av.error.FFmpegError) and not isinstance(error.__cause__, OSError)
+            if sound is None or not refused:
+                raise
+        else:
+            break
+    note = sound.note if sound is not None else ""
+    if treatment != "copied":
+        note = f"its sound could not be copied as it is and is {treatment}"
+    return (f"{files.printable(place)}: {note}",) if note else ()
 
 
-def _sound_of(clip: Clip, window: Window, kind: Any, stack: contextlib.ExitStack) -> tuple[Sound | None, Fraction]:
+def _sound_of(
+    clip: Clip | None, window: Window, kind: Format, stack: contextlib.ExitStack, treatment: str
+) -> tuple[Sound | None, Fraction]:
     """The track of sound, and seconds from the new file's start until the first frame appears."""
-    movie = clip.source
-    if not isinstance(movie, Movie) or movie.facts.sound is None:
+    facts = clip.source.facts if clip is not None and isinstance(clip.source, Movie) else None
+    if clip is None or facts is None or facts.sound is None:
         return None, Fraction(0)
     first = clip.start(window)
     whole = clip.start()  # when the clip's own first frame appears
     zero = first if first > whole else (window.start or Fraction(0))
+    if treatment == "left out":
+        return None, first - zero
     container = stack.enter_context(opened(clip.path))
     kept = Window(zero or None, window.end if window.end is None or window.end > zero else None)
-    return Sound(container, movie.facts.sound, kind, movie.facts.zero + zero, kept), first - zero
+    copied = treatment == "copied"
+    return Sound(container, facts.sound, kind, facts.zero + zero, kept, copied=copied), first - zero
 
 
 def _mux(
-    segments: Sequence[Path], path: Path, kind: Any, sound: Sound | None, delay: Fraction, metadata: Mapping[str, object] | None
+    segments: Sequence[Path],
+    path: Path,
+    kind: Format,
+    sound: Sound | None,
+    delay: Fraction,
+    metadata: Mapping[str, object] | None,
 ) -> None:
     av = library()
     with opened(segments[0], "segment") as first:

@@ -20,15 +20,18 @@ _OPUS_RATES = (48000, 24000, 16000, 12000, 8000)
 class Sound:
     """One track of sound on its way into a container.
 
-    origin: where the new file's clock is 0, in seconds of the old file's clock. window: what part is kept, on the clip's clock.
+    origin: where the new file's clock is 0, in seconds of the old file's clock. window: what part is kept, on the clip's clock. copied:
+    whether packets stay as they are if the format can hold them.
     """
 
-    def __init__(self, container: InputContainer, index: int, kind: Format, origin: Fraction, window: Window) -> None:
+    def __init__(
+        self, container: InputContainer, index: int, kind: Format, origin: Fraction, window: Window, *, copied: bool = True
+    ) -> None:
         self.source = container
         self.stream: Any = container.streams[index]
         self.origin, self.window = origin, window
         self.codec = self.stream.codec_context.name
-        self.copied = _family(self.codec) in kind.sound
+        self.copied = copied and _family(self.codec) in kind.sound
         self.kind = kind
         self.note = "" if self.copied else f"its sound is converted from {_family(self.codec)} to {_family(kind.converted)}"
         self.until = None if window.end is None else window.end - (window.start or 0)
@@ -59,6 +62,7 @@ class Sound:
     def _copied(self, track: Any) -> Iterator[tuple[Fraction, Any]]:
         tb = fraction(self.stream.time_base) or Fraction(1, 48000)
         shift = round(self.origin / tb)
+        latest: int | None = None
         for packet in self._demuxed():
             if not packet.size or packet.pts is None:
                 continue
@@ -68,8 +72,10 @@ class Sound:
             if self.until is not None and time >= self.until:
                 return
             packet.pts -= shift
-            if packet.dts is not None:
-                packet.dts -= shift
+            packet.dts = packet.pts  # sound is stored in the order in which it is heard
+            if latest is not None and packet.pts <= latest:  # a joined or damaged file
+                continue
+            latest = packet.pts
             packet.time_base = tb
             packet.stream = track
             yield time, packet

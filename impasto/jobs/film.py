@@ -17,6 +17,7 @@ from impasto.errors import OutputError, UsageError
 from impasto.jobs.lock import state_of
 
 FRAMES_A_SECOND = 12
+SEGMENT = "film.segment"  # of an MP4, until it is whole
 REST = 2  # seconds that the finished image stays
 LONGEST = {".gif": 480, ".mp4": 1920}  # pixels; larger GIFs take tens of megabytes, and larger films do not play everywhere
 
@@ -42,7 +43,7 @@ def finish(place: Path) -> None:
 def clear(folder: Path) -> None:
     """Remove frames and their folder; other files in it stay."""
     with contextlib.suppress(OSError):
-        for file in (*folder.glob("[0-9][0-9][0-9][0-9].png"), *folder.glob(".impasto-*.tmp")):
+        for file in (*folder.glob("[0-9][0-9][0-9][0-9].png"), *folder.glob(".impasto-*.tmp"), *folder.glob(SEGMENT)):
             file.unlink()
         folder.rmdir()
 
@@ -81,7 +82,7 @@ def check_possible(kind: str) -> None:
 
 def _mp4(folder: Path, place: Path, *, overwrite: bool) -> None:
     """H.264 that plays everywhere. Its frames are a segment of their own until it is whole."""
-    segment = folder / "film.segment"
+    segment = folder / SEGMENT
     rate = Fraction(FRAMES_A_SECOND)
     try:
         clips.encode(_timed(folder), segment, clips.format_of(place), time_base=1 / rate, rate=rate)

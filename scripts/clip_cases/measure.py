@@ -100,7 +100,7 @@ def rewritten(clip: clips.Clip, target: Path, window: clips.Window | None = None
         segments.append(target.with_name(f"{target.name}.{first}"))
         part = rounded(clip.frames(window, first=first))
         some = (frame for frame, _ in zip(part, range(SEGMENT), strict=False))
-        notes.extend(clips.encode(some, segments[-1], kind, time_base=clip.time_base, rate=clip.rate))
+        notes.extend(clips.encode(some, segments[-1], kind, time_base=clip.time_base_in(window), rate=clip.rate_in(window)))
     notes.extend(clips.join(segments, target, clip=clip, window=window, overwrite=True))
     for segment in segments:
         segment.unlink()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from impasto import clips
 from impasto.clips import Window, encode, format_of, join, open_clip, settings_of, write_gif
+from impasto.clips.sound import Sound
 from impasto.errors import OutputError, UsageError
 
 RATE = Fraction(30000, 1001)
@@ -131,6 +132,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from impasto.clips import encode, format_of, join
+from impasto.clips.sound import Sound
 from impasto.errors import SaveError
 import numpy as np
 from fractions import Fraction
@@ -188,6 +190,40 @@ def test_sound_before_the_first_picture_stays_there(nasty: Path, tmp_path: Path)
     target = tmp_path / "late.mp4"
     rewritten(open_clip(nasty / "late-video.mp4"), target)
     assert decoded_times(target, "video")[0] - decoded_times(target, "audio")[0] == pytest.approx(0.25, abs=1e-4)
+
+
+def test_sound_that_cannot_be_copied_is_converted_or_left_out(
+    nasty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise av.error.InvalidDataError(1, "refused")
+
+    source, target = open_clip(nasty / "plain.mp4"), tmp_path / "film.mp4"
+    said = f"{target}: its sound could not be copied as it is and is "
+    monkeypatch.setattr(Sound, "_copied", refuse)
+    assert rewritten(source, target) == (f"{said}converted",)
+    assert len(decoded_times(target, "audio")) > 30
+    monkeypatch.setattr(Sound, "_converted", refuse)
+    assert rewritten(source, target) == (f"{said}left out",)
+    assert open_clip(target).count == 18
+    assert not open_clip(target).has_sound
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_another_rate_is_stored_exactly(nasty: Path, tmp_path: Path) -> None:
+    source, target = open_clip(nasty / "variable-rate.mp4"), tmp_path / "film.mp4"
+    window = Window(fps=RATE, every=2)
+    rewritten(source, target, window)
+    assert open_clip(target).times() == source.times(window) == [2 * number / RATE for number in range(source.count_in(window))]
+    assert sound_md5(target) == sound_md5(nasty / "variable-rate.mp4")
+
+
+def test_the_clip_itself_is_not_replaced(nasty: Path, tmp_path: Path) -> None:
+    source = tmp_path / "clip.mp4"
+    source.write_bytes((nasty / "silent.mp4").read_bytes())
+    (tmp_path / "link.mp4").symlink_to(source)
+    with pytest.raises(OutputError, match=r"link\.mp4 is the clip itself; name another file"):
+        join([], tmp_path / "link.mp4", clip=open_clip(source), overwrite=True)
 
 
 def test_opus_stays_in_a_webm(nasty: Path, tmp_path: Path) -> None:
