@@ -6,7 +6,7 @@ folders and animations, needs it: only video files need the extra `video`.
 
 from impasto.clips.clip import Clip, is_clip, open_clip
 from impasto.clips.container import check_extra
-from impasto.clips.encode import TIME_BASE, encode
+from impasto.clips.encode import encode
 from impasto.clips.formats import FRAME_NAME, Format, format_of
 from impasto.clips.gif import write_gif
 from impasto.clips.join import join, settings_of
@@ -14,7 +14,6 @@ from impasto.clips.window import Frame, Window
 
 __all__ = [
     "FRAME_NAME",
-    "TIME_BASE",
     "Clip",
     "Format",
     "Frame",

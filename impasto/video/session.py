@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from impasto import __version__, clips, fast, files, inputs, pictures
-from impasto.clips import TIME_BASE, Clip, Format, Window, format_of
+from impasto.clips import Clip, Format, Window, format_of
 from impasto.compute import memory
 from impasto.errors import PictureError, StateFileError
 from impasto.files import printable
@@ -100,8 +100,7 @@ class Session:
     def workspace(self, card: Card | None) -> Workspace:
         """The folder of the run: a new one, or that of the run to resume. Raises StateFileError."""
         video = self.video
-        fps = video.window.fps
-        clock = (self.clip.time_base, self.clip.rate / video.window.every) if fps is None else (TIME_BASE, fps)
+        clock = self.clip.time_base_in(video.window), self.clip.rate_in(video.window)
         if card is None:
             found = Workspace(video.output.path, self.kind, self._card(), *clock)
             found.begin()
