@@ -82,14 +82,19 @@ class KeyFrames:
 
     def paint(self, moments: Iterator[Moment], kept: Kept) -> Iterator[Painted]:
         """See `Painter`."""
+        before: Painted | None = None  # the key frame that ended the last stretch
         for stretch in _stretches(moments):
             first = stretch[0]
-            start = kept(first.number)
-            if start is None:
-                start = self.stills.optimized(first, iterations=FIRST_STEPS)
-            yield Painted(first.number, start, first.number)
+            if before is None or before.number != first.number:
+                start = kept(first.number)
+                if start is None:
+                    start = self.stills.optimized(first, iterations=FIRST_STEPS)
+                before = Painted(first.number, start, first.number)
+                yield before
             if len(stretch) > 1:
-                yield from self._stretch(stretch, start, kept)
+                for one in self._stretch(stretch, before.image, kept):
+                    before = one if one.number == stretch[-1].number else before
+                    yield one
 
     def _stretch(self, stretch: list[Moment], start: Tensor, kept: Kept) -> Iterator[Painted]:
         first, last = stretch[0], stretch[-1]
