@@ -84,7 +84,9 @@ def shown(frames: Sequence[torch.Tensor]) -> Iterator[Moment]:
 
 def painted(quality: str, stills: Stills, frames: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """All frames painted."""
-    found: dict[int, Painted] = {one.number: one for one in painters.painter(quality, stills).paint(shown(frames), lambda _: None)}
+    found: dict[int, Painted] = {
+        one.number: one for one in painters.painter(quality, stills).paint(shown(frames), lambda _: None)
+    }
     return [found[number].image for number in range(len(frames))]
 
 
@@ -211,10 +213,14 @@ def strip(asked: argparse.Namespace) -> str:
     first = len(clip.frames) // 2 - 1
     images = []
     for frames in rows.values():
-        images.append(np.concatenate([plain(frames[first + step]) for step in range(2)] + [change(clip, frames, first + 1)], axis=1))
+        images.append(
+            np.concatenate([plain(frames[first + step]) for step in range(2)] + [change(clip, frames, first + 1)], axis=1)
+        )
     folder = ROOT / "docs" / "images"
     Image.fromarray(np.concatenate(images)).save(folder / "video-strip.jpg", quality=85)
-    (folder / "video-error.svg").write_text(plot({name: over_time(clip, frames) for name, frames in rows.items()}), encoding="utf-8")
+    (folder / "video-error.svg").write_text(
+        plot({name: over_time(clip, frames) for name, frames in rows.items()}), encoding="utf-8"
+    )
     return f"video-strip.jpg: {', '.join(rows)}; frames {first}, {first + 1}, and the change between them, 8 times."
 
 
@@ -232,7 +238,10 @@ def change(clip: Shown, frames: list[torch.Tensor], number: int) -> Any:
 
 def over_time(clip: Shown, frames: list[torch.Tensor]) -> list[float]:
     """The error of each pair of frames."""
-    return [warping_error(frames[number - 1 : number + 1], lambda _, __, at=number: clip.back(at, at - 1)) for number in range(1, len(frames))]
+    return [
+        warping_error(frames[number - 1 : number + 1], lambda _, __, at=number: clip.back(at, at - 1))
+        for number in range(1, len(frames))
+    ]
 
 
 def plot(curves: dict[str, list[float]], width: int = 640, height: int = 300) -> str:
@@ -248,7 +257,9 @@ def plot(curves: dict[str, list[float]], width: int = 640, height: int = 300) ->
     parts.append(f'<rect width="{width}" height="{height}" fill="white"/>')
     for power in range(int(low), int(high) + 1):
         x, y = place(0, 2, 10.0**power).split(",")
-        parts.append(f'<line x1="{x}" x2="{width - 170}" y1="{y}" y2="{y}" stroke="#dddddd"/><text x="8" y="{y}">1e{power}</text>')
+        parts.append(
+            f'<line x1="{x}" x2="{width - 170}" y1="{y}" y2="{y}" stroke="#dddddd"/><text x="8" y="{y}">1e{power}</text>'
+        )
     for number, (name, values) in enumerate(curves.items()):
         points = " ".join(place(step, len(values), value) for step, value in enumerate(values))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colors[number]}" stroke-width="2"/>')

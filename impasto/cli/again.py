@@ -30,17 +30,20 @@ SHOWN_OF_A_HASH = 12  # characters; all of them with --json
 
 
 def info(file: Path, /, *, json_line: bool = False) -> None:
-    """Show how an image was made: its inputs, options, versions, time and losses.
+    """Show how an image or a clip was made: its inputs, options, versions, time and losses.
 
     Parameters
     ----------
     file: Path
-        An image made by impasto, or the output of an unfinished run.
+        An image or a clip made by impasto, or the output of an unfinished run.
     json_line: bool
         Print everything that is stored, as one line of JSON.
     """
     refuse_address(file)
     target = lock.output_of(file)
+    if lock.state_of(target).is_dir():
+        _tell_of_video(target, json_line=json_line)
+        return
     card = _state(target)
     if card and (file != target or not file.exists()):
         tell(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card))
@@ -56,6 +59,18 @@ def info(file: Path, /, *, json_line: bool = False) -> None:
         tell("\n".join((title, *(f"  {name:{width}}  {value}" for name, value in rows))))
     if card:
         tell(_how_far(target, card))
+
+
+def _tell_of_video(target: Path, *, json_line: bool) -> None:
+    """Print how far an unfinished video is."""
+    from impasto.video.workspace import Workspace
+
+    card = Workspace.read(target)
+    if json_line:
+        tell(card.model_dump_json())
+    else:
+        how = f"{card.painted} of {card.frames} frames painted in {seconds(card.seconds)}; {lock.how_to_resume(target)}"
+        tell(f"{printable(target)}: unfinished, {how}")
 
 
 def _state(target: Path) -> Card | None:
@@ -89,6 +104,7 @@ def _listing(previous: Previous) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         "inputs": [(_shown(role), f"{_shown(one.name)}  {_hash(one.sha256)}") for role, one in record.inputs.items()],
         "options": [(name.replace("_", "-"), _shown(value)) for name, value in _telling(previous.stored)],
         "versions": [(name, _shown(value)) for name, value in versions.items() if value],
+        "clip": [(_shown(name), _shown(value)) for name, value in record.clip.items()],
         "losses": [(_shown(name), f"{value:.4g}") for name, value in record.losses.items()],
         "not known to this version of impasto": [(_shown(name), "") for name in previous.unknown],
     }
@@ -132,6 +148,8 @@ def again(file: Path, /, *inputs: Path, flags: PaintFlags) -> int:
     from impasto.jobs import records
 
     previous = records.read(file)
+    if previous.record.clip:
+        raise UsageError(f"{printable(file)} is a clip; paint it again with `impasto video`")
     if previous.unknown:
         names = ", ".join(map(_shown, previous.unknown[:5]))
         note(f"{printable(file)} has settings that this version of impasto does not know: {names}", quiet=flags.quiet)

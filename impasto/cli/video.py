@@ -193,7 +193,7 @@ def _report(event: Saved | Failed, flags: CommonFlags) -> int:
         problem = event.problem.replace(str(event.error), worded(event.error), 1) if event.error else event.problem
         return fail(problem, event.exit_code, as_json=flags.json_line)
     if not flags.quiet:
-        frames = event.settings.get("frames")
+        frames = event.settings.get("clip", {}).get("frames")
         what = f"{frames} frames of {event.width}x{event.height}" if frames else f"{event.width}x{event.height}"
         report(f"wrote {printable(event.path or '')} ({what}) in {seconds(event.seconds)}")
     if flags.json_line:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from impasto import __version__, files, pictures
+from impasto import __version__, clips, files, pictures
 from impasto.catalog import PLACE, defaults
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
@@ -55,7 +55,7 @@ class Record(BaseModel):
     on which its last bits depend if the image was computed in blocks. inputs: {role: Input}. width, height: in pixels. seconds:
     time taken. losses: {name: weighted loss} at the end. picture: SHA-256 of the pixels before the file's format. done: share of
     the work, less than 1 if interrupted. keep_exif: whether the photograph's EXIF was kept. depth: bits
-    per channel of the file.
+    per channel of the file. clip: of a painted clip the number of frames, the part that was painted, and the styles' weights over time.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -76,6 +76,7 @@ class Record(BaseModel):
     done: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_exif: bool = False
     depth: Literal[8, 16] = 8
+    clip: dict[str, Any] = {}
 
     def stored(self) -> dict[str, Any]:
         """As JSON; fields at their defaults are left out."""
@@ -240,11 +241,14 @@ def apart(image: Image.Image, path: Path) -> tuple[float, int]:
 
 
 def read(file: Path) -> Previous:
-    """The record in an image. Raises PictureError for no image, UsageError for one without settings or with damaged ones."""
-    settings = pictures.read_settings(file)
+    """The record in an image or a clip.
+
+    Raises PictureError for neither, UsageError for one without settings or with damaged ones.
+    """
+    kind, settings = ("clip", clips.settings_of(file)) if clips.is_clip(file) else ("image", pictures.read_settings(file))
     if settings is None:
-        raise UsageError(f"image {printable(file)} has no settings: it was not made by impasto, or without metadata")
-    return Previous(file, settings, record_of(settings, f"image {printable(file)}"))
+        raise UsageError(f"{kind} {printable(file)} has no settings: it was not made by impasto, or without metadata")
+    return Previous(file, settings, record_of(settings, f"{kind} {printable(file)}"))
 
 
 def record_of(settings: Mapping[str, Any], what: str) -> Record:

@@ -17,6 +17,7 @@ def settings(session: Session, count: int, seconds: float) -> dict[str, Any]:
     """What is stored in the file of so many frames: the options and the record, as in an image, and what only clips have."""
     video, stylizer, made_by = session.video, session.stills.stylizer, session.made_by()
     height, width = session.size
+    job = video.to_json()
     inputs = {"photo": (session.clip.name, session.clip.digest)} | session.styles
     record = records.Record(
         impasto=made_by["impasto"],
@@ -29,11 +30,9 @@ def settings(session: Session, count: int, seconds: float) -> dict[str, Any]:
         width=width,
         height=height,
         seconds=seconds,
+        clip={"frames": count} | {name: value for name in ("window", "blending") if (value := job[name])},
     )
-    options = stylizer.options.changed(size=video.options.size)
-    job = video.to_json()
-    of_clip = {"frames": count, "window": job["window"], "blending": job["blending"]}
-    return records.settings(options) | record.stored() | of_clip
+    return records.settings(stylizer.options.changed(size=video.options.size)) | record.stored()
 
 
 def finish(session: Session, workspace: Workspace, times: Times, stored: Mapping[str, Any]) -> tuple[Path, tuple[str, ...]]:

@@ -83,7 +83,7 @@ def test_events_and_the_result(pan: Path) -> None:
     stored = settings_of("out.mp4")
     assert stored == json.loads(json.dumps(saved.settings))
     assert stored["inputs"]["photo"] == {"name": "clip.mp4", "sha256": files.digest(pan)}
-    assert (stored["frames"], stored["size"], stored["quality"]) == (15, 64, "instant")
+    assert (stored["clip"]["frames"], stored["size"], stored["quality"]) == (15, 64, "instant")
 
 
 def test_instant_is_the_network_where_there_is_nothing_before(pan: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_window_of_a_clip(pan: Path) -> None:
     times = [time for time in TIMES[:15] if Fraction(1, 10) <= time < Fraction(1, 2)][::2]
     found = open_clip("out.mp4")
     assert found.times() == [time - times[0] for time in times]
-    assert saved.settings["frames"] == len(times)
+    assert saved.settings["clip"]["frames"] == len(times)
 
 
 @pytest.mark.parametrize("to", ["out.webm", "out.gif", "out"])
