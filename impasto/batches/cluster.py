@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 import threading
 import time
 from collections import deque
@@ -26,6 +28,7 @@ from impasto.errors import RunError, UsageError
 from impasto.inputs import style_names
 
 MOST_STILLBORN = 3  # actors in a row that end before they are ready
+REACHED = 10.0  # seconds within which a cluster must answer
 
 
 class Hand:
@@ -80,6 +83,7 @@ class Actors:
         self._ray = ray = _ray()
         self._mine = not ray.is_initialized()
         try:
+            _check_reached(address)
             if self._mine:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
         except Exception as error:  # Ray raises ConnectionError, ValueError, RuntimeError and its own
@@ -106,8 +110,8 @@ class Actors:
         while len(self._known) < count:
             settings = replace(self._settings, workers=count)
             needs = {"num_gpus": 1} if self._gpus else {"num_cpus": self._settings.threads}
-            groups = {"paint": 1, "control": 1}
-            handle = self._ray.remote(Hand).options(**needs, max_restarts=0, concurrency_groups=groups).remote(settings)
+            kind = self._ray.remote(**needs, max_restarts=0, concurrency_groups={"paint": 1, "control": 1})(Hand)
+            handle = kind.remote(settings)
             self._known[self._next] = _Actor(handle)
             self._waiting[handle.ready.options(concurrency_group="paint").remote()] = (self._next, None)
             self._next += 1
@@ -189,6 +193,13 @@ def _ray() -> Any:
     except ImportError as error:
         raise UsageError("Ray is not installed", remedy='install it with `pip install "impasto[ray]"`') from error
     return ray
+
+
+def _check_reached(address: str) -> None:
+    """Raise OSError if nothing answers at host:port. Ray itself would wait for minutes."""
+    found = re.fullmatch(r"([^/]+):(\d{1,5})", address)
+    if found:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=REACHED).close()
 
 
 def _everywhere(item: Item) -> Item:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
+import tempfile
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -52,7 +54,7 @@ class Painter:
         self._styles: OrderedDict[tuple[str, str], Picture | StyleFile] = OrderedDict()
         self._hashes: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._limits = dict[str, int]()
-        self._copies: TemporaryDirectory[str] | None = None
+        self._copies: Path | None = None
 
     def paint(self, number: int, item: Item, tell: Tell = bool) -> Result:
         """Paint an item, unless its result is there. tell: may raise StoppedError, which is passed on."""
@@ -238,9 +240,10 @@ class Painter:
         return source.place
 
     def _copied(self, source: Source) -> str:
-        self._copies = self._copies or TemporaryDirectory(prefix="impasto-styles-")
-        name = hashlib.sha256(source.place.encode()).hexdigest()[:16]
-        copy = Path(self._copies.name, name, Path(source.key).name)
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="impasto-styles-"))
+            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
+        copy = self._copies / hashlib.sha256(source.place.encode()).hexdigest()[:16] / Path(source.key).name
         if not copy.exists():
             copy.parent.mkdir(exist_ok=True)
             copy.write_bytes(places.read(source.place, "style file"))

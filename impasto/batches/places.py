@@ -25,6 +25,7 @@ AT_ONCE = {
     "oss",
     "memory",
 }  # stores whose files appear whole or not at all
+NOT_FETCHED = {"http", "https", "ftp", "ftps", "data"}
 
 
 def is_address(place: str) -> bool:
@@ -34,9 +35,11 @@ def is_address(place: str) -> bool:
 
 
 def plain(place: str | os.PathLike[str]) -> str:
-    """A place as text; the path of a file:// address."""
+    """A place as text; the path of a file:// address. Raises PictureError for an address of the web, from which nothing is fetched."""
     text = os.fspath(place)
     found = ADDRESS.match(text)
+    if found and found[1].lower() in NOT_FETCHED:
+        raise PictureError(f"{found[1].lower()}:// addresses are not fetched; download the images and name their folder")
     if not found or found[1].lower() not in ("file", "local"):
         return text
     from fsspec.implementations.local import LocalFileSystem
@@ -132,13 +135,6 @@ class Folder:
             raise
         except Exception as error:
             raise OutputError(f"{files.printable(place)}: {_reason(error)}") from error
-
-    def there(self, name: str) -> bool:
-        """Whether there is something of that name."""
-        if self.local is not None:
-            return os.path.lexists(self.local / name)
-        system, path = system_of(self.place_of(name))
-        return bool(system.exists(path))
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all, in the place of an earlier one. Raises SaveError, OutputError."""

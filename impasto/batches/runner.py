@@ -101,7 +101,7 @@ class _Batch:
         self.known_bad = {} if retry_failed else self._known_bad()
         items = enumerate(work.items)
         self.order = Order((number, item) for number, item in items if number not in self.known_bad)
-        self.crashes = dict[int, int]()
+        self.crashes = dict[int, int]()  # of workers, by item
         self.parts = dict[int, float]()
         self.clock = _Clock()
 
@@ -124,7 +124,7 @@ class _Batch:
         try:
             while left:
                 crew.start(min(count, left))
-                self._hand_out(crew)
+                self._hand_out(crew, count)
                 for report in crew.wait(WAIT):
                     if isinstance(report, Done):
                         left -= 1
@@ -136,19 +136,21 @@ class _Batch:
                         for result in self._lost(report):
                             left -= 1
                             yield self._finished(result.number, result)
-                    self._hand_out(crew)
+                    self._hand_out(crew, count)
                 self.ledger.write(finished=False)
                 yield self._status(left, len(crew.loads()))
             finished = True
         finally:
             with signals.ignored() if finished else contextlib.nullcontext():
                 crew.stop(finished=finished)
+            if self.crashes:
+                self.folder.sweep()
 
-    def _hand_out(self, crew: Crew) -> None:
-        """Give every worker that is ready its next items; at the end evenly, so that none has two while another has none."""
+    def _hand_out(self, crew: Crew, count: int) -> None:
+        """Give every worker that is ready its next items. Where few wait, each gets one, also the workers that are not ready yet."""
         for most in range(1, AHEAD + 1):
             for worker, load in crew.loads().items():
-                if load < most and len(self.order):
+                if load < most and len(self.order) > (count if load else 0):
                     crew.give(worker, *self.order.next(worker))
 
     def _lost(self, report: Lost) -> Iterator[Result]:
