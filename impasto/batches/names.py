@@ -13,6 +13,7 @@ from impasto.errors import OptionError, OutputError
 from impasto.jobs.job import SUFFIXES
 
 TEMPLATE = "{photo}--{style}.png"
+TOLD_APART = "{photo}.{photo_type}--{style}.png"  # where only the suffixes of photographs differ
 FIELDS = ("photo", "style", "photo_type", "style_type")
 
 
@@ -68,6 +69,9 @@ def check_different(names: Iterable[tuple[str, str]]) -> None:
     for name, subject in names:
         key = unicodedata.normalize("NFC", name).casefold()
         if key in known:
-            problem = f"{files.printable(name)} would be the result of {known[key]} and of {subject}"
-            raise OutputError(problem, remedy="tell them apart by {names}")
+            problem = (
+                f"{files.printable(name)} would be the result of {known[key]} and of {subject}; "
+                f"names such as {TOLD_APART} are different"
+            )
+            raise OutputError(problem, remedy="change {names}")
         known[key] = subject
