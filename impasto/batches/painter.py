@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
-import tempfile
 import time
-import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,25 +11,20 @@ from typing import Any
 
 import torch
 
-from impasto import files, inputs, jobs, pictures
+from impasto import files, jobs, pictures
 from impasto.batches import places
 from impasto.batches.done import Verdict, verdict
 from impasto.batches.events import Result, State
+from impasto.batches.kept import Kept
 from impasto.batches.sources import Source
-from impasto.batches.work import Item, Settings
-from impasto.compute import memory
-from impasto.errors import ImpastoError, OutputError, SaveError, StyleFileError, UsageError
-from impasto.inputs import Inputs, StyleFile
+from impasto.batches.work import Item, Settings, result_of
+from impasto.errors import ImpastoError, OutputError, SaveError, UsageError
+from impasto.inputs import Inputs
 from impasto.jobs import Failed, Job, Output, Progress, Saved
 from impasto.jobs.lock import state_of
 from impasto.jobs.runner import Prepared
 from impasto.options import Options
-from impasto.pictures import Picture
-from impasto.stylizer import FIXED, Stylizer
-
-STYLES = 4  # that a worker keeps, decoded and analyzed; the items of a style come together
-ENCODERS = 4  # that a worker keeps
-HASHES = 10_000  # of files that a worker remembers
+from impasto.stylizer import Stylizer
 
 Tell = Callable[[float], object]  # called with the share of an image that is done, 0..1, after every step
 
@@ -50,11 +40,7 @@ class Painter:
         self.settings, self.worker = settings, worker
         self.folder = places.Folder(settings.output)
         torch.set_num_threads(settings.threads)
-        self._stylizers: OrderedDict[tuple[Any, ...], Stylizer] = OrderedDict()
-        self._styles: OrderedDict[tuple[str, str], Picture | StyleFile] = OrderedDict()
-        self._hashes: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._limits = dict[str, int]()
-        self._copies: Path | None = None
+        self.kept = Kept(settings)
 
     def paint(self, number: int, item: Item, tell: Tell = bool) -> Result:
         """Paint an item, unless its result is there. tell: may raise StoppedError, which is passed on."""
@@ -80,18 +66,18 @@ class Painter:
 
     def _painted(self, item: Item, tell: Tell) -> dict[str, Any]:
         """What the result says. Raises ImpastoError."""
-        stylizer = self._stylizer(item.options)
+        stylizer = self.kept.stylizer(item.options)
         there = self._is_there(item, stylizer)
         if there:
             return {"state": "kept"}
-        photo = self._photo(item)
-        loaded = Inputs(photo, tuple(self._style(style, item.options.max_pixels) for style in item.styles))
+        photo = self.kept.picture(item.photo, "photograph", item.options.max_pixels)
+        loaded = Inputs(photo, tuple(self.kept.style(style, item.options.max_pixels) for style in item.styles))
         loaded = replace(loaded, weights=self.settings.weights)
         if there is None and self._is_same_panorama(item, stylizer, loaded):
             return {"state": "kept"}
         job, target = self._job(item, loaded)
         saved: Saved | None = None
-        events = jobs.run(job, stylizer, prepared=Prepared(loaded, self._limit(stylizer)))
+        events = jobs.run(job, stylizer, prepared=Prepared(loaded, self.kept.limit(stylizer)))
         with contextlib.closing(events):
             for event in events:
                 if isinstance(event, Progress):
@@ -157,107 +143,14 @@ class Painter:
         return target is not None and state_of(target).exists()
 
     def _verdict(self, data: bytes, item: Item, options: Options) -> Verdict:
-        hashes = {"photo": self._hash(item.photo, "photograph")}
+        hashes = {"photo": self.kept.hash_of(item.photo, "photograph")}
         for number, style in enumerate(item.styles, 1):
-            hashes["style" if number == 1 else f"style {number}"] = self._hash(style, "style image")
+            hashes["style" if number == 1 else f"style {number}"] = self.kept.hash_of(style, "style image")
         if self.settings.weights:
-            hashes["weights"] = self._hash(Source(self.settings.weights, ""), "weights file")
+            hashes["weights"] = self.kept.hash_of(Source(self.settings.weights, ""), "weights file")
         return verdict(data, options, hashes, keep_exif=self.settings.keep_exif, depth=self.settings.depth)
 
     def _is_same_panorama(self, item: Item, stylizer: Stylizer, loaded: Inputs) -> bool:
         """Whether a photograph that is too thin for the default size has the result that it would get now."""
         data = self.folder.read(item.output)
         return data is not None and self._verdict(data, item, stylizer.problem(loaded).options) is Verdict.DONE
-
-    def _hash(self, source: Source, role: str) -> str:
-        """SHA-256 of a file, which is read once as long as its size and its time stay."""
-        place = self._file(source)
-        key = (place, places.stamp(place))
-        if key not in self._hashes:
-            if places.is_address(place):
-                self._hashes[key] = hashlib.sha256(places.read(place, role)).hexdigest()
-            else:
-                self._hashes[key] = files.digest(place)
-            while len(self._hashes) > HASHES:
-                self._hashes.popitem(last=False)
-        return self._hashes[key]
-
-    # --------------------------------------------------------------------------------------------------- what is kept
-
-    def _stylizer(self, options: Options) -> Stylizer:
-        """One with these options. Encoders and styles are kept."""
-        key = tuple(getattr(options, name) for name in FIXED)
-        if key not in self._stylizers:
-            self._stylizers[key] = Stylizer(options, weights=self.settings.weights, remember=STYLES)
-            while len(self._stylizers) > ENCODERS:
-                self._stylizers.popitem(last=False)
-        self._stylizers.move_to_end(key)
-        return self._stylizers[key].having(options)
-
-    def _limit(self, stylizer: Stylizer) -> int | None:
-        """Bytes of memory for an image: the same share for every worker of what is free at first."""
-        if stylizer.options.memory_limit:
-            return None
-        device = next(stylizer.encoder.parameters()).device
-        if device.type not in self._limits:
-            own = memory.RESTING if device.type == "cpu" else 0
-            shared = 1 if device.type == "cuda" else self.settings.workers
-            self._limits[device.type] = own + (memory.limit_of(device) - own) // shared
-        return self._limits[device.type]
-
-    def _photo(self, item: Item) -> Picture:
-        return self._picture(item.photo, "photograph", item.options.max_pixels)
-
-    def _picture(self, source: Source, role: str, max_pixels: int) -> Picture:
-        if not places.is_address(source.place):
-            return pictures.load(source.place, max_pixels=max_pixels, role=role)
-        data = places.read(source.place, role)
-        picture = pictures.load(data, max_pixels=max_pixels, role=f"{role} {files.printable(source.place)}")
-        return replace(picture, name=Path(source.key).name)
-
-    def _style(self, source: Source, max_pixels: int) -> Picture | StyleFile:
-        """A style's file or its pixels, read once while it is used."""
-        place = self._file(source)
-        key = (place, places.stamp(place))
-        if key not in self._styles:
-            named = None if places.is_address(place) else inputs.style_file(place)
-            if named is not None:
-                files.open_regular(named, StyleFileError, "style file").close()
-                self._styles[key] = StyleFile(named, files.digest(named))
-            else:
-                self._styles[key] = self._picture(source, "style image", max_pixels)
-            while len(self._styles) > STYLES:
-                self._styles.popitem(last=False)
-        self._styles.move_to_end(key)
-        return self._styles[key]
-
-    def _file(self, source: Source) -> str:
-        """The place of a source; for a style file at an address that of a copy, for a built-in style that of its file."""
-        if places.is_address(source.place):
-            return self._copied(source) if source.kind == "style" else source.place
-        if not source.kind and not files.is_file(source.place) and source.place in inputs.style_names():
-            return str(inputs.built_in(source.place))
-        return source.place
-
-    def _copied(self, source: Source) -> str:
-        if self._copies is None:
-            self._copies = Path(tempfile.mkdtemp(prefix="impasto-styles-"))
-            weakref.finalize(self, shutil.rmtree, self._copies, ignore_errors=True)
-        copy = self._copies / hashlib.sha256(source.place.encode()).hexdigest()[:16] / Path(source.key).name
-        if not copy.exists():
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes(places.read(source.place, "style file"))
-        return str(copy)
-
-
-def result_of(number: int, item: Item, folder: places.Folder, state: State, **more: Any) -> Result:
-    """The result of an item."""
-    return Result(
-        number=number,
-        photo=item.photo.place,
-        styles=tuple(style.place for style in item.styles),
-        output=item.output,
-        place=folder.place_of(item.output),
-        state=state,
-        **more,
-    )

@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 from impasto.batches import places
 from impasto.batches.crew import AHEAD, Crew, Done, Lost, Part, Processes
-from impasto.batches.events import Event, Result, Status
+from impasto.batches.events import Event, Result, State, Status
 from impasto.batches.ledger import NAME, Ledger
 from impasto.batches.order import Order
-from impasto.batches.work import Item, Work
+from impasto.batches.work import Work, result_of
 from impasto.errors import OutputError, SaveError
 from impasto.jobs import signals
 from impasto.jobs.events import Note
@@ -115,7 +115,7 @@ class _Batch:
     def skipped(self) -> Iterator[Event]:
         """The results of those."""
         for number, problem in self.known_bad.items():
-            yield self._finished(number, self._result(number, "skipped", problem))
+            yield self._finished(number, self._result(number, "skipped", problem=problem))
 
     def painted(self, crew: Crew, count: int) -> Iterator[Event]:
         """The results of all others."""
@@ -160,22 +160,13 @@ class _Batch:
             self.parts.pop(number, None)
             self.crashes[number] = self.crashes.get(number, 0) + (place == 0)
             if place == 0 and self.crashes[number] >= MOST_CRASHES:
-                yield self._result(number, "failed", f"its worker {report.why}, {MOST_CRASHES} times", again=True)
+                problem = f"its worker {report.why}, {MOST_CRASHES} times"
+                yield self._result(number, "failed", problem=problem, again=True)
             else:
                 self.order.put_back(number, self.work.items[number])
 
-    def _result(self, number: int, state: Literal["failed", "skipped"], problem: str, *, again: bool = False) -> Result:
-        item: Item = self.work.items[number]
-        return Result(
-            number=number,
-            photo=item.photo.place,
-            styles=tuple(style.place for style in item.styles),
-            output=item.output,
-            place=self.folder.place_of(item.output),
-            state=state,
-            problem=problem,
-            again=again,
-        )
+    def _result(self, number: int, state: State, **more: Any) -> Result:
+        return result_of(number, self.work.items[number], self.folder, state, **more)
 
     def _finished(self, number: int, result: Result) -> Result:
         self.parts.pop(number, None)

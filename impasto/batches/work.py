@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from impasto import files
-from impasto.batches import manifest, names
+from impasto.batches import manifest, names, places
+from impasto.batches.events import Result, State
 from impasto.batches.manifest import Row
 from impasto.batches.pairs import Pairs
 from impasto.batches.sources import Source, find
@@ -128,3 +129,16 @@ def _check_depth(items: Sequence[Item], settings: Settings) -> None:
     if shallow:
         problem = f"16 bits per channel need a .png or a .tif, and {files.printable(shallow)} is neither"
         raise OptionError(problem, remedy="drop {depth}, or change {names}")
+
+
+def result_of(number: int, item: Item, folder: places.Folder, state: State, **more: Any) -> Result:
+    """The result of an item."""
+    return Result(
+        number=number,
+        photo=item.photo.place,
+        styles=tuple(style.place for style in item.styles),
+        output=item.output,
+        place=folder.place_of(item.output),
+        state=state,
+        **more,
+    )
