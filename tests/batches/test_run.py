@@ -168,13 +168,12 @@ def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch)
 
 # ------------------------------------------------------------------------------------------- batches that are stopped
 
-LONG = ("--size", "64", "--iterations", "150", "--device", "cpu")
 
-
-def begun(here: Path, *more: str) -> Any:
-    """A batch that paints, with states after every step."""
-    process = start("-m", "impasto", "batch", "in", "udnie", "-o", "out", "--workers", "2", *LONG, *more)
-    wait_until(lambda: len(list((here / "out").rglob("*.unfinished"))) == 2, process, "both workers paint")
+def begun(here: Path, iterations: int, states: int) -> Any:
+    """A batch that saves its states after every step, once so many images are being painted."""
+    words = ("-o", "out", "--workers", "2", "--size", "48", "--iterations", str(iterations), "--device", "cpu")
+    process = start("-m", "impasto", "batch", "in", "udnie", *words)
+    wait_until(lambda: len(list((here / "out").rglob("*.unfinished"))) == states, process, "the workers paint")
     return process
 
 
@@ -184,7 +183,7 @@ def workers_of(process: Any) -> list[psutil.Process]:
 
 @posix
 def test_control_c_stops_the_workers_and_leaves_states_only(here: Path) -> None:
-    process = begun(here)
+    process = begun(here, iterations=100_000, states=2)
     workers = workers_of(process)
     with pytest.raises(OutputError, match=r"^another batch is writing to out; wait for it, or choose another folder$"):
         results(work("in"))
@@ -201,7 +200,7 @@ def test_control_c_stops_the_workers_and_leaves_states_only(here: Path) -> None:
 @posix
 def test_a_killed_batch_leaves_whole_files_and_the_same_command_ends_as_if_it_had_not_been_killed(here: Path) -> None:
     (here / "in" / "sub" / "d.png").unlink()
-    process = begun(here)
+    process = begun(here, iterations=80, states=1)
     workers = workers_of(process)
     process.kill()
     process.communicate()
@@ -210,7 +209,7 @@ def test_a_killed_batch_leaves_whole_files_and_the_same_command_ends_as_if_it_ha
         assert time.monotonic() < until, "workers outlive their program"
         time.sleep(0.05)
     assert {Path(name).suffix for name in tree("out")} <= {".unfinished", ".png", ".impasto-lock"}
-    options = {"size": 64, "iterations": 150, "quality": "normal"}
+    options = {"size": 48, "iterations": 80, "quality": "normal"}
     assert set(states(results(work("in", **options))).values()) <= {"painted", "kept"}
     assert set(states(results(work("in", output="whole", **options))).values()) == {"painted"}
     assert tree("out") == tree("whole")

@@ -72,12 +72,12 @@ def test_a_folder_of_styles_may_have_paintings_and_style_files(here: Path) -> No
 def test_addresses_are_listed_as_folders_and_patterns() -> None:
     memory = fsspec.filesystem("memory")
     for name in ("in/b.jpg", "in/a.jpg", "in/sub/c.png", "in/d.txt"):
-        memory.pipe(f"/{name}", b"image")
-    found = work("memory://in", output="memory://out")
+        memory.pipe(f"/listed/{name}", b"image")
+    found = work("memory://listed/in", output="memory://out")
     assert [item.output for item in found.items] == ["a--udnie.png", "b--udnie.png", "sub/c--udnie.png"]
-    assert found.items[2].photo.place == "memory:///in/sub/c.png"
-    assert outputs("memory://in/*.jpg", output="memory://out") == ["a--udnie.png", "b--udnie.png"]
-    assert outputs("memory://in/sub/c.png", output="memory://out") == ["c--udnie.png"]
+    assert found.items[2].photo.place == "memory:///listed/in/sub/c.png"
+    assert outputs("memory://listed/in/*.jpg", output="memory://out") == ["a--udnie.png", "b--udnie.png"]
+    assert outputs("memory://listed/in/sub/c.png", output="memory://out") == ["c--udnie.png"]
 
 
 def test_file_addresses_are_files(here: Path) -> None:
