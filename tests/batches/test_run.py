@@ -200,7 +200,7 @@ def test_control_c_stops_the_workers_and_leaves_states_only(here: Path) -> None:
 @posix
 def test_a_killed_batch_leaves_whole_files_and_the_same_command_ends_as_if_it_had_not_been_killed(here: Path) -> None:
     (here / "in" / "sub" / "d.png").unlink()
-    process = begun(here, iterations=80, states=1)
+    process = begun(here, iterations=30, states=1)
     workers = workers_of(process)
     process.kill()
     process.communicate()
@@ -209,7 +209,7 @@ def test_a_killed_batch_leaves_whole_files_and_the_same_command_ends_as_if_it_ha
         assert time.monotonic() < until, "workers outlive their program"
         time.sleep(0.05)
     assert {Path(name).suffix for name in tree("out")} <= {".unfinished", ".png", ".impasto-lock"}
-    options = {"size": 48, "iterations": 80, "quality": "normal"}
+    options = {"size": 48, "iterations": 30, "quality": "normal"}
     assert set(states(results(work("in", **options))).values()) <= {"painted", "kept"}
     assert set(states(results(work("in", output="whole", **options))).values()) == {"painted"}
     assert tree("out") == tree("whole")
