@@ -10,7 +10,8 @@ rates: images a second of `impasto batch --quality instant` by workers, beside t
 the network alone, and with reading and writing files; and what a batch adds to an image, in time of the clock and of the processor.
 tensors: the network on one image at a time and on several in one tensor: milliseconds for each image, and whether the bits are the
 same. plan: hours and cost of a million images by quality. simulate: what slow images, slow machines and lost machines cost, with items
-handed out one by one or in shards. All but `simulate` need an idle machine.
+handed out one by one or in shards. `rates` needs an idle machine; `tensors` and `plan`
+measure the time of one core, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -223,9 +224,9 @@ def tensors(asked: argparse.Namespace) -> list[str]:
                 for count in (1, 2, 4, 8, 16):
                     spans = []
                     for _ in range(asked.rounds):
-                        began = time.perf_counter()
+                        began = time.process_time()
                         found = torch.cat([forward(photos[place : place + count]) for place in range(0, most, count)])
-                        spans.append((time.perf_counter() - began) / most)
+                        spans.append((time.process_time() - began) / most)
                     apart = float((found - first).abs().max())
                     lines.append(
                         f"| {width}x{height} | {precision} | {count} | {1e3 * median(spans):.1f} | {'yes' if not apart else 'no'} "
@@ -248,11 +249,12 @@ def painted(quality: str) -> float:
     stylizer = impasto.Stylizer(quality=quality, size=512, device="cpu")
     style = stylizer.style(STYLE)
     rounds, spans = (6 if quality == "instant" else 1), []
-    stylizer.run(PHOTO, style).finish() if quality == "instant" else None
+    if quality == "instant":
+        stylizer.run(PHOTO, style).finish()
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.process_time()
         stylizer.run(PHOTO, style).finish().save(Path(tempfile.gettempdir()) / f"impasto-{os.getpid()}.png")
-        spans.append(time.perf_counter() - began)
+        spans.append(time.process_time() - began)
     return median(spans)
 
 

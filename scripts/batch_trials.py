@@ -6,15 +6,17 @@ python scripts/batch_trials.py bad [--good 300]
 python scripts/batch_trials.py ray [--images 60]
 ... --write docs/batch.md
 
-kill: a batch is killed (SIGKILL of the program; its workers end by themselves) at random moments and then run to its end. Every
-output must be whole, none missing, and all of them the bytes of a batch that was not interrupted. bad: files of 30 kinds that no
-image can be read from, among good ones; exactly those must fail, each with a reason. ray: one node against three on this machine, and
-three of which one is killed under way; the bytes must be the same. Exits 1 if anything is wrong.
+kill: a batch is killed at random moments (SIGKILL of the program, every second time without its workers, which then end by
+themselves) and then run to its end. Every output must be whole, none missing, and all of them the bytes of a batch that was not
+interrupted. bad: files of 30 kinds that no image can be read from, among good ones; exactly those must fail, each with a reason.
+ray: one node against three on this machine, and three of which one is killed under way; the bytes must be the same. Exits 1 if
+anything is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -28,6 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 from inputs_cases import files as cases
 from PIL import Image
 
@@ -146,13 +149,17 @@ def kill(place: Path, images: int, times: int) -> tuple[Rows, bool]:
     if code:
         raise SystemExit(said)
     left, at = 0, []
-    for _ in range(times):
+    for number in range(times):
         process, until = started(photos, killed), (at[-1] if at else 0) + choose.randint(1, images // (times + 1))
         while process.poll() is None and sum(1 for _ in killed.rglob("*.png")) < until:
             time.sleep(choose.uniform(0.0, 0.1))
+        workers = psutil.Process(process.pid).children() if process.poll() is None else []
         process.kill()
+        for worker in workers if number % 2 == 0 else []:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
         process.communicate()
-        time.sleep(0.5)  # workers end after the image that they were painting
+        psutil.wait_procs(workers, timeout=60)  # those that were not killed end after the image that they were painting
         found = {name: data for name, data in tree(killed).items() if name.endswith(".png")}
         left += len(unreadable(found))
         at.append(len(found))
