@@ -6,7 +6,7 @@
     python benchmarks/batch.py simulate [--items 1000000]
     ... --write docs/batch.md
 
-rates: images a second of `impasto batch --quality instant` by workers, beside the same work in a loop of one process with one thread:
+rates: images a second of `impasto batch --quality instant` by workers, compared with a loop in one process with one thread:
 the network alone, and with reading and writing files; and what a batch adds to an image, in time of the clock and of the processor.
 tensors: the network on one image at a time and on several in one tensor: milliseconds for each image, and whether the bits are the
 same. plan: hours and cost of a million images by quality. simulate: what slow images, slow machines and lost machines cost, with items

@@ -1,4 +1,4 @@
-"""batch.json, beside the results: how far a batch is, and what failed."""
+"""batch.json, in the output folder: how far a batch is, and what failed."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from impasto.errors import OptionError, OutputError
 from impasto.jobs.job import SUFFIXES
 
 TEMPLATE = "{photo}--{style}.png"
-TOLD_APART = "{photo}.{photo_type}--{style}.png"  # where only the suffixes of photographs differ
+DIFFERENT = "{photo}.{photo_type}--{style}.png"  # where only the suffixes of photographs differ
 FIELDS = ("photo", "style", "photo_type", "style_type")
 
 
@@ -71,7 +71,7 @@ def check_different(names: Iterable[tuple[str, str]]) -> None:
         if key in known:
             problem = (
                 f"{files.printable(name)} would be the result of {known[key]} and of {subject}; "
-                f"names such as {TOLD_APART} are different"
+                f"names such as {DIFFERENT} are different"
             )
             raise OutputError(problem, remedy="change {names}")
         known[key] = subject

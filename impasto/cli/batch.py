@@ -169,7 +169,7 @@ def _is_style(word: str) -> bool:
 
 
 @dataclass
-class _Told:
+class _Tally:
     """What was printed and counted. results: by state."""
 
     flags: BatchFlags
@@ -197,39 +197,39 @@ def _carry_out(work: Work, flags: BatchFlags) -> int:
     """Run a batch and print its events. Returns the exit code."""
     from impasto import batches
 
-    told = _Told(flags)
+    tally = _Tally(flags)
     events = batches.run(work, workers=flags.workers, ray=flags.ray, retry_failed=flags.retry_failed)
     try:
         with signals.stoppable(), _progress(quiet=flags.quiet) as show, contextlib.closing(events):
             for event in events:
                 if isinstance(event, batches.Result):
-                    told.about(event)
+                    tally.about(event)
                 elif isinstance(event, batches.Status):
                     show(event)
                 else:
                     note(event.text, quiet=flags.quiet)
     except KeyboardInterrupt as stopped:
         why, code = signals.how_stopped(stopped)
-        finished = told.results["painted"] + told.results["kept"]
+        finished = tally.results["painted"] + tally.results["kept"]
         return _ended(
-            work, told, code, f"{why}; {finished} of {len(work.items)} images are there, and the same command continues"
+            work, tally, code, f"{why}; {finished} of {len(work.items)} images are there, and the same command continues"
         )
-    return _ended(work, told, 1 if told.bad else 0, "")
+    return _ended(work, tally, 1 if tally.bad else 0, "")
 
 
-def _ended(work: Work, told: _Told, code: int, problem: str) -> int:
+def _ended(work: Work, tally: _Tally, code: int, problem: str) -> int:
     """Print the end. Returns the exit code."""
-    flags, counts, took = told.flags, told.results, time.monotonic() - told.began
+    flags, counts, took = tally.flags, tally.results, time.monotonic() - tally.began
     place = printable(flags.output)
     if not flags.quiet and not problem:
         kept = f", {counts['kept']} were there already" if counts["kept"] else ""
         report(f"wrote {counts['painted']} images to {place} in {exact_seconds(took)}{kept}")
-        if told.noted:
-            note(f"{told.noted} images have notes, which {place}/batch.json lists")
-    if told.bad and not problem:
+        if tally.noted:
+            note(f"{tally.noted} images have notes, which {place}/batch.json lists")
+    if tally.bad and not problem:
         before = f" ({counts['skipped']} of them before, and nothing has changed since; --retry-failed tries again)"
         problem = (
-            f"{told.bad} of {len(work.items)} images failed{before if counts['skipped'] else ''}; {place}/batch.json lists why"
+            f"{tally.bad} of {len(work.items)} images failed{before if counts['skipped'] else ''}; {place}/batch.json lists why"
         )
     if problem:
         fail(problem, code)
