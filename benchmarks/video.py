@@ -6,8 +6,8 @@
     python benchmarks/video.py strip       docs/images/video-strip.jpg and video-error.svg
     ... --write docs/video.md              put the table between its markers
 
-Synthetic clips have exact flow and known occlusions (benchmarks/motion.py). Clips given as folders of frames have the flow that is found
-by the method itself.
+Synthetic clips have exact flow and known occlusions (benchmarks/motion.py). Clips given as folders of frames have the flow that the
+method itself finds.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def consistency(asked: argparse.Namespace) -> str:
     found = [synthetic(kind, asked.photo, asked.size, asked.frames) for kind in KINDS if kind != "still"]
     found += [recorded(folder, asked.size, asked.frames) for folder in asked.clips]
     lines = [
-        f"Mean squared differences in units of 1e-4, {asked.frames} frames of {asked.size} pixels; behind the stroke over {LONG} frames.",
+        f"Mean squared differences in units of 1e-4, {asked.frames} frames of {asked.size} pixels; after the slash over {LONG} frames.",
         "",
         "| clip | style | the clip itself | each frame by the network | instant | normal | best |",
         "|---|---|---|---|---|---|---|",
@@ -179,10 +179,10 @@ def seconds_of(quality: str, style: str, frames: list[torch.Tensor], asked: argp
     stylizer = Stylizer(size="original", device="cpu", precision=asked.precision)
     stills = Stills(stylizer, [stylizer.style(style)])
     count = painters.KEY_EVERY + 1 if quality == "normal" else 5
-    started, number = 0.0, 0
-    for number, _ in enumerate(painters.painter(quality, stills).paint(shown(frames[:count]), lambda _: None)):
+    started = 0.0
+    for _ in painters.painter(quality, stills).paint(shown(frames[:count]), lambda _: None):
         started = started or time.perf_counter()  # the first frame also analyzes the style
-    return (time.perf_counter() - started) / number
+    return (time.perf_counter() - started) / (count - 1)
 
 
 def in_and_out(frames: list[torch.Tensor]) -> tuple[float, float]:

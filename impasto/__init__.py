@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from impasto.batches import batch
     from impasto.errors import ImpastoError
     from impasto.inputs import Inputs
     from impasto.jobs import Job
@@ -32,10 +33,11 @@ _HOMES = {
     "Step": "impasto.optimize",
     "Style": "impasto.styles",
     "Stylizer": "impasto.stylizer",
+    "batch": "impasto.batches.front",
     "stylize": "impasto.stylizer",
 }
 
-__all__ = ["ImpastoError", "Inputs", "Job", "Options", "Run", "Session", "Step", "Style", "Stylizer", "stylize"]
+__all__ = ["ImpastoError", "Inputs", "Job", "Options", "Run", "Session", "Step", "Style", "Stylizer", "batch", "stylize"]
 
 
 def __getattr__(name: str) -> Any:

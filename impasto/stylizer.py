@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,9 @@ from impasto.run import Run
 from impasto.session import Session
 from impasto.styles import Painted, Style, blended, load
 from impasto.weights import Weights
+
+# Options that an encoder is built for.
+FIXED = ("encoder", "method", "content_taps", "style_taps", "pooling", "padding", "device", "precision")
 
 
 def stylize(photo: Source, style: StyleSource | Sequence[StyleSource] = (), **changes: Any) -> Image.Image:
@@ -44,12 +48,19 @@ class Stylizer:
 
     @settings.default_settings()
     def __init__(
-        self, options: Options | None = None, *, weights: str | os.PathLike[str] | None = None, **changes: Any
+        self,
+        options: Options | None = None,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        remember: int = 0,
+        **changes: Any,
     ) -> None:
         """options: all of them; changes: single ones on top; weights: a weights file for the encoder.
 
-        Raises OptionError, UnknownNameError and the errors of weights.
+        remember: how many styles are kept, so that a file that comes again is not analyzed again. Raises OptionError,
+        UnknownNameError and the errors of weights.
         """
+        self._remember, self._styles = remember, OrderedDict[tuple[str, str], Style]()
         asked = (options or Options()).changed(**changes)
         found, self.notes = _find_weights(asked, weights)
         self.options = asked.changed(encoder=found.network)
@@ -63,9 +74,13 @@ class Stylizer:
 
         Raises OptionError, also for options that would change the encoder.
         """
-        options = self.options.changed(**changes)
-        fixed = ("encoder", "method", "content_taps", "style_taps", "pooling", "padding", "device", "precision")
-        for name in fixed:
+        return self.having(self.options.changed(**changes))
+
+    def having(self, options: Options) -> Stylizer:
+        """One with these options and the same encoder and styles. Raises OptionError for options that need another encoder."""
+        if options.encoder == "auto":
+            options = options.changed(encoder=self.options.encoder)
+        for name in FIXED:
             if getattr(options, name) != getattr(self.options, name):
                 raise OptionError("needs a Stylizer of its own", option=name)
         other = copy.copy(self)
@@ -140,6 +155,17 @@ class Stylizer:
             if opened.encoder is not self.encoder:
                 raise OptionError("a Style can only be used with the Stylizer that made it")
             return opened
+        key = (opened.digest, opened.name)
+        if self._remember and opened.digest:
+            if key not in self._styles:
+                self._styles[key] = self._analyzed(opened)
+                while len(self._styles) > self._remember:
+                    self._styles.popitem(last=False)
+            self._styles.move_to_end(key)
+            return self._styles[key]
+        return self._analyzed(opened)
+
+    def _analyzed(self, opened: Picture | StyleFile) -> Style:
         if isinstance(opened, StyleFile):
             return load(opened.path, self.encoder, self.options.style_taps)
         self.encoder.check_size(*opened.size, "style image")

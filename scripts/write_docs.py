@@ -16,6 +16,7 @@ COMMANDS = (
     "",
     "demo",
     "sheet",
+    "batch",
     "info",
     "again",
     "resume",

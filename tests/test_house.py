@@ -24,7 +24,7 @@ RINGS = (
     {"objective", "lbfgs", "optimize", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
-    {"video"},
+    {"batches", "video"},
     {"studio"},
     {"cli"},
 )
@@ -111,14 +111,23 @@ HEAVY_FOR_HELP = (*HEAVY, "pydantic", "impasto.options", "impasto.jobs.job", "im
 
 
 HELP = (
-    *("", "--help", "--help-all", "--version", "demo --help", "again -h", "sheet -h", "video -h"),
+    *("", "--help", "--help-all", "--version", "demo --help", "again -h", "sheet -h", "batch -h", "video -h"),
     *("compare -h", "style make -h", "weights -h", "weights fetch --help"),
 )
 INFORMATION = {"weights list": ("torch",), "weights path vgg19": ("torch",)}
 ERRORS = {
     "a.jpg b.jpg --sise 3": HEAVY_FOR_HELP,
     **dict.fromkeys(
-        ("a.jpg", "a.jpg b.jpg --size 3", "a.jpg b.jpg --style-weight nan", "sheet a.jpg", "sheet a.jpg --size 3"), HEAVY
+        (
+            "a.jpg",
+            "a.jpg b.jpg --size 3",
+            "a.jpg b.jpg --style-weight nan",
+            "sheet a.jpg",
+            "sheet a.jpg --size 3",
+            "batch a b",
+            "batch a b c",
+        ),
+        HEAVY,
     ),
     "weights fetch nosuch": ("torch",),
 }

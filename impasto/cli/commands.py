@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from impasto import __version__
 from impasto.catalog import OPTIONS
 from impasto.cli import again, paint
+from impasto.cli.batch import BATCH_EXAMPLES, BatchFlags, batch
 from impasto.cli.compare import CompareFlags, compare
 from impasto.cli.export import EXPORT_EXAMPLES, ExportFlags, export
 from impasto.cli.forms import PaintFlags, with_flags
@@ -93,6 +94,11 @@ def app(short: bool = False) -> App:
         with_flags(compare, CompareFlags),
         usage="Usage: impasto compare PHOTO STYLE RESULT... [OPTIONS]",
         help_epilogue=COMPARE_EXAMPLES,
+    )
+    made.command(
+        with_flags(batch, BatchFlags, OPTIONS, short=short),
+        usage="Usage: impasto batch PHOTOS STYLES -o FOLDER [OPTIONS]\n       impasto batch PHOTOS... --styles STYLES... -o FOLDER",
+        help_epilogue=more + BATCH_EXAMPLES,
     )
     made.command(_switches(again.info), usage="Usage: impasto info FILE [--json]", help_epilogue="")
     made.command(

@@ -77,14 +77,20 @@ def whole_number(name: str, least: int, most: int | None = None) -> Convert:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonFlags:
-    """Where the output goes, what is printed, and the options that were given."""
+class AnyFlags:
+    """The options that were given, and what is printed."""
 
     given: Mapping[str, Any] = field(default_factory=dict)
-    output: Annotated[Path | None, flag(OUTPUT, "File to write.", "--output", "-o")] = None
-    overwrite: Annotated[bool, flag(OUTPUT, "Replace the output if it exists.")] = False
     quiet: Annotated[bool, flag(OUTPUT, "Print errors only.", "--quiet", "-q")] = False
     json_line: Annotated[bool, flag(OUTPUT, "Print one line of JSON at the end, for programs.", "--json")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonFlags(AnyFlags):
+    """Where the output goes."""
+
+    output: Annotated[Path | None, flag(OUTPUT, "File to write.", "--output", "-o")] = None
+    overwrite: Annotated[bool, flag(OUTPUT, "Replace the output if it exists.")] = False
 
     def target(self, default: Path) -> Path | None:
         """The file to write, or None for standard output. default: the file if none was named. Raises OptionError."""
@@ -203,7 +209,7 @@ class PaintFlags(CommonFlags):
 
 
 def with_flags(
-    command: Callable[..., int], form: type[CommonFlags], options: Collection[str] = (), *, short: bool = False
+    command: Callable[..., int], form: type[AnyFlags], options: Collection[str] = (), *, short: bool = False
 ) -> Callable[..., int]:
     """A command with a flag for each field of a form and for each of some options. It gets the form as its argument `flags`.
 

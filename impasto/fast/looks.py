@@ -12,6 +12,7 @@ themselves, and a tuned style its tuning:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from impasto.fast.moments import Moments, mixed
 from impasto.fast.net import KEPT, MODULATED, TAPS, Net
 from impasto.styles import TUNING, Blend, Painted, Style, rungs_of
 
+REMEMBERED = 16  # rungs of a style whose moments are kept: a batch paints many images in it
+_known: WeakKeyDictionary[Style, dict[tuple[str, int], dict[str, Moments]]] = WeakKeyDictionary()
+
 _DAMAGED = "a style file is damaged: what it holds for quality 'instant' is malformed"
 
 
@@ -28,8 +32,18 @@ def look_of(net: Net, network: str, style: Style, longer: float) -> dict[str, Mo
     """The moments of a style at a longer side of `longer` pixels. network: SHA-256 of the network's file."""
     if isinstance(style, Blend):
         return mixed([(look_of(net, network, part, longer), share) for part, share in style.parts])
-    kept = style.kept_for(network)
-    return mixed([(_at_rung(net, style, number, kept), share) for number, share in style.rungs(longer)])
+    return mixed([(_remembered(net, network, style, number), share) for number, share in style.rungs(longer)])
+
+
+def _remembered(net: Net, network: str, style: Style, number: int) -> dict[str, Moments]:
+    """The moments on rung `number`, computed once for a style and a network."""
+    known = _known.setdefault(style, {})
+    if (network, number) not in known:
+        found = _at_rung(net, style, number, style.kept_for(network))
+        while len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[network, number] = found
+    return known[network, number]
 
 
 def _at_rung(net: Net, style: Style, number: int, kept: Mapping[str, Tensor]) -> dict[str, Moments]:

@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.jobs.checks import check
     from impasto.jobs.events import Event, Failed, Note, Preview, Progress, Saved
     from impasto.jobs.job import Job, Output
-    from impasto.jobs.runner import check, run
+    from impasto.jobs.runner import run
 
 _HOMES = {
     "Event": "impasto.jobs.events",
@@ -22,7 +23,7 @@ _HOMES = {
     "Preview": "impasto.jobs.events",
     "Progress": "impasto.jobs.events",
     "Saved": "impasto.jobs.events",
-    "check": "impasto.jobs.runner",
+    "check": "impasto.jobs.checks",
     "run": "impasto.jobs.runner",
 }
 

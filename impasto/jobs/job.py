@@ -28,7 +28,8 @@ BYTE_DEPTH = 8
 class Output(BaseModel):
     """Where the image goes, and what else is saved.
 
-    path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. keep_exif: copy the
+    path: the file; None to return its bytes, in the format of `suffix`. metadata: store settings in it. repeatable: leave the time it
+    took out of them, so that the same job gives the same bytes again. keep_exif: copy the
     photograph's EXIF to it. depth: bits per channel; 16 for PNG and TIFF only. preview: also save the image every so many steps, as
     ...-step00050.png, and before the first one what quality "instant" makes of it, as ...-step00000.png (`look.first_look`). frames:
     keep the making-of in a folder, a .gif or an .mp4. Raises OptionError.
@@ -40,6 +41,7 @@ class Output(BaseModel):
     suffix: str = ".png"
     overwrite: bool = False
     metadata: bool = True
+    repeatable: bool = False
     keep_exif: bool = False
     depth: Literal[8, 16] = 8
     preview: Annotated[int, Field(ge=1)] | None = None

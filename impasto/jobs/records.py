@@ -22,6 +22,7 @@ from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import ASSETS, STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
 from impasto.options import Options, invalid
+from impasto.run import Run
 from impasto.session import Session
 
 HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels", "max_memory"})  # options not meant to make another image
@@ -113,6 +114,13 @@ def finish(record: Record, run: Session, image: Image.Image, seconds: float, *, 
         news |= {"losses": {name: float(loss) for name, loss in run.last.losses.items()}}
         news |= {} if whole else {"done": round(run.last.done, 4)}
     return record.model_copy(update=news)
+
+
+def repeatable(record: Record, run: Session) -> Record:
+    """The record without what differs from run to run: the seconds, and the memory unless the image was computed in blocks."""
+    plans = [run.plan(scale.size) for scale in run.scales] if isinstance(run, Run) else []
+    at_once = all((plan.side, plan.pairs) == (None, "memory") for plan in plans)
+    return record.model_copy(update={"seconds": 0.0, "memory": 0 if at_once else record.memory})
 
 
 def settings(options: Options) -> dict[str, Any]:

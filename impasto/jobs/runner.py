@@ -14,9 +14,10 @@ from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
 from impasto.files import printable
 from impasto.jobs import places, signals
+from impasto.jobs.checks import check, same_job
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
-from impasto.jobs.job import BYTE_DEPTH, SUFFIXES, Job, check_frames, check_no_input, replaces
-from impasto.jobs.lock import alone, how_to_resume, state_of
+from impasto.jobs.job import BYTE_DEPTH, Job
+from impasto.jobs.lock import alone, state_of
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
     from PIL import Image
@@ -32,29 +33,47 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
     from impasto.stylizer import Stylizer
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a caller with many jobs has done for all of them.
+
+    loaded: the job's inputs, already read. limit: bytes of memory for this job; None for what is free. A caller that passes it is the
+    only one that writes to the output's folder, so that the job needs no lock of its own.
+    """
+
+    loaded: Inputs
+    limit: int | None = None
+
+
 def run(
-    job: Job, stylizer: Stylizer | None = None, *, resume: bool = True, previous: Previous | None = None
+    job: Job,
+    stylizer: Stylizer | None = None,
+    *,
+    resume: bool = True,
+    previous: Previous | None = None,
+    prepared: Prepared | None = None,
 ) -> Generator[Event, None, None]:
     """Run a job. The last event is Saved or Failed.
 
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job,
     if its state is there; without it such a state is an error, or replaced if the output may be overwritten. previous: the image
-    that is made again. Closing the iterator cancels the job and saves its state, from which the job resumes. Ctrl-C, and errors of
-    the run, save the best image so far too. Raises UsageError, MissingWeightsError and MemoryLimitError before anything is written, and
-    SaveError if the image cannot be written.
+    that is made again. prepared: by a caller with many jobs. Closing the iterator cancels the job and saves its state, from which
+    the job resumes. Ctrl-C, and errors of the run, save the best image so far too. Raises UsageError, MissingWeightsError and
+    MemoryLimitError before anything is written, and SaveError if the image cannot be written.
     """
     target, card = job.output.path, None
-    job.inputs.check()
+    if prepared is None:
+        job.inputs.check()
     if target is None:
-        yield from _events(job, stylizer, previous)
+        yield from _events(job, stylizer, previous, prepared)
         return
     if not target.name:
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
-    with alone(target):
+    with contextlib.nullcontext() if prepared else alone(target):
         if resume:
             card = _unfinished(job, target)
         check(job, card)
-        yield from _events(job, stylizer, previous, card)
+        yield from _events(job, stylizer, previous, prepared, card)
 
 
 def _unfinished(job: Job, target: Path) -> Card | None:
@@ -69,66 +88,41 @@ def _unfinished(job: Job, target: Path) -> Card | None:
         if job.output.overwrite:
             return None
         raise
-    return None if job.output.overwrite and not _same_job(card, job) else card
+    return None if job.output.overwrite and not same_job(card, job) else card
 
 
-def check(job: Job, card: Card | None = None) -> None:
-    """Raise OutputError if the image must not be written. card: of the run to resume."""
-    target = job.output.path
-    if target is None:
-        return
-    state = state_of(target)
-    if card is None and not job.output.overwrite and state.exists():
-        how = how_to_resume(target)
-        raise OutputError(f"{printable(state)} belongs to an unfinished run: {how}", remedy="use {overwrite} to start again")
-    if card is not None and not _same_job(card, job):
-        raise OutputError(
-            f"{printable(state)} belongs to an unfinished run of another job: {how_to_resume(target)}",
-            remedy="use {overwrite} to start again",
-        )
-    mine = card is not None and card.may_replace(target)
-    files.check(target, SUFFIXES, overwrite=job.output.overwrite or mine)
-    check_no_input(target, job.inputs)
-    for file in job.inputs.files().values():
-        if replaces(job.output, target, file):
-            raise OutputError(f"a frame or a preview would replace the input {printable(file)}; choose another name")
-    if job.output.frames and card is None:
-        check_frames(job.output.frames, overwrite=job.output.overwrite)
-
-
-def _same_job(card: Card, job: Job) -> bool:
-    """Whether a state is of a job, wherever its files are now; that they have the same bytes is checked when they are read."""
-    if not job.storable:
-        return False
-    now = job.to_json()
-    empty: dict[str, dict[str, object]] = {"options": {}, "inputs": {}}
-    stored = empty | card.job
-    return bool(stored["options"] == now["options"] and stored["inputs"].keys() == now["inputs"].keys())
-
-
-def _events(job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None = None) -> Iterator[Event]:
+def _events(
+    job: Job, stylizer: Stylizer | None, previous: Previous | None, prepared: Prepared | None, card: Card | None = None
+) -> Iterator[Event]:
     started = time.monotonic()
     from impasto.compute import settings
 
     def events() -> Generator[Event, None, None]:
-        yield from _start(started, job, stylizer, previous, card).events()
+        yield from _start(started, job, stylizer, previous, prepared, card).events()
 
     yield from settings.each_step(events())
 
 
-def _start(started: float, job: Job, stylizer: Stylizer | None, previous: Previous | None, card: Card | None) -> _Session:
+def _start(
+    started: float,
+    job: Job,
+    stylizer: Stylizer | None,
+    previous: Previous | None,
+    prepared: Prepared | None,
+    card: Card | None,
+) -> _Session:
     """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
     from impasto import pictures
     from impasto.jobs import records
     from impasto.stylizer import Stylizer
 
     stylizer = stylizer or Stylizer(job.options, weights=job.inputs.weights)
-    loaded = job.inputs.load(job.options.max_pixels)
+    loaded, limit = (prepared.loaded, prepared.limit) if prepared else (job.inputs.load(job.options.max_pixels), None)
     if card is not None:
         before = records.record_of(card.settings, "the state of the run")
         run, notes = stylizer.paint(loaded, before.memory), list[str]()
     else:
-        run, notes = _planned(stylizer.paint(loaded), previous.record.memory if previous else 0)
+        run, notes = _planned(stylizer.paint(loaded, limit), previous.record.memory if previous else 0)
     record = records.begin(run, loaded, keep_exif=job.output.keep_exif, depth=job.output.depth)
     notes = [*stylizer.notes, *run.problem.notes, *notes]
     if job.output.path is not None:
@@ -308,6 +302,7 @@ class _Session:
         seconds = keeper.seconds if keeper else time.monotonic() - self.started
         image = run.image()
         record = records.finish(self.record, run, image, seconds, whole=not problem)
+        record = records.repeatable(record, run) if output.repeatable else record
         compared = previous.compared(image, record) if previous and not problem else ""
         stored = records.settings(run.problem.options) | (previous.settled(record) if previous else record).stored()
         settings = stored if output.metadata else None

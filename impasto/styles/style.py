@@ -133,6 +133,7 @@ class Painted(Style):
         self.painting = painting
         self.weight = weight
         self._known: OrderedDict[tuple[Size, int], tuple[Targets, Means]] = OrderedDict()
+        self._quantiles: Tensor | None = None
 
     @property
     def size(self) -> Size:
@@ -183,8 +184,10 @@ class Painted(Style):
 
     @settings.default_settings()
     def quantiles(self) -> Tensor:
-        """The colors of the painting, or of the part of it that counts."""
-        return quantiles(self.painting, self.weight)
+        """The colors of the painting, or of the part of it that counts; sorted once, since every level and every image needs them."""
+        if self._quantiles is None:
+            self._quantiles = quantiles(self.painting, self.weight)
+        return self._quantiles
 
     def _guidance(self, tap: str, size: Size) -> Tensor | None:
         return None if self.weight is None else guidance(self.weight, self.encoder.size_at(tap, size))

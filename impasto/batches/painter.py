@@ -1,0 +1,156 @@
+"""What a worker does: paints one item after another, with an encoder and styles that it keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from impasto import files, jobs, pictures
+from impasto.batches import places
+from impasto.batches.done import Verdict, verdict
+from impasto.batches.events import Result, State
+from impasto.batches.kept import Kept
+from impasto.batches.sources import Source
+from impasto.batches.work import Item, Settings, result_of
+from impasto.errors import ImpastoError, OutputError, SaveError, UsageError
+from impasto.inputs import Inputs
+from impasto.jobs import Failed, Job, Output, Progress, Saved
+from impasto.jobs.lock import state_of
+from impasto.jobs.runner import Prepared
+from impasto.options import Options
+from impasto.stylizer import Stylizer
+
+Tell = Callable[[float], object]  # called with the share of an image that is done, 0..1, after every step
+
+
+class StoppedError(Exception):
+    """The batch was stopped while an item was being painted. Its state is saved, if it has one."""
+
+
+class Painter:
+    """Paints items. Errors of any kind end an item only. worker: its name in results."""
+
+    def __init__(self, settings: Settings, worker: str = "") -> None:
+        self.settings, self.worker = settings, worker
+        self.folder = places.Folder(settings.output)
+        torch.set_num_threads(settings.threads)
+        self.kept = Kept(settings)
+
+    def paint(self, number: int, item: Item, tell: Tell = bool) -> Result:
+        """Paint an item, unless its result is there. tell: may raise StoppedError, which is passed on."""
+        torch.set_num_threads(self.settings.threads)  # of this thread: OpenMP has one setting for each
+        began = time.monotonic()
+
+        def result(state: State, **more: Any) -> Result:
+            seconds = round(time.monotonic() - began, 3)
+            return result_of(number, item, self.folder, state, seconds=seconds, worker=self.worker, **more)
+
+        try:
+            return result(**self._painted(item, tell))
+        except StoppedError:
+            raise
+        except ImpastoError as error:
+            again = not isinstance(error, UsageError) or isinstance(error, OutputError)
+            return result("failed", problem=str(error), error=error, again=again)
+        except MemoryError:
+            return result("failed", problem="not enough memory", again=True)
+        except Exception as error:  # a bug, or an image that no test foresaw: the batch continues
+            problem = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
+            return result("failed", problem=problem, again=True)
+
+    def _painted(self, item: Item, tell: Tell) -> dict[str, Any]:
+        """What the result says. Raises ImpastoError."""
+        stylizer = self.kept.stylizer(item.options)
+        there = self._is_there(item, stylizer)
+        if there:
+            return {"state": "kept"}
+        photo = self.kept.picture(item.photo, "photograph", item.options.max_pixels)
+        loaded = Inputs(photo, tuple(self.kept.style(style, item.options.max_pixels) for style in item.styles))
+        loaded = replace(loaded, weights=self.settings.weights)
+        if there is None and self._is_same_panorama(item, stylizer, loaded):
+            return {"state": "kept"}
+        job, target = self._job(item, loaded)
+        saved: Saved | None = None
+        events = jobs.run(job, stylizer, prepared=Prepared(loaded, self.kept.limit(stylizer)))
+        with contextlib.closing(events):
+            for event in events:
+                if isinstance(event, Progress):
+                    tell(event.done)
+                elif isinstance(event, Failed):
+                    raise event.error or SaveError(event.problem)
+                elif isinstance(event, Saved):
+                    saved = event
+        if saved is None or saved.problem:
+            raise (saved and saved.error) or SaveError(saved.problem if saved else "nothing was saved")
+        if target is None:
+            self.folder.write(item.output, saved.data)
+        elif saved.path != target:
+            raise SaveError(
+                f"{files.printable(target)} could not be written, and it was saved as {files.printable(str(saved.path))}"
+            )
+        return {"state": "painted", "width": saved.width, "height": saved.height, "notes": saved.notes}
+
+    def _job(self, item: Item, loaded: Inputs) -> tuple[Job, Path | None]:
+        """The job of an item, and the file that it writes; None if its bytes go to an address.
+
+        Where all its inputs are files, so does the job say, which can then save its state.
+        """
+        target, settings = self.folder.file(item.output), self.settings
+        self.folder.make_parent(item.output)
+        named = [item.photo.place, *(style.place for style in item.styles)]
+        kept = target is not None and not any(map(places.is_address, named))
+        of = Inputs(Path(named[0]), tuple(named[1:]), weights=settings.weights) if kept else loaded
+        output = Output(
+            path=target,
+            suffix=Path(item.output).suffix,
+            overwrite=True,
+            repeatable=True,
+            keep_exif=settings.keep_exif,
+            depth=settings.depth,
+        )
+        return Job(of, item.options, output), target
+
+    # -------------------------------------------------------------------------------------------------- is it there?
+
+    def _is_there(self, item: Item, stylizer: Stylizer) -> bool | None:
+        """Whether the result is there and whole; None if only its size differs, which was not given.
+
+        Raises OutputError for a file that impasto did not make.
+        """
+        data = self.folder.read(item.output)
+        if data is None or self._is_unfinished(item):
+            return False
+        found = self._verdict(data, item, stylizer.having(item.options).options)
+        if found is Verdict.FOREIGN and not self.settings.overwrite:
+            place = files.printable(self.folder.place_of(item.output))
+            raise OutputError(f"{place} exists, and is no result of impasto", remedy="use {overwrite} to replace it")
+        if found is Verdict.CHANGED and "size" not in item.options.model_fields_set:
+            stored = (pictures.read_settings(data) or {}).get("size")
+            if isinstance(stored, int) and stored != item.options.size:
+                same = stylizer.having(item.options.changed(size=stored)).options
+                return None if self._verdict(data, item, same) is Verdict.DONE else False
+        return found is Verdict.DONE
+
+    def _is_unfinished(self, item: Item) -> bool:
+        """Whether there is the state of an interrupted run."""
+        target = self.folder.file(item.output)
+        return target is not None and state_of(target).exists()
+
+    def _verdict(self, data: bytes, item: Item, options: Options) -> Verdict:
+        hashes = {"photo": self.kept.hash_of(item.photo, "photograph")}
+        for number, style in enumerate(item.styles, 1):
+            hashes["style" if number == 1 else f"style {number}"] = self.kept.hash_of(style, "style image")
+        if self.settings.weights:
+            hashes["weights"] = self.kept.hash_of(Source(self.settings.weights, ""), "weights file")
+        return verdict(data, options, hashes, keep_exif=self.settings.keep_exif, depth=self.settings.depth)
+
+    def _is_same_panorama(self, item: Item, stylizer: Stylizer, loaded: Inputs) -> bool:
+        """Whether a photograph that is too thin for the default size has the result that it would get now."""
+        data = self.folder.read(item.output)
+        return data is not None and self._verdict(data, item, stylizer.problem(loaded).options) is Verdict.DONE
