@@ -13,8 +13,11 @@ from impasto.video.session import Session, Times
 from impasto.video.workspace import Workspace
 
 
-def settings(session: Session, count: int, seconds: float) -> dict[str, Any]:
-    """What is stored in the file of so many frames: the options and the record, as in an image, and what only clips have."""
+def settings(session: Session, count: int, seconds: float, done: float = 1.0) -> dict[str, Any]:
+    """What is stored in the file of so many frames: the options and the record, as in an image, and what only clips have.
+
+    done: share of the frames, less than 1 where the run was ended early.
+    """
     video, stylizer, made_by = session.video, session.stills.stylizer, session.made_by()
     height, width = session.size
     inputs = {"photo": (session.clip.name, session.clip.digest)} | session.styles
@@ -29,6 +32,7 @@ def settings(session: Session, count: int, seconds: float) -> dict[str, Any]:
         width=width,
         height=height,
         seconds=seconds,
+        done=done,
     )
     options = stylizer.options.changed(size=video.options.size)
     job = video.to_json()
@@ -36,12 +40,18 @@ def settings(session: Session, count: int, seconds: float) -> dict[str, Any]:
     return records.settings(options) | record.stored() | of_clip
 
 
-def finish(session: Session, workspace: Workspace, times: Times, stored: Mapping[str, Any]) -> tuple[Path, tuple[str, ...]]:
-    """Write the finished file. stored: its settings; empty for none. Returns its path, and notes. Raises SaveError, OutputError."""
+def finish(
+    session: Session, workspace: Workspace, times: Times, stored: Mapping[str, Any], window: Window | None = None
+) -> tuple[Path, tuple[str, ...]]:
+    """Write the finished file. Returns its path, and notes.
+
+    stored: its settings; empty for none. window: what the frames show, if not the whole window of the video: sound is cut to it.
+    Raises SaveError, OutputError.
+    """
     target, overwrite = session.video.output.path, session.video.output.overwrite
     if session.kind.is_film:
         workspace.encode_up_to(len(times), times)
-        clip, window = session.clip, session.video.window
+        clip, window = session.clip, window or session.video.window
         parts = workspace.parts()
         return target, clips.join(parts, target, clip=clip, window=window, overwrite=overwrite, metadata=stored or None)
     if session.kind.suffix:

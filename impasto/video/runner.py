@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +15,7 @@ from impasto.files import printable
 from impasto.jobs import signals
 from impasto.jobs.events import Failed, Frame, Note, Preview, Saved
 from impasto.jobs.lock import alone, how_to_resume
+from impasto.jobs.signals import INTERRUPTED
 from impasto.video.job import Video
 from impasto.video.workspace import PART, Card, Workspace
 
@@ -45,6 +46,48 @@ def run(video: Video, stylizer: Stylizer | None = None, *, resume: bool = True) 
         if card is None or not _may_replace(video, card):
             video.check()
         yield from _events(video, stylizer, card)
+
+
+def finish_early(video: Video, stylizer: Stylizer | None = None) -> Saved | None:
+    """End an interrupted run: write what is painted from the first frame on, up to the first gap, and remove the rest.
+
+    The sound ends with the frames. Returns None where not even the first frame is painted; then nothing is written. Raises
+    OutputError if a run writes the output at the moment, StateFileError as for a run that cannot be resumed, SaveError.
+    """
+    with alone(video.output.path):
+        card = _unfinished(video, resume=True)
+        if card is None:
+            return None
+        from impasto.compute import settings
+
+        with settings.default_settings():
+            return _join_what_is_painted(video, stylizer, card)
+
+
+def _join_what_is_painted(video: Video, stylizer: Stylizer | None, card: Card) -> Saved | None:
+    from impasto.video.finish import finish, settings
+    from impasto.video.session import Session
+
+    session = Session.of(video, stylizer, card)
+    workspace = session.workspace(card)
+    times = session.times()
+    found = times[: workspace.whole_from_start]
+    if not found:
+        workspace.remove()
+        return None
+    time, duration = found[-1]
+    shown = replace(video.window, end=session.clip.start(video.window) + time + duration)
+    with signals.ignored():
+        done = len(found) / len(times)
+        stored = settings(session, len(found), card.seconds, done) if video.output.metadata else {}
+        path, notes = finish(session, workspace, found, stored, shown)
+        workspace.remove()
+    height, width = session.size
+    problem = "" if len(found) == len(times) else f"ended early, with {len(found)} of {len(times)} frames"
+    code = INTERRUPTED if problem else 0
+    return Saved(
+        path, width, height, card.seconds, settings=stored, notes=(*session.notes, *notes), problem=problem, exit_code=code
+    )
 
 
 def _unfinished(video: Video, *, resume: bool) -> Card | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import shutil
 from collections.abc import Iterator
 from fractions import Fraction
@@ -111,6 +112,11 @@ class Workspace:
     def has(self, number: int) -> bool:
         """Whether a frame is painted."""
         return number < self.card.encoded or self.frame_file(number).exists()
+
+    @property
+    def whole_from_start(self) -> int:
+        """How many frames are painted from the first on, without a gap."""
+        return next(number for number in itertools.count(self.card.encoded) if not self.has(number))
 
     def parts(self) -> list[Path]:
         """The encoded parts in order."""

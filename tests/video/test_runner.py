@@ -29,7 +29,7 @@ from impasto.options import Options
 from impasto.stylizer import Stylizer
 from impasto.video.blending import Blending
 from impasto.video.job import Output, Video
-from impasto.video.runner import run
+from impasto.video.runner import finish_early, run
 from impasto.video.workspace import Workspace
 
 QUALITIES = ("instant", "normal", "best")
@@ -126,6 +126,32 @@ def test_ctrl_c_keeps_every_painted_frame_and_says_how_to_resume(pan: Path) -> N
     assert Workspace.read(Path("out.mp4")).painted == 6
     again = [event for event in run(video(pan)) if isinstance(event, Frame)]
     assert [event.number for event in again] == list(range(7, 16))
+
+
+@pytest.mark.parametrize("to", ["out.mp4", "out.gif"])
+def test_a_run_that_is_ended_early_gives_the_frames_so_far(pan: Path, to: str) -> None:
+    job = video(pan, to=to)
+    assert finish_early(job) is None
+    events = run(job)
+    for event in events:
+        if isinstance(event, Frame) and event.number == 6:
+            events.close()
+            break
+    saved = finish_early(job)
+    assert saved is not None
+    assert (saved.path, saved.exit_code, saved.problem) == (Path(to), 130, "ended early, with 6 of 15 frames")
+    assert (settings_of(to) or {})["frames"] == 6
+    assert (settings_of(to) or {})["done"] == 0.4
+    assert not state_of(Path(to)).exists()
+    part = open_clip(to)
+    assert part.count == 6
+    if to == "out.mp4":
+        assert part.times() == open_clip(pan).times()[:6]
+    paint(video(pan, to=f"whole-{to}"))
+    for early, late in zip(frames_of(to), frames_of(f"whole-{to}"), strict=False):
+        assert abs(early - late).mean() < 0.02
+    run(video(pan, to="none.mp4")).close()
+    assert finish_early(video(pan, to="none.mp4")) is None
 
 
 def test_the_folder_of_an_unfinished_video_stays_small(pan: Path) -> None:
