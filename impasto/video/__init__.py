@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from impasto.video.consistency import warping_error
     from impasto.video.front import paint
     from impasto.video.job import Output, Video
-    from impasto.video.runner import run
+    from impasto.video.runner import finish_early, run
 
 _HOMES = {
     "Blending": "impasto.video.blending",
     "Output": "impasto.video.job",
     "Video": "impasto.video.job",
     "Window": "impasto.clips",
+    "finish_early": "impasto.video.runner",
     "paint": "impasto.video.front",
     "run": "impasto.video.runner",
     "warping_error": "impasto.video.consistency",
 }
 
-__all__ = ["Blending", "Output", "Video", "Window", "paint", "run", "warping_error"]
+__all__ = ["Blending", "Output", "Video", "Window", "finish_early", "paint", "run", "warping_error"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +16,7 @@ from impasto.files import printable
 from impasto.jobs import signals
 from impasto.jobs.events import Failed, Frame, Note, Preview, Saved
 from impasto.jobs.lock import alone, how_to_resume
+from impasto.jobs.signals import INTERRUPTED
 from impasto.video.job import Video
 from impasto.video.workspace import PART, Card, Workspace
 
@@ -42,9 +44,53 @@ def run(video: Video, stylizer: Stylizer | None = None, *, resume: bool = True) 
         raise OutputError(f"{printable(target)} is a directory", remedy="name a file in it")
     with alone(target):
         card = _unfinished(video, resume=resume)
+        if card is not None and Workspace.finished(target, card):
+            yield _finished_before(video, card)
+            return
         if card is None or not _may_replace(video, card):
             video.check()
         yield from _events(video, stylizer, card)
+
+
+def finish_early(video: Video, stylizer: Stylizer | None = None) -> Saved | None:
+    """End an interrupted run: write what is painted from the first frame on, up to the first gap, and remove the rest.
+
+    The sound ends with the frames. Returns None where not even the first frame is painted; then nothing is written. Raises
+    OutputError if a run writes the output at the moment, StateFileError as for a run that cannot be resumed, SaveError.
+    """
+    with alone(video.output.path):
+        card = _unfinished(video, resume=True)
+        if card is None:
+            return None
+        from impasto.compute import settings
+
+        with settings.default_settings():
+            return _join_what_is_painted(video, stylizer, card)
+
+
+def _join_what_is_painted(video: Video, stylizer: Stylizer | None, card: Card) -> Saved | None:
+    from impasto.video.finish import finish, settings
+    from impasto.video.session import Session
+
+    session = Session.of(video, stylizer, card)
+    workspace = session.workspace(card)
+    times = session.times()
+    found = times[: workspace.whole_from_start]
+    if not found:
+        workspace.remove()
+        return None
+    time, duration = found[-1]
+    shown = replace(video.window, end=session.clip.start(video.window) + time + duration)
+    with signals.ignored():
+        done = len(found) / len(times)
+        stored = settings(session, len(found), card.seconds, done) if video.output.metadata else {}
+        written = finish(session, workspace, found, stored, shown)
+        workspace.remove()
+    height, width = session.size
+    problem = "" if len(found) == len(times) else f"ended early, with {len(found)} of {len(times)} frames"
+    code = INTERRUPTED if problem else 0
+    notes = (*session.notes, *written.notes)
+    return Saved(written.path, width, height, card.seconds, settings=stored, notes=notes, problem=problem, exit_code=code)
 
 
 def _unfinished(video: Video, *, resume: bool) -> Card | None:
@@ -66,6 +112,16 @@ def _unfinished(video: Video, *, resume: bool) -> Card | None:
     raise OutputError(
         f"{printable(target)} belongs to {whose}: {how_to_resume(target)}", remedy="use {overwrite} to start again"
     )
+
+
+def _finished_before(video: Video, card: Card) -> Saved:
+    """Clean up after a run that was killed when its output was there."""
+    from impasto import clips
+    from impasto.jobs.lock import state_of
+
+    height, width = clips.open_clip(video.output.path, max_pixels=video.options.max_pixels).size
+    shutil.rmtree(state_of(video.output.path), ignore_errors=True)
+    return Saved(video.output.path, width, height, card.seconds)
 
 
 def _may_replace(video: Video, card: Card) -> bool:
@@ -175,9 +231,9 @@ class _Run:
             raise PictureError(f"clip {printable(self.video.clip)} has no frames in this part of it")
         with signals.ignored():
             stored = settings(session, len(times), self._seconds()) if self.video.output.metadata else {}
-            path, more = finish(session, workspace, times, stored)
+            written = finish(session, workspace, times, stored)
             workspace.remove()
-        late = tuple(note for note in (*session.clip.notes, *more) if note not in session.notes)
+        late = tuple(note for note in (*session.clip.notes, *written.notes) if note not in session.notes)
         yield from map(Note, late)
         height, width = session.size
-        yield Saved(path, width, height, self._seconds(), settings=stored, notes=(*session.notes, *late))
+        yield Saved(written.path, width, height, self._seconds(), settings=stored, notes=(*session.notes, *late))

@@ -138,6 +138,13 @@ class Session:
             share = min(1.0, frame.number / max(1, self.count - 1))
             yield frame.number, frame.pixels, share, tuple(mask(frame.time) for mask in masks)
 
+    def times(self) -> Times:
+        """When each frame of the window is shown, and for how long, without decoding the clip."""
+        window = self.video.window
+        shown = self.clip.times(window)
+        ends = [*shown[1:], self.clip.seconds_in(window)]
+        return [(start, end - start) for start, end in zip(shown, ends, strict=True)]
+
 
 ENLARGED = 2  # times: a clip that is enlarged more gets a note
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import shutil
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,12 +22,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from impasto import files
-from impasto.clips import Format, encode
+from impasto.clips import FRAME_NAME, Format, encode
 from impasto.errors import SaveError, StateFileError
 from impasto.files import printable
 from impasto.jobs.lock import state_of
 
 CARD = "card.json"
+FOLDER = "folder"
 PART = 48  # frames that are encoded together
 
 
@@ -35,7 +37,8 @@ class Card(BaseModel):
 
     job: as `Video.to_json` stores it. clip: the clip's digest. made_by: versions and digests on which the frames depend. memory: bytes
     that frames are planned for. needs: the earliest frame that painting goes on from. frames: how many there are, about. painted: how
-    many are. encoded: how many are encoded. seconds: of work so far. mine: SHA-256 of the output that the run may replace.
+    many are. encoded: how many are encoded. seconds: of work so far. mine: SHA-256 of the output that the run may replace. whole: that
+    of the finished file, before it gets its name; FOLDER for a folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +53,7 @@ class Card(BaseModel):
     encoded: int = 0
     seconds: float = 0.0
     mine: str = ""
+    whole: str = ""
 
 
 class Workspace:
@@ -72,6 +76,13 @@ class Workspace:
             return Card.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as error:
             raise StateFileError(f"{printable(file)} is damaged, or from another version of impasto") from error
+
+    @staticmethod
+    def finished(output: Path, card: Card) -> bool:
+        """Whether the output is there, finished, and a run was killed before it removed its folder."""
+        if card.whole == FOLDER:
+            return output.is_dir() and any(output.iterdir()) and not (state_of(output) / "whole").exists()
+        return bool(card.whole) and files.digest(output) == card.whole
 
     def begin(self) -> None:
         """Make the folder, without what an earlier run left in it."""
@@ -112,6 +123,11 @@ class Workspace:
         """Whether a frame is painted."""
         return number < self.card.encoded or self.frame_file(number).exists()
 
+    @property
+    def whole_from_start(self) -> int:
+        """How many frames are painted from the first on, without a gap."""
+        return next(number for number in itertools.count(self.card.encoded) if not self.has(number))
+
     def parts(self) -> list[Path]:
         """The encoded parts in order."""
         return sorted(self.folder.glob(f"part-*{self.kind.suffix}"))
@@ -142,17 +158,12 @@ class Workspace:
         """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def move_frames(self, target: Path, count: int) -> None:
-        """Make a folder of the frames, 000001.png and so on: whole or not at all. Raises SaveError, OutputError."""
-        whole = self.folder / "whole"
-        shutil.rmtree(whole, ignore_errors=True)
+    def copy_frames(self, place: Path, count: int) -> None:
+        """Make a folder of the frames, 000001.png and so on. Raises SaveError."""
+        shutil.rmtree(place, ignore_errors=True)
         try:
-            whole.mkdir()
+            place.mkdir()
             for number in range(count):
-                shutil.copyfile(self.frame_file(number), whole / f"{number + 1:06d}.png")
-            final = files.real(target)
-            if final.is_dir():
-                final.rmdir()
-            whole.rename(final)
+                shutil.copyfile(self.frame_file(number), place / FRAME_NAME.format(number + 1))
         except OSError as error:
-            raise SaveError(f"{printable(target)} could not be written: {files.reason(error)}") from error
+            raise SaveError(f"{printable(place)} could not be written: {files.reason(error)}") from error

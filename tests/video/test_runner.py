@@ -29,7 +29,7 @@ from impasto.options import Options
 from impasto.stylizer import Stylizer
 from impasto.video.blending import Blending
 from impasto.video.job import Output, Video
-from impasto.video.runner import run
+from impasto.video.runner import finish_early, run
 from impasto.video.workspace import Workspace
 
 QUALITIES = ("instant", "normal", "best")
@@ -126,6 +126,32 @@ def test_ctrl_c_keeps_every_painted_frame_and_says_how_to_resume(pan: Path) -> N
     assert Workspace.read(Path("out.mp4")).painted == 6
     again = [event for event in run(video(pan)) if isinstance(event, Frame)]
     assert [event.number for event in again] == list(range(7, 16))
+
+
+@pytest.mark.parametrize("to", ["out.mp4", "out.gif"])
+def test_a_run_that_is_ended_early_gives_the_frames_so_far(pan: Path, to: str) -> None:
+    job = video(pan, to=to)
+    assert finish_early(job) is None
+    events = run(job)
+    for event in events:
+        if isinstance(event, Frame) and event.number == 6:
+            events.close()
+            break
+    saved = finish_early(job)
+    assert saved is not None
+    assert (saved.path, saved.exit_code, saved.problem) == (Path(to), 130, "ended early, with 6 of 15 frames")
+    assert (settings_of(to) or {})["clip"]["frames"] == 6
+    assert (settings_of(to) or {})["done"] == 0.4
+    assert not state_of(Path(to)).exists()
+    part = open_clip(to)
+    assert part.count == 6
+    if to == "out.mp4":
+        assert part.times() == open_clip(pan).times()[:6]
+    paint(video(pan, to=f"whole-{to}"))
+    for early, late in zip(frames_of(to), frames_of(f"whole-{to}"), strict=False):
+        assert abs(early - late).mean() < 0.02
+    run(video(pan, to="none.mp4")).close()
+    assert finish_early(video(pan, to="none.mp4")) is None
 
 
 def test_the_folder_of_an_unfinished_video_stays_small(pan: Path) -> None:
@@ -394,3 +420,53 @@ def test_the_terms_of_time_are_exact_in_blocks(here: Path) -> None:
         difference = gradient - plain[1]
         assert torch.allclose(difference, 60.0 * W * (image - target) / image.numel(), atol=2e-6)
     assert load("photo.png").size == (40, 48)
+
+
+@pytest.mark.parametrize("to", ["out.mp4", "out.gif", "out"])
+def test_a_run_that_is_killed_at_the_very_end_is_known_to_be_finished(
+    pan: Path, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(self: Workspace) -> None:
+        if self.card.whole:
+            raise KilledError
+        remove(self)
+
+    remove = Workspace.remove
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "remove", killed)
+        with pytest.raises(KilledError):
+            list(run(video(pan, to=to)))
+    assert Path(to).exists()
+    (saved,) = run(video(pan, to=to))
+    assert isinstance(saved, Saved)
+    assert (saved.path, saved.width, saved.height) == (Path(to), 64, 48)
+    assert not state_of(Path(to)).exists()
+
+
+@pytest.mark.parametrize("to", ["out.mp4", "out"])
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(pan: Path, to: str) -> None:
+    events = run(video(pan, to=to))
+    next(event for event in events if isinstance(event, Frame))
+    if to == "out":
+        Path(to).mkdir()
+        Path("out/mine").touch()
+    else:
+        Path(to).write_bytes(b"mine")
+    *_, saved = events
+    assert isinstance(saved, Saved)
+    assert saved.path == Path(to).with_stem("out-2")
+    assert open_clip(saved.path).count == 15
+    assert (Path("out/mine") if to == "out" else Path(to)).exists()
+
+
+def test_what_is_replaced_is_replaced_after_resuming_too(pan: Path) -> None:
+    Path("out.mp4").write_bytes(b"old")
+    events = run(video(pan, overwrite=True))
+    next(event for event in events if isinstance(event, Frame))
+    events.close()
+    assert Path("out.mp4").read_bytes() == b"old"
+    paint(video(pan))
+    assert open_clip("out.mp4").count == 15
