@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from impasto.video import flow
-from impasto.video.flow import Floats, Motion, coordinates, warped
+from impasto.video.flow import Floats, Motion, coordinates, inside, warped
 from impasto.video.moments import Moment
 from impasto.video.temporal import Earlier
 
 UNLIKE = 0.08  # mean difference of a frame's colors to the carried ones at which a result counts by 1/e
+DOUBT = 0.1  # weight of a result that is only usable, relative to one that can be relied on
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def carried(origin: Moment, result: Tensor, now: Moment, course: Course) -> Earl
     """
     unlike = (warped(origin.pixels, course.there) - now.pixels).abs().mean(1, keepdim=True)
     alike = torch.exp(-(unlike / UNLIKE).square())
-    return Earlier(warped(result, course.there).clamp(0, 1), torch.from_numpy(course.reliable)[None, None] * alike)
+    reliable = torch.from_numpy(course.reliable)[None, None] * alike
+    usable = torch.from_numpy(inside(course.there))[None, None] * alike
+    return Earlier(warped(result, course.there).clamp(0, 1), reliable, torch.maximum(reliable, usable))
 
 
 def between(first: Earlier, last: Earlier, share: float, own: Tensor) -> Earlier:
@@ -68,7 +71,7 @@ def between(first: Earlier, last: Earlier, share: float, own: Tensor) -> Earlier
 
     share: how near the last one is, 0..1.
     """
-    near, far = first.reliable * (1 - share), last.reliable * share
+    near, far = (first.reliable + DOUBT * first.usable) * (1 - share), (last.reliable + DOUBT * last.usable) * share
     mean = (first.image * near + last.image * far) / (near + far).clamp_min(torch.finfo(near.dtype).tiny)
-    sure = torch.maximum(first.reliable, last.reliable)
-    return Earlier(torch.lerp(own, mean, sure), sure)
+    usable = torch.maximum(first.usable, last.usable)
+    return Earlier(torch.lerp(own, mean, usable), torch.maximum(first.reliable, last.reliable), usable)

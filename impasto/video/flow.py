@@ -110,9 +110,7 @@ def reliability(flow: Floats, back: Floats) -> Floats:
     0.01 |w|^2 + 0.002, flow is inexact.
     """
     cv2 = opencv()
-    height, width = flow.shape[:2]
     there = coordinates(flow)
-    inside = (there[..., 0] >= 0) & (there[..., 0] <= width - 1) & (there[..., 1] >= 0) & (there[..., 1] <= height - 1)
     returned = cv2.remap(back, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     length, other = (flow**2).sum(-1), (returned**2).sum(-1)
     missed = ((flow + returned) ** 2).sum(-1)
@@ -120,9 +118,17 @@ def reliability(flow: Floats, back: Floats) -> Floats:
     steep = (down**2).sum(-1) + (right**2).sum(-1)
     found = np.where(steep > 0.01 * length + 0.002, 0.0, 1.0).astype(np.float32)
     # occlusions count below 0, so that the blur widens them
-    found[~inside | (missed >= 0.01 * (length + other) + 0.5)] = -1
+    found[(inside(there) == 0) | (missed >= 0.01 * (length + other) + 0.5)] = -1
     widened: Floats = np.clip(cv2.GaussianBlur(found, (0, 0), BLUR), 0, 1)
     return widened
+
+
+def inside(there: Floats) -> Floats:
+    """Where coordinates, HxWx2, are in the image: HxW, 1 or 0."""
+    height, width = there.shape[:2]
+    last = np.array([width - 1, height - 1], np.float32)
+    found: Floats = ((there >= 0) & (there <= last)).all(-1).astype(np.float32)
+    return found
 
 
 def coordinates(flow: Floats) -> Floats:

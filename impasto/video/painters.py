@@ -17,7 +17,7 @@ from impasto.video.temporal import Earlier, temporal_terms
 
 FIRST_STEPS = 40  # of the optimizer, for a frame with nothing before it
 DISTANCES = (1, 2, 4)  # frames back at which `EveryFrame` looks (Ruder et al. 2016, section 5)
-TEMPORAL = 3000.0  # weight of the temporal loss
+TEMPORAL = 4000.0  # weight of the temporal loss
 STEPS = 20  # of the optimizer, for such a frame, at half and full size
 KEY_EVERY = 12  # frames
 KEY_STEPS = 16  # the same for a key frame that follows another
@@ -113,7 +113,7 @@ class KeyFrames:
             yield Painted(moment.number, result, last.number if moment is stretch[-2] else first.number)
 
     def _key(self, moment: Moment, earlier: Earlier) -> Tensor:
-        start = torch.lerp(self.stills.network(moment), earlier.image, earlier.reliable)
+        start = torch.lerp(self.stills.network(moment), earlier.image, earlier.usable)
         terms = temporal_terms([earlier], TEMPORAL, self.stills.device)
         return self.stills.optimized(moment, start, terms, iterations=KEY_STEPS, init_size=half_of(moment))
 
@@ -161,7 +161,7 @@ class EveryFrame:
             return self.stills.optimized(moment, iterations=FIRST_STEPS)
         near = [before[distance - 1] for distance in DISTANCES if distance <= len(before)]
         earlier = [carried(other, result, moment, onward(moment.motion_from(other))) for other, result in near]
-        start = torch.lerp(self.stills.network(moment), earlier[0].image, earlier[0].reliable)
+        start = torch.lerp(self.stills.network(moment), earlier[0].image, earlier[0].usable)
         terms = temporal_terms(earlier, TEMPORAL, self.stills.device)
         return self.stills.optimized(moment, start, terms, iterations=STEPS, init_size=half_of(moment))
 

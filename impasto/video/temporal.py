@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -31,10 +31,15 @@ class TemporalLoss(Loss):
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier result as a frame sees it, 1x3xHxW in 0..1, and how far it can be relied on, 1x1xHxW in 0..1."""
+    """An earlier result as a frame sees it, 1x3xHxW in 0..1.
+
+    reliable: how far it can be relied on, 1x1xHxW in 0..1. usable: how far it may be started from: also where the flow is in doubt, as
+    at the borders of motion, but leads to the same colors.
+    """
 
     image: Tensor
     reliable: Tensor
+    usable: Tensor
 
 
 def temporal_terms(earlier: Sequence[Earlier], weight: float, device: torch.device) -> MoreTerms:
@@ -58,5 +63,5 @@ def exclusive(earlier: Sequence[Earlier]) -> list[Earlier]:
     for one in earlier:
         left = one.reliable if taken is None else (one.reliable - taken).clamp_min(0)
         taken = one.reliable if taken is None else taken + left
-        found.append(Earlier(one.image, left))
+        found.append(replace(one, reliable=left))
     return found

@@ -166,16 +166,21 @@ def test_a_result_is_not_carried_where_the_colors_have_changed() -> None:
 
 def test_between_two_results() -> None:
     own = torch.zeros(1, 3, 1, 4)
-    first = Earlier(torch.full((1, 3, 1, 4), 0.2), torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 1, 4))
-    last = Earlier(torch.full((1, 3, 1, 4), 1.0), torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 1, 4))
+    weights = torch.tensor([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]]).view(2, 1, 1, 1, 4)
+    doubtful = torch.tensor([1.0, 1.0, 1.0, 0.0]).view(1, 1, 1, 4)
+    first, last = (
+        Earlier(torch.full((1, 3, 1, 4), value), one, usable)
+        for value, one, usable in zip((0.2, 1.0), weights, (weights[0], torch.maximum(weights[1], doubtful)), strict=True)
+    )
     found = between(first, last, 0.25, own)
-    assert torch.allclose(found.image[0, 0, 0], torch.tensor([0.4, 1.0, 0.2, 0.0]))
+    third = (0.2 * 1.1 * 0.75 + 1.0 * 0.1 * 0.25) / (1.1 * 0.75 + 0.1 * 0.25)  # the last one is only usable there
+    assert torch.allclose(found.image[0, 0, 0], torch.tensor([0.4, 1.0, third, 0.0]))
     assert torch.equal(found.reliable[0, 0, 0], torch.tensor([1.0, 1.0, 1.0, 0.0]))
 
 
 def test_further_results_count_where_nearer_ones_do_not() -> None:
     weights = [torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1.0, 1.0, 0.25]), torch.tensor([1.0, 1.0, 1.0])]
-    found = exclusive([Earlier(torch.zeros(1, 3, 1, 3), weight.view(1, 1, 1, 3)) for weight in weights])
+    found = exclusive([Earlier(torch.zeros(1, 3, 1, 3), *[weight.view(1, 1, 1, 3)] * 2) for weight in weights])
     assert [one.reliable.flatten().tolist() for one in found] == [[1, 0.5, 0], [0, 0.5, 0.25], [0, 0, 0.75]]
 
 

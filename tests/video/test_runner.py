@@ -411,7 +411,7 @@ def test_the_terms_of_time_are_exact_in_blocks(here: Path) -> None:
     image = torch.rand(1, 3, *problem.size, generator=torch.Generator().manual_seed(0))
     target = torch.rand(1, 3, *problem.size, generator=torch.Generator().manual_seed(1))
     W = torch.rand(1, 1, *problem.size, generator=torch.Generator().manual_seed(2))
-    terms = temporal_terms([Earlier(target, W)], 30.0, torch.device("cpu"))(problem.size)
+    terms = temporal_terms([Earlier(target, W, W)], 30.0, torch.device("cpu"))(problem.size)
     found = [problem.objective(problem.size, Plan(side), terms)(image.clone()) for side in (None, 96)]
     wanted = 30.0 * float((W.double() * (image.double() - target.double()) ** 2).sum() / image.numel())
     plain = problem.objective(problem.size, Plan(None))(image.clone())
