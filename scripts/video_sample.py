@@ -1,12 +1,13 @@
 """Make the painted sample clip: `python scripts/video_sample.py PHOTO [--style starry-night] [--quality normal] [--seconds 10]`.
 
-A view moves over a photograph that may be published, and the clip is painted. Writes docs/images/video-sample.mp4, and to a folder given
-by --sheets contact sheets of consecutive frames and of their differences, to look at.
+A view of a photograph that may be published moves in and out, and the clip is painted. Writes docs/images/video-sample.mp4, and to a
+folder given by --sheets contact sheets of consecutive frames and of their differences, to look at.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 from fractions import Fraction
@@ -17,8 +18,6 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import itertools
 
 from motion import Motion  # noqa: E402 (it is in benchmarks/)
 
@@ -42,7 +41,8 @@ def main() -> None:
     asked = parser.parse_args()
     photo = load(asked.photo).pixels[0].permute(1, 2, 0).contiguous().numpy()
     count = asked.seconds * RATE
-    frames = Motion(photo, (180, 320), "zoom", count).frames()
+    inward = list(Motion(photo, (180, 320), "zoom", count // 2).frames())
+    frames = inward + inward[::-1]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.mp4"
         timed = ((np.rint(one * 255).astype(np.uint8), Fraction(n, RATE), Fraction(1, RATE)) for n, one in enumerate(frames))
