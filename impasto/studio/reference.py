@@ -114,7 +114,7 @@ def _example(name: str, schema: Schema, schemas: Schema) -> Any:
             needed = [one for one in named if one in found.get("required", ()) or one == "styles"]
             return {one: _example(one, named[one], schemas) for one in needed}
         case "integer" | "number":
-            return found.get("minimum", 1)
+            return _number(found.get("minimum", 1))
     return name.upper()
 
 
@@ -132,8 +132,13 @@ def _type(schema: Schema) -> str:
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     name = "file" if schema.get("format") == "binary" or "contentMediaType" in schema else schema.get("type", "anything")
-    limits = [f"{word} {schema[key]}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in schema]
+    limits = [f"{word} {_number(schema[key])}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in schema]
     return " ".join([name, *limits])
+
+
+def _number(value: float) -> float:
+    """Without a fraction of zero."""
+    return int(value) if value == int(value) else value
 
 
 def _fields(schema: Schema, schemas: Schema) -> list[str]:
