@@ -55,11 +55,10 @@ def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]
 
 
 def end_early(store: Store, job: Row, device: str) -> Saved | None:
-    """Write the frames that are painted so far. None if there are none. Nothing is left of the run either way."""
-    try:
-        return runner.finish_early(film_of(store, job, device))
-    finally:
-        erase(state_of(store.files.result(job["id"], job["spec"])))
+    """Write the frames that are painted so far. None if there are none. Then nothing is left of the run; an error leaves all of it."""
+    saved = runner.finish_early(film_of(store, job, device))
+    erase(state_of(store.files.result(job["id"], job["spec"])))
+    return saved
 
 
 def settings(file: Path) -> dict[str, Any]:

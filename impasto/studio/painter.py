@@ -101,30 +101,12 @@ class _Work:
 
     def _is_done(self) -> bool:
         """Whether an earlier process wrote the whole result and died before it said so."""
-        result = self.result
-        if self.job["kind"] not in ("paint", "video") or not result.exists() or state_of(result).exists():
+        if not self.result.exists() or state_of(self.result).exists():
             return False
-        if self.job["kind"] == "video":
-            from impasto.studio import films
-
-            settings = films.finished(result)
-            if settings is not None:
-                self._finish(settings["width"], settings["height"], settings["seconds"])
-            return settings is not None
-        from impasto.jobs import records
-
-        try:
-            previous = records.read(result)
-        except ImpastoError:
-            return False
-        if previous.record.done < 1:
-            return False
-        from PIL import Image
-
-        with Image.open(result) as image:
-            width, height = image.size
-        self._finish(width, height, previous.record.seconds)
-        return True
+        found = _whole(self.job["kind"], self.result)
+        if found is not None:
+            self._finish(*found)
+        return found is not None
 
     # ------------------------------------------------------------------------------------------------------------- events
 
@@ -202,15 +184,9 @@ class _Work:
         if now - self.reported < EVERY and event.done < 1:
             return
         self.reported = now
-        progress: dict[str, Any] = {"left": None if left is None else round(left, 1)}
-        if isinstance(event, Progress):
-            names = ("step", "steps", "scale", "scales", "width", "height")
-            progress |= {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
-        elif isinstance(event, Frame):
-            progress |= {"frame": event.number, "frames": event.of}
+        if isinstance(event, Frame):
             self._keep_preview(event.path)
-        else:
-            progress |= {"step": event.number, "steps": event.of, "name": event.name}
+        progress = {"left": None if left is None else round(left, 1)} | _facts(event)
         self.queue.report(self.number, done=event.done, progress=progress)
 
     def _keep_preview(self, file: Path) -> None:
@@ -240,3 +216,36 @@ class _Work:
             self.place.preview(self.number).unlink(missing_ok=True)
         done = {"done": 1.0} if state == "done" else {}
         self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+
+
+def _facts(event: Progress | Tile | Frame) -> dict[str, Any]:
+    """How far a job is, as the page shows it."""
+    if isinstance(event, Frame):
+        return {"frame": event.number, "frames": event.of}
+    if isinstance(event, Tile):
+        return {"step": event.number, "steps": event.of, "name": event.name}
+    names = ("step", "steps", "scale", "scales", "width", "height")
+    return {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
+
+
+def _whole(kind: str, result: Path) -> tuple[int, int, float] | None:
+    """The width, the height and the seconds of a result if it is whole; None if it is not, or if that cannot be told."""
+    if kind == "video":
+        from impasto.studio import films
+
+        settings = films.finished(result)
+        return None if settings is None else (settings["width"], settings["height"], settings["seconds"])
+    if kind != "paint":
+        return None
+    from PIL import Image
+
+    from impasto.jobs import records
+
+    try:
+        previous = records.read(result)
+    except ImpastoError:
+        return None
+    if previous.record.done < 1:
+        return None
+    with Image.open(result) as image:
+        return (*image.size, previous.record.seconds)

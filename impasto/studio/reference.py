@@ -29,8 +29,8 @@ _PAGE = """<!doctype html>
 <a href="/reference" aria-current="page">API</a></nav></header>
 <main class="page reference">
 <h1>API</h1>
-<p>Calls need the token of the address that <code>impasto studio</code> prints; set <code>TOKEN</code> to it, and <code>STUDIO</code> to the
-address without it. <a href="/api/openapi.json">openapi.json</a> is the same for programs.</p>
+<p>Calls need the token of the address that <code>impasto studio</code> prints. Set <code>TOKEN</code> to the token, and
+<code>STUDIO</code> to the address before it. <a href="/api/openapi.json">openapi.json</a> is the same for programs.</p>
 {calls}
 </main>
 </body>

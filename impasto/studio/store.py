@@ -97,8 +97,8 @@ class Place:
         yield from (self.root / "results").glob(f"*{number}*")
 
 
-class Store:
-    """A data directory. It is made where there is none. Raises OutputError if it cannot be used."""
+class Database:
+    """The database of a data directory. Both are made where there are none. Raises OutputError if they cannot be used."""
 
     def __init__(self, root: Path) -> None:
         self.files = Place(root)
@@ -140,7 +140,9 @@ class Store:
             if db.in_transaction:
                 db.execute("COMMIT")
 
-    # ------------------------------------------------------------------------------------------------------------- images
+
+class Store(Database):
+    """A data directory: uploads, styles, events and files. `queue` has its jobs."""
 
     def add_image(self, number: str, name: str, size: tuple[int, int], notes: tuple[str, ...], clip: Row | None = None) -> Row:
         """Enter an upload whose file is in place. size: (height, width). clip: what is known of a clip; None for a picture."""
@@ -257,7 +259,7 @@ class Store:
         return found.f_bavail * found.f_frsize if found else 1 << 62
 
 
-def _keep_open(store: Store) -> None:
+def _keep_open(store: Database) -> None:
     """Have one connection as long as the store. Else SQLite would make its shared file for each, for which a full disk has no room."""
     kept = sqlite3.connect(store.files.root / "studio.sqlite", check_same_thread=False)
     weakref.finalize(store, kept.close)
