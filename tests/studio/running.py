@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-PATIENCE = 25.0  # seconds: a busy machine is slow, and nothing here waits for longer than it must
+PATIENCE = 600.0  # seconds: a busy machine is slow, and nothing here waits for longer than it must
 
 
 class Studio:
