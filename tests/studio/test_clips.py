@@ -58,7 +58,7 @@ def files_of(studio: Studio, number: str) -> list[str]:
 
 
 def test_a_clip_from_upload_to_download(studio: Studio, clip: bytes, tmp_path: Path) -> None:
-    uploaded = studio.upload(clip, "../../Wellen <b>.jpg")  # what it is, its content says
+    uploaded = studio.upload(clip, "../../Wellen <b>.jpg")  # its content decides what it is
     assert (uploaded["name"], uploaded["width"], uploaded["height"]) == ("Wellen <b>.jpg", 64, 48)
     assert uploaded["clip"] == {"frames": COUNT, "seconds": 0.5, "sound": False}
     assert uploaded["notes"] == ["The clip has a variable frame rate, which is kept."]

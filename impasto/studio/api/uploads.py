@@ -72,7 +72,7 @@ def _display(name: str | None) -> str:
 
 @router.post("/images", status_code=201)
 async def add_image(file: Annotated[UploadFile, File()], studio: Here) -> shapes.Image:
-    """Upload a photograph, a clip, or a mask. What a file is, its content says, and not its name."""
+    """Upload a photograph, a clip, or a mask. The content of the file decides which it is; its name does not matter."""
     number, name = new_id(), _display(file.filename)
     path = studio.store.files.image(number)
     await _received(studio, file, path)
