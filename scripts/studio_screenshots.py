@@ -21,8 +21,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+from small_clips import film, pictures  # noqa: E402  (the tests' clips)
 from studio.running import Studio  # noqa: E402  (the tests' way to start a studio)
 
 PHOTO = ROOT / "impasto" / "assets" / "chelsea.jpg"
@@ -103,6 +104,22 @@ def save(page: Page, folder: Path, name: str, suffix: str) -> None:
     print(f"{target} {len(data):,} bytes", flush=True)
 
 
+def save_clip(browser: Browser, studio: Studio, folder: Path, suffix: str) -> None:
+    """A clip in progress. It is a view that moves over the sample photograph."""
+    page = opened(browser, studio)
+    with tempfile.TemporaryDirectory() as place:
+        page.locator("#photo-file").set_input_files(film(Path(place) / "chelsea.mp4", pictures("pan", 30, (288, 432))))
+        expect(page.locator("#photo-notes")).to_contain_text("A clip", timeout=PATIENCE)
+    quality(page, "instant", 1)
+    page.get_by_role("button", name="Paint", exact=True).click()
+    expect(page.locator("#now")).to_contain_text("left", timeout=PATIENCE)
+    page.locator("#dial-format").scroll_into_view_if_needed()
+    until(page, "document.querySelector('#stage img.after').src.includes('/preview?')")
+    save(page, folder, "clip", suffix)
+    page.locator("#now").get_by_role("button", name=re.compile("^Cancel")).click()
+    expect(page.locator("#now")).to_contain_text(re.compile("Cancelled|Done"), timeout=PATIENCE)
+
+
 def main(folder: Path, suffix: str) -> None:
     """Take all of them."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -155,6 +172,7 @@ def main(folder: Path, suffix: str) -> None:
         save(page, folder, "queue", suffix)
         for row in studio.json("GET", "/jobs?state=queued,running,paused")["jobs"]:
             studio.json("DELETE", f"/jobs/{row['id']}", 204)
+        save_clip(browser, studio, folder, suffix)
         browser.close()
         studio.stop()
 

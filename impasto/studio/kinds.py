@@ -27,15 +27,21 @@ def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]
     if job["kind"] == "tune":
         number = spec["styles"][0]["id"]
         return tuning.tune(place.style(number, "painting"), place.style(number, "file"))
+    if job["kind"] == "video":
+        from impasto.studio import films  # here: the server must not load torch
+
+        return films.events_of(store, job, device)
     options = Options(**spec["options"] | ({} if device == "auto" else {"device": device}))
-    photo, result = place.image(spec["photo"]["id"]), place.result(job["id"])
-    styles = tuple(_style(store, style, options) for style in spec["styles"])
+    photo, result = place.picture(spec["photo"]["id"]), place.result(job["id"])
+    styles = tuple(style_file(store, style, options) for style in spec["styles"])
     if job["kind"] == "sheet":
         return sheet.run(sheet.Sheet(photo, styles, options, jobs.Output(path=result, overwrite=True)))
     if len(styles) > 1:
         options = options.changed(blend=tuple(style["weight"] for style in spec["styles"]))
     layers = tuple(
-        Layer(place.image(mask["mask"]), None if mask["style"] == "keep" else _style(store, {"id": mask["style"]}, options))
+        Layer(
+            place.picture(mask["mask"]), None if mask["style"] == "keep" else style_file(store, {"id": mask["style"]}, options)
+        )
         for mask in spec["masks"]
     )
     longer = max(spec["photo"]["width"], spec["photo"]["height"]) if options.size == "original" else int(options.size)
@@ -50,7 +56,7 @@ def source_of(place: Place, style: Row, options: Options) -> Path:
     return place.style(style["id"], "file" if tuned else style["kind"])
 
 
-def _style(store: Store, style: Row, options: Options) -> Path | str:
+def style_file(store: Store, style: Row, options: Options) -> Path | str:
     """The file of a style, or its built-in name. Raises PictureError if it was deleted."""
     number: str = style["id"]
     if number in style_names():

@@ -18,7 +18,7 @@ from typing import Any
 from impasto import files
 from impasto.errors import ImpastoError
 from impasto.jobs.clock import Clock
-from impasto.jobs.events import Failed, Note, Preview, Progress, Saved, Tile
+from impasto.jobs.events import Failed, Frame, Note, Preview, Progress, Saved, Tile
 from impasto.jobs.lock import state_of
 from impasto.jobs.signals import INTERRUPTED
 from impasto.studio import kinds
@@ -29,6 +29,7 @@ from impasto.studio.words import sentence, without_paths
 IDLE = 0.2  # seconds between looks into an empty queue
 EVERY = 0.25  # seconds between reports of progress
 PREVIEW_QUALITY = 88
+LARGEST_PREVIEW = 1280  # pixels: of a clip's frame, longer side
 NICE = 10  # so that the previewer and the server come first
 
 
@@ -74,6 +75,7 @@ class _Work:
         self.queue, self.job, self.device, self.ended = queue, job, device, ended
         self.number: str = job["id"]
         self.place: Place = queue.store.files
+        self.result = self.place.result(self.number, job["spec"])
         self.clock, self.reported = Clock(), 0.0
         self.previews: int = job["preview"]
         self.notes: list[str] = []
@@ -82,6 +84,9 @@ class _Work:
         """Do it, and report how it ended. Errors of any kind end this job only."""
         try:
             if self._is_done():
+                return
+            if self.job["kind"] == "video" and self.job["wanted"] == "cancel":
+                self._end_early()
                 return
             self._follow(kinds.events_of(self.queue.store, self.job, self.device))
         except ImpastoError as error:
@@ -96,23 +101,12 @@ class _Work:
 
     def _is_done(self) -> bool:
         """Whether an earlier process wrote the whole result and died before it said so."""
-        result = self.place.result(self.number)
-        if self.job["kind"] != "paint" or not result.exists() or state_of(result).exists():
+        if not self.result.exists() or state_of(self.result).exists():
             return False
-        from impasto.jobs import records
-
-        try:
-            previous = records.read(result)
-        except ImpastoError:
-            return False
-        if previous.record.done < 1:
-            return False
-        from PIL import Image
-
-        with Image.open(result) as image:
-            width, height = image.size
-        self._finish(width, height, previous.record.seconds)
-        return True
+        found = _whole(self.job["kind"], self.result)
+        if found is not None:
+            self._finish(*found)
+        return found is not None
 
     # ------------------------------------------------------------------------------------------------------------- events
 
@@ -129,7 +123,7 @@ class _Work:
                 return
             stop = False
             ended = self._report(event)
-            if ended or not isinstance(event, (Progress, Tile, Preview)):
+            if ended or not isinstance(event, (Progress, Tile, Preview, Frame)):
                 continue
             wanted = self.queue.wanted(self.number)
             if self.ended():
@@ -145,6 +139,20 @@ class _Work:
                 self.queue.forget(self.number)
                 return
             stop = wanted == "cancel"
+            if stop and self.job["kind"] == "video":
+                events.close()
+                self._end_early()
+                return
+
+    def _end_early(self) -> None:
+        """Have the frames of a clip that are painted so far as its result."""
+        from impasto.studio import films
+
+        saved = films.end_early(self.queue.store, self.job, self.device)
+        if saved is None:
+            self.queue.leave(self.number, "cancelled", whole=0)
+        else:
+            self._report(saved)
 
     def _report(self, event: Any) -> bool:
         """Enter what happened. Returns whether the job has ended."""
@@ -152,7 +160,8 @@ class _Work:
             self.notes.append(without_paths(event.text, self.place.root))
         elif isinstance(event, Preview):
             self._keep_preview(event.path)
-        elif isinstance(event, (Progress, Tile)):
+            event.path.unlink(missing_ok=True)
+        elif isinstance(event, (Progress, Tile, Frame)):
             self._report_progress(event)
         elif isinstance(event, Failed):
             self.queue.leave(self.number, "failed", error=self._words(event.problem), notes=self.notes)
@@ -170,17 +179,14 @@ class _Work:
             return True
         return False
 
-    def _report_progress(self, event: Progress | Tile) -> None:
+    def _report_progress(self, event: Progress | Tile | Frame) -> None:
         left, now = self.clock.left(event.done), time.monotonic()
         if now - self.reported < EVERY and event.done < 1:
             return
         self.reported = now
-        progress: dict[str, Any] = {"left": None if left is None else round(left, 1)}
-        if isinstance(event, Progress):
-            names = ("step", "steps", "scale", "scales", "width", "height")
-            progress |= {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
-        else:
-            progress |= {"step": event.number, "steps": event.of, "name": event.name}
+        if isinstance(event, Frame):
+            self._keep_preview(event.path)
+        progress = {"left": None if left is None else round(left, 1)} | _facts(event)
         self.queue.report(self.number, done=event.done, progress=progress)
 
     def _keep_preview(self, file: Path) -> None:
@@ -190,18 +196,56 @@ class _Work:
         target = self.place.preview(self.number)
         part = target.with_suffix(".part")
         with Image.open(file) as image:
+            if self.job["kind"] == "video":
+                image.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
             image.convert("RGB").save(part, "JPEG", quality=PREVIEW_QUALITY)
         part.replace(target)
-        file.unlink(missing_ok=True)
         self.previews += 1
         self.queue.report(self.number, preview=self.previews)
 
     def _finish(self, width: int, height: int, seconds: float, *, state: str = "done", **news: Any) -> None:
-        result = self.place.result(self.number)
-        size = result.stat().st_size if result.exists() else 0
+        size = self.result.stat().st_size if self.result.exists() else 0
         found = {"width": width, "height": height, "bytes": size} if size else None
         if self.job["kind"] == "tune" and state == "done":
             self.queue.store.enter_tuned(self.job["spec"]["styles"][0]["id"])
-        self.place.preview(self.number).unlink(missing_ok=True)
+        if found and self.job["kind"] == "video":
+            from impasto.studio import films
+
+            films.keep_poster(self.result, self.place.preview(self.number))
+        else:
+            self.place.preview(self.number).unlink(missing_ok=True)
         done = {"done": 1.0} if state == "done" else {}
         self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+
+
+def _facts(event: Progress | Tile | Frame) -> dict[str, Any]:
+    """How far a job is, as the page shows it."""
+    if isinstance(event, Frame):
+        return {"frame": event.number, "frames": event.of}
+    if isinstance(event, Tile):
+        return {"step": event.number, "steps": event.of, "name": event.name}
+    names = ("step", "steps", "scale", "scales", "width", "height")
+    return {name: getattr(event, name) for name in names} | {"losses": dict(event.losses)}
+
+
+def _whole(kind: str, result: Path) -> tuple[int, int, float] | None:
+    """The width, the height and the seconds of a result if it is whole; None if it is not, or if that cannot be told."""
+    if kind == "video":
+        from impasto.studio import films
+
+        settings = films.finished(result)
+        return None if settings is None else (settings["width"], settings["height"], settings["seconds"])
+    if kind != "paint":
+        return None
+    from PIL import Image
+
+    from impasto.jobs import records
+
+    try:
+        previous = records.read(result)
+    except ImpastoError:
+        return None
+    if previous.record.done < 1:
+        return None
+    with Image.open(result) as image:
+        return (*image.size, previous.record.seconds)

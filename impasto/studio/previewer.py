@@ -77,8 +77,16 @@ class Previewer:
         self._samples = _Cache(MOST_SAMPLES)
         self._stylizer: Stylizer | None = None
 
-    def check(self, path: Path, name: str) -> dict[str, Any]:
-        """Read an upload. Returns its size, and notes for the user. Raises PictureError and StyleFileError."""
+    def check(self, path: Path, name: str, still: Path | None = None) -> dict[str, Any]:
+        """Read an upload. still: where the first frame goes if it is a clip; None where it may not be one.
+
+        Returns its size, notes for the user, and what is known of a clip. Raises PictureError and StyleFileError.
+        """
+        if still is not None:
+            from impasto.studio import films
+
+            if (found := films.check(path, still, self.max_pixels)) is not None:
+                return found
         if path.suffix == STYLE_SUFFIX:
             from impasto import styles
 
@@ -86,7 +94,19 @@ class Previewer:
             self._style(path)
             return {"size": tuple(card.size), "notes": (), "tuned": card.tuned}
         picture = self._picture(path, name)
-        return {"size": picture.size, "notes": picture.notes, "tuned": False}
+        return {"size": picture.size, "notes": picture.notes, "tuned": False, "clip": None}
+
+    def check_film(self, clip: Path, film: dict[str, Any], **more: Any) -> None:
+        """Make sure that a clip can be painted as asked. Raises OptionError, and PictureError where video is not installed."""
+        from impasto.studio import films
+
+        films.check_film(clip, film, **more)
+
+    def film_settings(self, path: Path) -> dict[str, Any]:
+        """How a painted clip was made. Raises PictureError."""
+        from impasto.studio import films
+
+        return films.settings(path)
 
     def view(self, path: Path, size: int) -> tuple[bytes, str]:
         """An image file at most so large, upright and in sRGB: its bytes and their media type."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto import files
-from impasto.studio.store import FINISHED, Row, Store, announce, decoded, new_id, words_of
+from impasto.studio.store import FINISHED, Row, Store, announce, decoded, erase, new_id, words_of
 
 MOST_CRASHES = 2  # after so many, a job waits for a person
 
@@ -89,7 +89,7 @@ class Jobs:
 
     def _remove_files(self, number: str) -> None:
         for file in self.store.files.of_job(number):
-            file.unlink(missing_ok=True)
+            erase(file)
 
     def remove_old(self, days: float) -> int:
         """Delete what was finished longer ago. Returns how many."""
@@ -167,7 +167,7 @@ class Reports(Jobs):
         """The files that a job writes little by little."""
         from impasto.jobs.lock import state_of
 
-        result = self.store.files.result(number)
+        result = self.store.files.result(number, spec)
         yield from (result, state_of(result))
         if kind == "tune":
             yield self.store.files.style(spec["styles"][0]["id"], "file")
@@ -195,13 +195,15 @@ class Queue(Reports):
         return self.get(number) or {}
 
     def cancel(self, number: str) -> None:
-        """Stop a job and keep the best image so far. Raises ConflictError."""
+        """Stop a job and keep the best image, or the frames, so far. Raises ConflictError."""
         with self.store.changing() as db:
             row = _row(db, number)
             if row["state"] == "running":
                 db.execute("UPDATE jobs SET wanted = 'cancel' WHERE id = ?", (number,))
             elif row["state"] in ("queued", "paused", "held"):
-                saved = self._saved(number)  # then its worker takes it up for a moment, to write the image
+                saved = self._saved(
+                    number, json.loads(row["spec"])
+                )  # then its worker takes it up for a moment, to write the image
                 state = "queued" if saved and row["state"] != "held" else "cancelled"
                 db.execute(
                     "UPDATE jobs SET state = ?, wanted = ?, whole = 0, finished = ? WHERE id = ?",
@@ -211,10 +213,10 @@ class Queue(Reports):
                 raise ConflictError(f"The job is {row['state']} already.")
             announce(db, "job", number)
 
-    def _saved(self, number: str) -> bool:
+    def _saved(self, number: str, spec: Mapping[str, Any]) -> bool:
         from impasto.jobs.lock import state_of
 
-        return state_of(self.store.files.result(number)).exists()
+        return state_of(self.store.files.result(number, spec)).exists()
 
     def pause(self, number: str) -> None:
         """Stop a job and keep its state. Raises ConflictError."""

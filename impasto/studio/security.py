@@ -34,8 +34,8 @@ OPEN = frozenset({("GET", "/api/health"), ("HEAD", "/api/health"), ("POST", "/ap
 SMALL_BODY = 1 << 20  # bytes of a body that is no upload
 UPLOADS = frozenset({"/api/images", "/api/styles"})
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; "
-    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "content-security-policy": POLICY,

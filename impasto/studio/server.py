@@ -16,14 +16,14 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from impasto import __version__
 from impasto.errors import OptionError, OutputError
 from impasto.files import printable, reason
-from impasto.studio import api
+from impasto.studio import api, reference
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import GoneError, Queue
@@ -102,6 +102,10 @@ def application(settings: Settings, store: Store, port: int) -> FastAPI:
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
+
+    @app.get("/reference", include_in_schema=False)
+    def described() -> HTMLResponse:
+        return HTMLResponse(reference.page(app.openapi()))
 
     _say_errors_in_words(app)
     app.add_middleware(Guard, rules=rules)

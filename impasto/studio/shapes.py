@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 StyleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
+FilmFormat = Literal["mp4", "webm", "gif"]
 MOST_STYLES, MOST_MASKS = 8, 8
 
 
@@ -37,8 +38,23 @@ class Masked(Asked):
     style: StyleId | Literal["keep"]
 
 
+class Film(Asked):
+    """How a clip is painted. start, end: seconds, for a part of it. fps: frames a second; null keeps the clip's times. every: paint one
+    of so many frames. blend: a weight for each style, "0.7", or one that changes over the clip, "1..0"; [] for the weights of styles.
+    """
+
+    start: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)] | None = None
+    end: Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)] | None = None
+    fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    every: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    blend: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=MOST_STYLES)] = []
+    format: FilmFormat = "mp4"
+
+
 class Picture(Asked):
-    """A photograph, styles, masks and options: any of those that `impasto --help-all` lists, with underscores."""
+    """A photograph, styles, masks and options: any of those that `impasto --help-all` lists, with underscores. Of a clip that was
+    uploaded the first frame is the photograph.
+    """
 
     photo: Id
     styles: Annotated[list[Weighted], Field(max_length=MOST_STYLES)] = []
@@ -53,9 +69,12 @@ class Instant(Picture):
 
 
 class NewJob(Picture):
-    """What to paint. kind "sheet": a contact sheet of the photograph in each of the styles, or in all built-in ones."""
+    """What to paint. kind "sheet": a contact sheet of the photograph in each of the styles, or in all built-in ones. kind "video": a
+    clip that was uploaded, in place of the photograph; its masks may be clips too.
+    """
 
-    kind: Literal["paint", "sheet"] = "paint"
+    kind: Literal["paint", "sheet", "video"] = "paint"
+    video: Film | None = None
 
 
 class Move(Asked):
@@ -64,14 +83,23 @@ class Move(Asked):
     place: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+class Clip(BaseModel):
+    """What is known of a clip. sound: whether the painted clip can have its sound."""
+
+    frames: int
+    seconds: float
+    sound: bool
+
+
 class Image(BaseModel):
-    """An upload. width, height: upright, in pixels. notes: what was changed or ignored when it was read."""
+    """An upload. width, height: upright, in pixels. notes: what was changed or ignored when it was read. clip: null for a picture."""
 
     id: str
     name: str
     width: int
     height: int
     notes: list[str]
+    clip: Clip | None
 
 
 class Style(BaseModel):
@@ -85,12 +113,12 @@ class Style(BaseModel):
 
 
 class Job(BaseModel):
-    """A job. Times are seconds since 1970. place: in the queue, from 1. preview: grows with every new preview. whole: false where it
-    was stopped, and the best image so far was kept.
+    """A job. Times are seconds since 1970. place: in the queue, from 1. preview: grows with every new preview. video: how a clip is
+    painted. whole: false where it was stopped, and the best image, or the frames, so far were kept.
     """
 
     id: str
-    kind: Literal["paint", "sheet", "tune"]
+    kind: Literal["paint", "sheet", "video", "tune"]
     state: Literal["queued", "running", "paused", "done", "failed", "cancelled", "held"]
     place: int | None
     done: float
@@ -104,6 +132,7 @@ class Job(BaseModel):
     styles: list[dict[str, Any]]
     masks: list[dict[str, Any]]
     options: dict[str, Any]
+    video: dict[str, Any] | None
     result: dict[str, int] | None
     whole: bool
     error: str | None
@@ -147,6 +176,7 @@ def job_of(row: dict[str, Any]) -> Job:
         styles=spec.get("styles", []),
         masks=spec.get("masks", []),
         options=spec.get("options", {}),
+        video=spec.get("video"),
         whole=bool(row["whole"]),
         error=row["error"],
         notes=row["notes"] or [],

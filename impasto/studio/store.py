@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import time
 import weakref
@@ -30,7 +31,8 @@ FOLDERS = ("images", "styles", "results", "previews")
 _JSON = ("spec", "progress", "result", "notes")  # columns that hold JSON
 _TABLES = """
 CREATE TABLE IF NOT EXISTS images (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, notes TEXT NOT NULL, created REAL NOT NULL
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, notes TEXT NOT NULL,
+    created REAL NOT NULL, clip TEXT
 );
 CREATE TABLE IF NOT EXISTS styles (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, tuned INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL
@@ -67,16 +69,26 @@ class Place:
         """An upload, as it was sent."""
         return self.root / "images" / number
 
+    def still(self, number: str) -> Path:
+        """The first frame of an upload that is a clip."""
+        return self.root / "images" / f"{number}.png"
+
+    def picture(self, number: str) -> Path:
+        """What is painted of an upload as a picture: of a clip its first frame."""
+        still = self.still(number)
+        return still if still.exists() else self.image(number)
+
     def style(self, number: str, kind: str) -> Path:
         """A painting as it was sent, or a style file."""
         return self.root / "styles" / (number + (".style" if kind == "file" else ""))
 
-    def result(self, number: str) -> Path:
-        """What a job makes."""
-        return self.root / "results" / f"{number}.png"
+    def result(self, number: str, spec: Mapping[str, Any] | None = None) -> Path:
+        """What a job makes: an image, or what the job's spec says of a clip. The folder of a clip in progress is next to it."""
+        film = (spec or {}).get("video")
+        return self.root / "results" / f"{number}.{film['format'] if film else 'png'}"
 
     def preview(self, number: str) -> Path:
-        """The newest preview of a job."""
+        """The newest preview of a job; of a painted clip its first frame."""
         return self.root / "previews" / f"{number}.jpg"
 
     def of_job(self, number: str) -> Iterator[Path]:
@@ -85,8 +97,8 @@ class Place:
         yield from (self.root / "results").glob(f"*{number}*")
 
 
-class Store:
-    """A data directory. It is made where there is none. Raises OutputError if it cannot be used."""
+class Database:
+    """The database of a data directory. Both are made where there are none. Raises OutputError if they cannot be used."""
 
     def __init__(self, root: Path) -> None:
         self.files = Place(root)
@@ -96,6 +108,8 @@ class Store:
                 (root / folder).mkdir(exist_ok=True, mode=0o700)
             with self.changing() as db:
                 db.executescript(_TABLES)
+                if "clip" not in {row["name"] for row in db.execute("PRAGMA table_info(images)")}:  # made by an earlier version
+                    db.execute("ALTER TABLE images ADD COLUMN clip TEXT")
             _keep_open(self)
         except (OSError, sqlite3.Error) as error:
             words = files.reason(error) if isinstance(error, OSError) else str(error)
@@ -126,13 +140,16 @@ class Store:
             if db.in_transaction:
                 db.execute("COMMIT")
 
-    # ------------------------------------------------------------------------------------------------------------- images
 
-    def add_image(self, number: str, name: str, size: tuple[int, int], notes: tuple[str, ...]) -> Row:
-        """Enter an upload whose file is in place. size: (height, width)."""
+class Store(Database):
+    """A data directory: uploads, styles, events and files. `queue` has its jobs."""
+
+    def add_image(self, number: str, name: str, size: tuple[int, int], notes: tuple[str, ...], clip: Row | None = None) -> Row:
+        """Enter an upload whose file is in place. size: (height, width). clip: what is known of a clip; None for a picture."""
+        values = (number, name, size[1], size[0], json.dumps(notes), time.time(), json.dumps(clip))
         with self.changing() as db:
             db.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", (number, name, size[1], size[0], json.dumps(notes), time.time())
+                "INSERT INTO images (id, name, width, height, notes, created, clip) VALUES (?, ?, ?, ?, ?, ?, ?)", values
             )
         return self.image(number) or {}
 
@@ -140,7 +157,11 @@ class Store:
         """An upload, or None."""
         with self.reading() as db:
             found = db.execute("SELECT * FROM images WHERE id = ?", (number,)).fetchone()
-        return None if found is None else {**found, "notes": json.loads(found["notes"])}
+        return (
+            None
+            if found is None
+            else {**found, "notes": json.loads(found["notes"]), "clip": json.loads(found["clip"] or "null")}
+        )
 
     def in_use(self, number: str, *, finished: bool = True, kind: str = "") -> bool:
         """Whether a job needs an upload or a style. finished: jobs that are finished count too. kind: only jobs of this kind."""
@@ -155,7 +176,8 @@ class Store:
         """Forget an upload."""
         with self.changing() as db:
             db.execute("DELETE FROM images WHERE id = ?", (number,))
-        self.files.image(number).unlink(missing_ok=True)
+        for file in (self.files.image(number), self.files.still(number)):
+            file.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------------------- styles
 
@@ -227,7 +249,7 @@ class Store:
         for folder in FOLDERS:
             for file in (self.files.root / folder).iterdir():
                 if file.name.lstrip(".")[:16] not in known or file.name.endswith(".part"):
-                    file.unlink(missing_ok=True)
+                    erase(file)
                     removed += 1
         return removed
 
@@ -237,11 +259,19 @@ class Store:
         return found.f_bavail * found.f_frsize if found else 1 << 62
 
 
-def _keep_open(store: Store) -> None:
+def _keep_open(store: Database) -> None:
     """Have one connection as long as the store. Else SQLite would make its shared file for each, for which a full disk has no room."""
     kept = sqlite3.connect(store.files.root / "studio.sqlite", check_same_thread=False)
     weakref.finalize(store, kept.close)
     kept.execute("SELECT count(*) FROM events").fetchone()
+
+
+def erase(path: Path) -> None:
+    """Remove a file, or the folder of an unfinished clip."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def announce(db: sqlite3.Connection, kind: str, subject: str) -> None:

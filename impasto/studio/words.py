@@ -21,5 +21,6 @@ def sentence(message: str | ImpastoError) -> str:
 def without_paths(text: str, root: Path) -> str:
     """A message that says nothing about where the files of the data directory are on the server, and of no command for them."""
     path = re.escape(printable(root)) + r"/[^\s:,;'\"]*"
+    text = re.sub(rf"(?<=\w) {path}: (?=is |has )", " ", text)  # "clip PATH: is not a video"
     text = re.sub(rf"(?<=\w) {path}(?=:)", "", text)  # "photograph PATH: no such file"
     return re.sub("`impasto resume [^`]*` resumes it", "retry it", re.sub(path, "the file", text))

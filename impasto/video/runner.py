@@ -184,7 +184,7 @@ class _Run:
             if fresh:
                 workspace.store(one.number, one.image)
             if fresh or one.needs > card.needs:
-                workspace.save(needs=max(one.needs, card.needs), painted=card.painted + fresh)
+                workspace.save(needs=max(one.needs, card.needs), painted=card.painted + fresh, seconds=self._seconds())
             if fresh:
                 painted = workspace.card.painted
                 of = max(card.frames, painted)

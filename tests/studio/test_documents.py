@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from small_clips import film, pictures
 from studio.running import Studio, png
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,14 @@ def test_the_examples_work(tmp_path: Path) -> None:
     studio = Studio(tmp_path / "data")
     (tmp_path / "photo.jpg").write_bytes(png(96, 64))
     photo = studio.upload(png(96, 64))["id"]
-    environment = {"STUDIO": studio.base, "TOKEN": studio.token, "PHOTO": photo, "PATH": "/usr/bin:/bin:/usr/local/bin"}
+    clip = studio.upload(film(tmp_path / "clip.mp4", pictures("pan", 8)).read_bytes(), "clip.mp4")["id"]
+    environment = {
+        "STUDIO": studio.base,
+        "TOKEN": studio.token,
+        "PHOTO": photo,
+        "CLIP": clip,
+        "PATH": "/usr/bin:/bin:/usr/local/bin",
+    }
     done = subprocess.run(
         [sys.executable, "-c", client()], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
@@ -44,6 +52,8 @@ def test_the_examples_work(tmp_path: Path) -> None:
             ["bash", "-euc", block("sh")], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+        found = studio.json("GET", "/jobs?limit=1")["jobs"][0]
+        assert (found["kind"], studio.finished(found["id"])["video"]["format"]) == ("video", "webm")
         with Image.open(tmp_path / "instant.jpg") as image:
             assert image.size == (256, 171)
     described = studio.json("GET", "/openapi.json")

@@ -25,10 +25,12 @@ import pytest
 from chromium import launched, skip_without
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, Request, expect
+from small_clips import film, pictures
 from studio.running import PATIENCE as SECONDS
 from studio.running import Studio
 
 import impasto
+from impasto.clips import open_clip
 from impasto.inputs import built_in
 from impasto.studio.store import Store
 
@@ -218,6 +220,51 @@ def changes(page: Page, before: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return now
 
 
+def test_a_clip(show: Open, page_studio: Studio, wrong: list[str], tmp_path: Path) -> None:
+    clip = film(tmp_path / "c.mp4", pictures("pan", 15)).read_bytes()
+    page = show(options=QUICK, width=390, height=844)
+    expect(page.locator("#view-studio")).to_be_visible()
+    page.locator("#photo-file").set_input_files(file("waves <b>.mp4", clip))
+    expect(page.locator("#stage img.before")).to_have_attribute("alt", "The first frame of waves <b>.mp4")
+    expect(page.locator("#photo-notes")).to_contain_text("A clip of 0.63 s, 15 frames, without sound.")
+    until(page, PAINTED)
+    expect(page.get_by_role("group", name="Quality").get_by_text("Draft")).to_be_hidden()
+    page.get_by_label("Start (s)").fill("9")
+    press(page, "Paint")
+    expect(page.locator("#dial-start-problem")).to_have_text("Start is after the end: the file is 0.62 s long.")
+    assert [one.split(" http")[0][-17:] for one in wrong] == ["400 (Bad Request)"]
+    wrong.clear()
+    page.get_by_label("Start (s)").fill("")
+    page.get_by_label("End (s)").fill("0.5")
+    press(page, "Paint")
+    now = page.locator("#now")
+    expect(now.get_by_text(re.compile(r"^Frame \d+ of 12"))).to_be_visible()
+    until(page, "document.querySelector('#stage img.after').src.includes('/preview?')")
+    accessible(page)
+    press(now, "Play")
+    video = page.locator("#viewer video")
+    until(page, "document.querySelector('#viewer video').readyState >= 2")
+    assert video.evaluate("(video) => [video.videoWidth, video.videoHeight, video.controls]") == [96, 72, True]
+    accessible(page)
+    page.locator("#viewer-record summary").click()
+    expect(page.locator("#viewer-record")).to_contain_text("Frames")
+    with page.expect_download() as download:
+        page.locator("#viewer").get_by_role("link", name="Download MP4").click()
+    assert open_clip(download.value.path()).count == 12
+    press(page.locator("#viewer"), "Close")
+    expect(video).to_have_count(0)
+    view(page, "Gallery")
+    card = page.locator("#wall .card").first
+    expect(card).to_contain_text("12 frames")
+    accessible(page)
+    card.locator(".open").click()
+    expect(video).to_be_visible()
+    press(page.locator("#viewer"), "Delete")
+    press(page, "Delete the clip")
+    expect(card.get_by_text("waves")).to_have_count(0)
+    assert not list((page_studio.data / "results").glob("*.mp4*"))
+
+
 def test_the_session_and_the_first_load(show: Open, page_studio: Studio, wrong: list[str]) -> None:
     page = show(key=False)
     expect(page.get_by_role("heading", name="Open the studio with its address")).to_be_visible()
@@ -230,7 +277,7 @@ def test_the_session_and_the_first_load(show: Open, page_studio: Studio, wrong: 
     wrong.clear()
     page.get_by_label("Address or token").fill(f"{page_studio.base}/#token={page_studio.token}")
     press(page, "Open")
-    expect(page.get_by_role("button", name="Choose a photograph")).to_be_visible()
+    expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
     accessible(page)
     color = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(color)

@@ -428,7 +428,7 @@ def test_a_change_that_fails_changes_nothing(queue: Queue) -> None:
     def fail() -> None:
         with queue.store.changing() as db:
             db.execute("UPDATE jobs SET state = 'done'")
-            db.execute("INSERT INTO images SELECT id, NULL, 1, 1, '', 1 FROM jobs")
+            db.execute("INSERT INTO images SELECT id, NULL, 1, 1, '', 1, NULL FROM jobs")
 
     with pytest.raises(sqlite3.IntegrityError):
         fail()

@@ -32,7 +32,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def test_a_picture_from_upload_to_download(studio: Studio) -> None:
     photo = studio.upload(png(96, 64), "../../Katze <b>.png")
-    assert photo == {"id": photo["id"], "name": "Katze <b>.png", "width": 96, "height": 64, "notes": []}
+    assert photo == {"id": photo["id"], "name": "Katze <b>.png", "width": 96, "height": 64, "notes": [], "clip": None}
     body = {"photo": photo["id"], "styles": [{"id": "starry-night"}], "options": {"size": 96}}
     at_once = studio.client.post("/api/instant", json=body)
     assert (at_once.status_code, at_once.headers["content-type"]) == (200, "image/jpeg")

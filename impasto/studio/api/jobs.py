@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
@@ -34,6 +34,9 @@ from impasto.studio.words import sentence
 
 LARGEST_INSTANT = 1024  # pixels
 SHEET = {"quality": "instant", "size": 320}  # of a contact sheet, unless asked for otherwise, as `impasto sheet` makes it
+MEDIA = {"png": "image/png", "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif"}
+Weighted: TypeAlias = list[tuple[str | Path, float]]
+Masked: TypeAlias = list[tuple[str, str | Path | None]]
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
@@ -61,7 +64,7 @@ def _spec(asked: shapes.Picture, studio: Studio) -> Row:
     if len(styles) > 1 and not sum(one.weight for one in asked.styles):
         raise Refused(400, "At least one of the styles must have a weight above 0.")
     return {
-        "photo": {name: photo[name] for name in ("id", "name", "width", "height")},
+        "photo": {name: photo[name] for name in ("id", "name", "width", "height", "clip")},
         "styles": styles,
         "masks": [mask.model_dump() for mask in asked.masks],
         "options": dict(asked.options),
@@ -73,6 +76,17 @@ def _needs_style(asked: shapes.Picture) -> None:
         raise Refused(400, "Choose a style.")
 
 
+def _sources(asked: shapes.Picture, studio: Studio, options: Options) -> tuple[Weighted, Masked]:
+    """The files or names of the styles with their weights; the ids of the masks with the files or names of theirs."""
+
+    def source(number: str) -> str | Path:
+        style = style_of(studio, number)
+        return style.id if style.kind == "built-in" else source_of(studio.store.files, style.model_dump(), options)
+
+    masks = [(mask.mask, None if mask.style == "keep" else source(mask.style)) for mask in asked.masks]
+    return [(source(one.id), one.weight) for one in asked.styles], masks
+
+
 @router.post("/instant", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Response:
     """Paint at once, with quality instant, at most 1024 pixels. The answer is a JPEG, or a PNG for a photograph with transparency."""
@@ -82,18 +96,14 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
     longer = LARGEST_INSTANT if options.size == "original" else min(int(options.size), LARGEST_INSTANT)
 
     place = studio.store.files
-
-    def source(number: str) -> str | Path:
-        style = style_of(studio, number)
-        return style.id if style.kind == "built-in" else source_of(place, style.model_dump(), options)
-
+    styles, masks = _sources(asked, studio, options)
     future = studio.previewing.ask(
         "paint",
         client=request.state.client,
         stream=asked.stream,
-        photo=place.image(asked.photo),
-        styles=[(source(one.id), one.weight) for one in asked.styles],
-        masks=[(place.image(mask.mask), None if mask.style == "keep" else source(mask.style)) for mask in asked.masks],
+        photo=place.picture(asked.photo),
+        styles=styles,
+        masks=[(place.picture(mask), style) for mask, style in masks],
         options={name: getattr(options, name) for name in options.model_fields_set - {"quality", "max_pixels"}}
         | {"size": longer},
     )
@@ -108,16 +118,36 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
 
 
 @router.post("/jobs", status_code=202)
-def add_job(asked: shapes.NewJob, request: Request, studio: Here) -> shapes.Job:
-    """Queue a picture to be painted, or a contact sheet."""
-    if asked.kind == "paint":
+async def add_job(asked: shapes.NewJob, request: Request, studio: Here) -> shapes.Job:
+    """Queue a picture or a clip to be painted, or a contact sheet."""
+    if asked.kind != "sheet":
         _needs_style(asked)
     elif asked.masks:
         raise Refused(400, "A contact sheet has no masks.")
-    spec = _spec(asked, studio)
+    if asked.kind != "video" and asked.video:
+        raise Refused(400, "Only a job of kind video says how a clip is painted.")
+    spec = await asyncio.to_thread(_spec, asked, studio)
     options = _options(SHEET | asked.options if asked.kind == "sheet" else asked.options, studio)
-    spec["options"] = options.model_dump(mode="json", include=options.model_fields_set - {"max_pixels"})
-    return queued(studio, request, asked.kind, spec)
+    kept = options.model_fields_set - (set() if asked.kind == "video" else {"max_pixels"})
+    spec["options"] = options.model_dump(mode="json", include=kept)
+    if asked.kind == "video":
+        spec["video"] = (asked.video or shapes.Film()).model_dump()
+        await _check_film(asked, spec, studio, options)
+    return await asyncio.to_thread(queued, studio, request, asked.kind, spec)
+
+
+async def _check_film(asked: shapes.NewJob, spec: Row, studio: Studio, options: Options) -> None:
+    """Have a worker find out whether a clip can be painted as asked. Raises Refused."""
+    if not spec["photo"]["clip"]:
+        raise Refused(400, "This is a picture, not a clip.")
+    place = studio.store.files
+    styles, masks = _sources(asked, studio, options)
+    files = [(place.image(mask), style) for mask, style in masks]
+    clip, given = place.image(asked.photo), spec["options"]
+    await answered(
+        studio,
+        studio.previewing.ask("check_film", clip=clip, film=spec["video"], styles=styles, masks=files, options=given),
+    )
 
 
 @router.get("/jobs")
@@ -150,7 +180,7 @@ def get_job(number: str, studio: Here) -> shapes.Job:
 
 @router.post("/jobs/{number}/{action}")
 def change_job(number: str, action: Literal["cancel", "pause", "resume", "retry"], studio: Here) -> shapes.Job:
-    """cancel: stop, and keep the best image so far. pause, resume. retry: a job that failed, was cancelled, or is held."""
+    """cancel: stop, and keep the best image or the frames so far. pause, resume. retry: a job that failed, was cancelled or is held."""
     _job(studio, number)
     try:
         match action:
@@ -202,22 +232,31 @@ def job_preview(number: str, studio: Here) -> Response:
 async def job_result(
     number: str,
     studio: Here,
-    suffix: Annotated[Literal["png", "jpg"], Query(alias="format")] = "png",
+    suffix: Annotated[
+        Literal["png", "jpg"] | shapes.FilmFormat | None, Query(alias="format", description="None for what it is stored as.")
+    ] = None,
     size: Annotated[int, Query(ge=0, le=LARGEST_VIEW, description="Longer side at most; 0 for the whole image.")] = 0,
     download: bool = False,
 ) -> Response:
-    """What a job made: as PNG, as JPEG, or smaller."""
+    """What a job made: an image as PNG, as JPEG, or smaller; a clip as it is stored, in ranges too, or its first frame, smaller."""
     row = await asyncio.to_thread(_job, studio, number)
-    file = studio.store.files.result(number)
+    file = studio.store.files.result(number, row["spec"])
     if row["result"] is None or not file.exists():
         raise Refused(404, "There is no result yet.")
-    name = f"{_stem(row)}.{suffix}"
-    headers = {"cache-control": "private, max-age=60"}
     if size:
-        return await view(studio, "view", path=file, size=size)
-    if suffix == "png":
+        still = studio.store.files.preview(number) if row["kind"] == "video" else file
+        return await view(studio, "view", path=still, size=size)
+    stored = file.suffix[1:]
+    wanted = suffix or stored
+    if wanted != stored and (row["kind"] == "video" or wanted != "jpg"):
+        raise Refused(400, f"This result is stored as {stored}.", "format")
+    name = f"{_stem(row)}.{wanted}"
+    headers = {"cache-control": "private, max-age=60"}
+    if wanted == stored:
         disposition = "attachment" if download else "inline"
-        return FileResponse(file, media_type="image/png", filename=name, content_disposition_type=disposition, headers=headers)
+        return FileResponse(
+            file, media_type=MEDIA[stored], filename=name, content_disposition_type=disposition, headers=headers
+        )
     data = await answered(studio, studio.previewing.ask("as_jpeg", path=file))
     if download:
         headers |= {"content-disposition": _attachment(name)}
@@ -228,7 +267,7 @@ def _stem(row: Row) -> str:
     """A file name for a download, of letters, digits and dashes."""
     spec = row["spec"]
     words = [(spec["photo"] or {}).get("name", "picture").rsplit(".", 1)[0], *(style["name"] for style in spec["styles"])]
-    text = "-".join(words) if row["kind"] == "paint" else f"{words[0]}-sheet"
+    text = f"{words[0]}-sheet" if row["kind"] == "sheet" else "-".join(words)
     return "".join(one if one.isalnum() or one in "-_" else "-" for one in text)[:100].strip("-") or "impasto"
 
 
@@ -237,14 +276,17 @@ def _attachment(name: str) -> str:
 
 
 @router.get("/jobs/{number}/record")
-def job_record(number: str, studio: Here) -> dict[str, Any]:
+async def job_record(number: str, studio: Here) -> dict[str, Any]:
     """How the result was made: inputs with their hashes, options, versions, losses, time."""
-    row = _job(studio, number)
-    from impasto.jobs import records
-
+    row = await asyncio.to_thread(_job, studio, number)
+    file = studio.store.files.result(number, row["spec"])
+    settings: dict[str, Any]
     try:
-        settings: dict[str, Any] = dict(records.read(studio.store.files.result(number)).settings)
-    except (ImpastoError, OSError) as error:
+        if row["kind"] == "video":
+            settings = await answered(studio, studio.previewing.ask("film_settings", path=file))
+        else:
+            settings = await asyncio.to_thread(_settings, file)
+    except (ImpastoError, OSError, Refused) as error:
         raise Refused(404, "There is no record for it.") from error
     spec, inputs = row["spec"], settings.get("inputs", {})
     names = {"photo": (spec["photo"] or {}).get("name", "")} | {
@@ -252,6 +294,13 @@ def job_record(number: str, studio: Here) -> dict[str, Any]:
     }
     settings["inputs"] = {role: {**entry, "name": names.get(role, entry["name"])} for role, entry in inputs.items()}
     return settings
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """What is stored in an image. Raises ImpastoError."""
+    from impasto.jobs import records
+
+    return dict(records.read(file).settings)
 
 
 # -------------------------------------------------------------------------------------------------------------- events

@@ -1,4 +1,4 @@
-"""Photographs, masks and styles that are uploaded, and views of them."""
+"""Photographs, clips, masks and styles that are uploaded, and views of them."""
 
 from __future__ import annotations
 
@@ -54,12 +54,13 @@ async def _received(studio: Studio, upload: UploadFile, target: Path) -> None:
         raise Refused(415, "The file is empty.")
 
 
-async def _checked(studio: Studio, path: Path, name: str) -> dict[str, Any]:
-    """Have an upload read by the previewer. Raises Refused, and then the file is gone."""
+async def _checked(studio: Studio, path: Path, name: str, still: Path | None = None) -> dict[str, Any]:
+    """Have an upload read by the previewer. still: see `Previewer.check`. Raises Refused, and then the files are gone."""
     try:
-        found: dict[str, Any] = await answered(studio, studio.previewing.ask("check", path=path, name=name))
+        found: dict[str, Any] = await answered(studio, studio.previewing.ask("check", path=path, name=name, still=still))
     except Refused:
-        path.unlink(missing_ok=True)
+        for file in filter(None, (path, still)):
+            file.unlink(missing_ok=True)
         raise
     return found
 
@@ -71,12 +72,12 @@ def _display(name: str | None) -> str:
 
 @router.post("/images", status_code=201)
 async def add_image(file: Annotated[UploadFile, File()], studio: Here) -> shapes.Image:
-    """Upload a photograph or a mask."""
+    """Upload a photograph, a clip, or a mask. The content of the file decides which it is; its name does not matter."""
     number, name = new_id(), _display(file.filename)
     path = studio.store.files.image(number)
     await _received(studio, file, path)
-    found = await _checked(studio, path, "picture")
-    row = await asyncio.to_thread(studio.store.add_image, number, name, found["size"], found["notes"])
+    found = await _checked(studio, path, "picture", studio.store.files.still(number))
+    row = await asyncio.to_thread(studio.store.add_image, number, name, found["size"], found["notes"], found["clip"])
     return shapes.Image(**{key: row[key] for key in shapes.Image.model_fields})
 
 
@@ -89,9 +90,9 @@ def get_image(number: str, studio: Here) -> shapes.Image:
 
 @router.get("/images/{number}/picture", response_class=Response)
 async def image_view(number: str, studio: Here, size: Longer = 1024) -> Response:
-    """An upload as it looks: upright, in sRGB, as JPEG or PNG."""
+    """An upload as it looks, of a clip its first frame: upright, in sRGB, as JPEG or PNG."""
     await asyncio.to_thread(image_of, studio, number)
-    return await view(studio, "view", path=studio.store.files.image(number), size=size)
+    return await view(studio, "view", path=studio.store.files.picture(number), size=size)
 
 
 @router.delete("/images/{number}", status_code=204)

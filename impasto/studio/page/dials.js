@@ -34,7 +34,7 @@ function range(name, label, { min, max, step, at, value, shown, ends }) {
 }
 
 /** Radio buttons in one row. closed: why none but the default can be chosen now, or "". */
-function choice(name, label, words, hints, closed = () => "") {
+function choice(name, label, words, hints, closed = () => "", barred = () => false) {
   const hint = h("p", { class: "soft small", id: `dial-${name}-hint`, role: "status" });
   const place = h("p", { class: "problem", role: "alert", hidden: true });
   const radios = known[name].choices.map((value) => {
@@ -46,9 +46,10 @@ function choice(name, label, words, hints, closed = () => "") {
     const current = usable()[name];
     for (const { firstElementChild: radio } of radios) {
       radio.checked = radio.value === current;
+      radio.parentElement.hidden = barred(radio.value);
       radio.disabled = Boolean(why) && radio.value !== known[name].default;
     }
-    const text = why || hints[current] || "";
+    const text = why || hints()[current] || "";
     if (hint.textContent !== text) hint.textContent = text;
   };
   places.set(name, place);
@@ -94,16 +95,34 @@ function pixels(value) {
   return `${sides.join(" × ")}${value === "original" ? ", as the photograph" : ""}`;
 }
 
+/** A field for a number. at: reads it; take: gets what was entered, or null. */
+function field(name, label, at, take, more = {}) {
+  const id = `dial-${name}`;
+  const input = h("input", { type: "number", id, min: 0, "aria-describedby": `${id}-problem`, ...more });
+  input.addEventListener("change", () => take(input.value === "" || Number(input.value) < 0 ? null : Number(input.value)));
+  const place = h("p", { class: "problem", id: `${id}-problem`, role: "alert", hidden: true });
+  places.set(name, place);
+  updates.push(() => (input.value = at() ?? ""));
+  return h("div", { class: "dial" }, h("label", { for: id, text: label }), input, place);
+}
+
 function seed() {
-  const input = h("input", { type: "number", id: "dial-seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, inputmode: "numeric" });
-  input.addEventListener("change", () => {
-    const value = Math.trunc(Number(input.value));
-    set("seed", Number.isSafeInteger(value) && value >= 0 ? value : 0);
+  const take = (value) => set("seed", Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER));
+  return field("seed", "Seed", () => state.options.seed, take, { step: 1, inputmode: "numeric" });
+}
+
+/** Which part of a clip is painted, and as what it is stored. */
+function film() {
+  const put = (name, value) => change("plan", { film: { ...state.film, [name]: value } });
+  const moment = (name, label) => field(name, label, () => state.film[name], (value) => put(name, value), { step: "any", inputmode: "decimal" });
+  const select = h("select", { id: "dial-format", on: { change: () => put("format", select.value) } }, ...["mp4", "webm", "gif"].map((one) => h("option", { value: one, text: one.toUpperCase() })));
+  const format = h("div", { class: "dial" }, h("label", { for: "dial-format", text: "Format" }), select);
+  const box = h("div", { class: "part" }, moment("start", "Start (s)"), moment("end", "End (s)"), format);
+  updates.push(() => {
+    box.hidden = !state.photo?.clip;
+    select.value = state.film.format;
   });
-  const place = h("p", { class: "problem", role: "alert", hidden: true });
-  places.set("seed", place);
-  updates.push(() => (input.value = state.options.seed));
-  return h("div", { class: "dial seed", title: known.seed.about }, h("label", { for: "dial-seed", text: "Seed" }), input, place);
+  return box;
 }
 
 /** Show an error at the option that it is about. Returns whether there is such a dial. */
@@ -125,8 +144,10 @@ export function startDials({ options }) {
   const defaults = Object.fromEntries(Object.entries(options).map(([name, { default: value }]) => [name, value]));
   const kept = Object.entries(state.options).filter(([name, value]) => name in defaults && fits(options[name], value));
   state.options = { ...defaults, ...Object.fromEntries(kept) };
-  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, HINTS.keep_colors, () => (recolorable() ? "" : FIXED)));
-  $("paint-dials").append(choice("quality", "Quality", QUALITIES, HINTS.quality), size());
+  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, () => HINTS.keep_colors, () => (recolorable() ? "" : FIXED)));
+  const clip = () => Boolean(state.photo?.clip);
+  const quality = choice("quality", "Quality", QUALITIES, () => (clip() ? HINTS.film : HINTS.quality), undefined, (value) => clip() && value === "draft");
+  $("paint-dials").append(quality, size(), film());
   if (known.seed) $("dials").append(h("details", { class: "small" }, h("summary", { text: "More" }), seed()));
   const looks = ["strength", "style_scale", "keep_colors"];
   const update = () => {

@@ -1,7 +1,7 @@
 // Everything that was made, newest first.
 
 import { api, at } from "./api.js";
-import { $, act, button, h, problem } from "./dom.js";
+import { $, act, button, h, icon, problem } from "./dom.js";
 import { ENDED, changes, remove } from "./jobs.js";
 import { confirmDrop, isPicture, openVersus, openViewer } from "./viewer.js";
 import { facts, title } from "./words.js";
@@ -17,7 +17,7 @@ function build(job) {
   const name = title(job);
   const wide = job.result.width / job.result.height;
   const image = h("img", { src: at.result(job, { size: 480 }), alt: "", loading: "lazy", decoding: "async", width: 480, height: Math.max(1, Math.round(480 / wide)) });
-  const open = h("button", { type: "button", class: "open", "aria-label": `Open ${name}`, on: { click: () => openViewer(cards.get(job.id).job) } }, image);
+  const open = h("button", { type: "button", class: "open", "aria-label": `Open ${name}`, on: { click: () => openViewer(cards.get(job.id).job) } }, image, job.video ? icon("play") : null);
   const pick = h("input", { type: "checkbox", "aria-label": `Compare ${name}` });
   pick.addEventListener("change", () => toggle(job.id, pick.checked));
   const bin = button("", (event) => act(event.currentTarget, $("gallery-problem"), () => drop(job)), { look: "plain round", image: "trash", label: `Delete ${name}` });
@@ -26,7 +26,7 @@ function build(job) {
     { class: "card" },
     open,
     h("p", { class: "caption", title: name }, h("bdi", { text: name })),
-    h("div", { class: "line" }, h("p", { class: "soft small grow", text: facts(job) }), h("label", { class: "check small" }, pick, "Compare"), bin),
+    h("div", { class: "line" }, h("p", { class: "soft small grow", text: facts(job) }), job.video ? null : h("label", { class: "check small" }, pick, "Compare"), bin),
   );
   return { job, element, pick };
 }

@@ -9,7 +9,7 @@ import { changes, create, isOpen, jobs } from "./jobs.js";
 import { stored } from "./regions.js";
 import { change, editor, masks, state, usable } from "./state.js";
 import { again, downloads, openViewer } from "./viewer.js";
-import { status, title } from "./words.js";
+import { photoName, status, title } from "./words.js";
 
 const VIEW = 1600; // pixels of a result on the stage
 const narrow = matchMedia("(max-width: 56rem)");
@@ -34,8 +34,9 @@ async function post(job, pressed) {
 
 async function paint({ currentTarget: pressed }) {
   if (!(await stored())) return;
-  const { photo, styles } = state;
-  post({ kind: "paint", photo: photo.id, styles, masks: masks(), options: usable() }, pressed);
+  const { photo, styles, film } = state;
+  const kind = photo.clip ? { kind: "video", video: film } : { kind: "paint" };
+  post({ ...kind, photo: photo.id, styles, masks: masks(), options: usable() }, pressed);
 }
 
 function sheet(event) {
@@ -55,7 +56,8 @@ function build(job) {
   const buttons = controls(job, error);
   const toggle = button("", () => change("shown", { shown: state.shown === "job" ? "instant" : "job" }), { look: "small" });
   const reuse = button("Again with changes", (event) => act(event.currentTarget, error, () => again(jobs.get(job.id))), { look: "small" });
-  const ready = h("span", { class: "ready" }, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
+  const play = job.kind === "video" ? [button("Play", () => openViewer(jobs.get(job.id)), { look: "small", image: "play" })] : [];
+  const ready = h("span", { class: "ready" }, ...play, ...downloads(job), button("How it was made", () => openViewer(jobs.get(job.id), { record: true }), { look: "small" }), reuse);
   const away = button("Hide", hide, { look: "small plain" });
   $("now").replaceChildren(name, text, bar, h("div", { class: "line wrap" }, ...buttons.elements, toggle, ready, away), error);
   return { name, text, bar, buttons, toggle, ready, away };
@@ -98,12 +100,13 @@ function drawPicture() {
   const { photo, shown } = state;
   const job = shown === "job" ? jobs.get(state.job) : null;
   const here = $("showing");
+  stage.box.classList.toggle("frames", Boolean(job?.video));
   if (!photo) return;
   if (!job) {
     stage.size(photo.width, photo.height);
     if (sheetShown) {
       sheetShown = false;
-      stage.show(0, at.image(photo.id, VIEW), `The photograph ${photo.name}`);
+      stage.show(0, at.image(photo.id, VIEW), photoName(photo));
     }
     here.textContent = stage.images[1].hidden ? "Photograph" : "Instant preview";
     return;
@@ -123,7 +126,7 @@ function drawButton() {
   const ready = Boolean(state.photo) && (state.styles.length > 0 || masks().length > 0);
   $("paint-button").disabled = !ready;
   $("sheet-button").disabled = !state.photo;
-  $("paint-hint").textContent = state.photo ? "" : "Choose a photograph first.";
+  $("paint-hint").textContent = state.photo ? "" : "Choose a photograph or a clip first.";
   $("paint-hint").hidden = Boolean(state.photo);
 }
 

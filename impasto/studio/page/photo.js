@@ -1,11 +1,11 @@
-// The photograph: dropped, pasted or picked, uploaded, and restored.
+// The photograph or the clip: dropped, pasted or picked, uploaded, and restored.
 
 import { api, at, upload } from "./api.js";
 import { $, problem, say } from "./dom.js";
 import { addStyles } from "./styles.js";
 import { change, editor, state } from "./state.js";
 import { stage } from "./easel.js";
-import { bytes } from "./words.js";
+import { bytes, clipFacts, photoName } from "./words.js";
 
 let limits = null;
 let uploading = 0;
@@ -26,7 +26,7 @@ async function use(file) {
     const photo = await upload("images", file, file.name || "pasted.png", (share) => {
       if (version !== uploading) return;
       bar.value = share;
-      if (share === 1) $("upload-text").textContent = "Reading the picture";
+      if (share === 1) $("upload-text").textContent = "Reading the file";
     });
     if (version !== uploading) return;
     setPhoto(photo);
@@ -38,9 +38,9 @@ async function use(file) {
   }
 }
 
-export function setPhoto(photo, { regions = [] } = {}) {
+export function setPhoto(photo, { regions = [], film = { ...state.film, start: null, end: null } } = {}) {
   change("regions", { regions });
-  change("photo", { photo, job: null, shown: "instant" });
+  change("photo", { photo, film, job: null, shown: "instant" });
 }
 
 function show() {
@@ -52,9 +52,9 @@ function show() {
   if (chose) $("replace").focus({ preventScroll: true });
   stage.size(photo.width, photo.height);
   stage.show(1, "");
-  stage.show(0, at.image(photo.id, 1600), `The photograph ${photo.name}`);
+  stage.show(0, at.image(photo.id, 1600), photoName(photo));
   const notes = $("photo-notes");
-  notes.textContent = (photo.notes || []).join(" ");
+  notes.textContent = [...(photo.clip ? [clipFacts(photo.clip)] : []), ...(photo.notes || [])].join(" ");
   notes.hidden = !notes.textContent;
 }
 
@@ -91,7 +91,7 @@ function dropping() {
     veil.hidden = false;
     veil.classList.toggle("aside", styles);
     $("styles").classList.toggle("target", styles);
-    veil.firstElementChild.textContent = styles ? "Drop the painting: it becomes a style" : "Drop the photograph";
+    veil.firstElementChild.textContent = styles ? "Drop the painting: it becomes a style" : "Drop the photograph or the clip";
   };
   window.addEventListener("dragenter", (event) => {
     if (!holdsFiles(event)) return;
@@ -124,7 +124,7 @@ export async function restorePhoto() {
     state.photo = await api.image(state.photo.id);
   } catch (error) {
     if (error.status !== 404) throw error;
-    problem($("photo-problem"), `${state.photo.name || "The photograph of last time"} is no longer in the studio. Choose it again.`);
+    problem($("photo-problem"), `${state.photo.name || "The file of last time"} is no longer in the studio. Choose it again.`);
     change("regions", { regions: [] });
     change("photo", { photo: null, job: null, shown: "instant" });
   }

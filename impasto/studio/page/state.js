@@ -7,7 +7,8 @@ const KEY = "impasto.studio";
 export const editor = bus(); // "photo", "styles", "options", "regions", "blend", "shown": what changed
 
 export const state = {
-  photo: null, // {id, name, width, height, notes}
+  photo: null, // {id, name, width, height, notes, clip}; of a clip its first frame
+  film: { start: null, end: null, format: "mp4" }, // what is painted of a clip, in seconds, and as what it is stored
   styles: [], // [{id, weight}], weights add up to 1
   blend: false, // whether several may be chosen
   options: {}, // by name; size may be "original"
@@ -26,8 +27,13 @@ export function recolorable() {
   return used.every((id) => styles.get(id)?.kind === "painting");
 }
 
-/** The options as they can be used with the chosen styles. */
-export const usable = () => (recolorable() ? state.options : { ...state.options, keep_colors: "off" });
+/** The options as they can be used with the chosen styles, and with a clip. */
+export function usable() {
+  const options = { ...state.options };
+  if (!recolorable()) options.keep_colors = "off";
+  if (state.photo?.clip && options.quality === "draft") options.quality = "normal";
+  return options;
+}
 
 let saving = 0;
 
@@ -58,6 +64,7 @@ export function restore() {
   }
   if (!old || typeof old !== "object") return;
   if (old.photo && text(old.photo.id)) state.photo = old.photo;
+  if (old.film && typeof old.film === "object") state.film = { ...state.film, ...old.film };
   if (Array.isArray(old.styles)) state.styles = old.styles.filter((one) => text(one?.id) && one.weight >= 0).slice(0, 4);
   if (old.options && typeof old.options === "object") state.options = old.options;
   if (Array.isArray(old.regions)) state.regions = old.regions.filter((one) => text(one?.id) && text(one.style));

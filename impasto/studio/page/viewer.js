@@ -6,7 +6,7 @@ import { ENDED, changes, remove } from "./jobs.js";
 import { setPhoto } from "./photo.js";
 import { Stage, switches } from "./stage.js";
 import { balanced, change, state, styles } from "./state.js";
-import { facts, field, number, title } from "./words.js";
+import { facts, field, number, photoName, title } from "./words.js";
 
 const VIEW = 1600;
 
@@ -15,9 +15,20 @@ const versus = new Stage($("versus-stage"));
 let current = null;
 
 export const downloads = (job) =>
-  [["png", "PNG"], ["jpg", "JPEG"]].map(([format, name]) =>
-    h("a", { class: "button small", href: at.result(job, { format, download: 1 }), download: "", text: `Download ${name}`, "aria-label": `Download ${name}: ${title(job)}` }),
-  );
+  (job.video ? [job.video.format] : ["png", "jpeg"]).map((format) => {
+    const text = `Download ${format.toUpperCase()}`;
+    const href = at.result(job, { format: format.replace("jpeg", "jpg"), download: 1 });
+    return h("a", { class: "button small", href, download: "", text, "aria-label": `${text}: ${title(job)}` });
+  });
+
+/** A painted clip, with the browser's own controls. */
+function player(job) {
+  const src = at.result(job, { format: job.video.format });
+  if (job.video.format === "gif") return h("img", { src, alt: title(job) });
+  const video = h("video", { src, poster: at.result(job, { size: VIEW }), controls: true, playsinline: true, preload: "metadata", "aria-label": title(job) });
+  video.addEventListener("error", () => problem($("viewer-problem"), "This browser cannot play the clip. Download it instead."));
+  return video;
+}
 
 // ---------------------------------------- record
 
@@ -62,15 +73,19 @@ export function openViewer(job, { record = false } = {}) {
   $("viewer-title").textContent = name;
   $("viewer-facts").textContent = facts(job);
   problem($("viewer-problem"), null);
+  const film = Boolean(job.video);
+  $("viewer-film").hidden = !film;
+  $("viewer-film").replaceChildren(...(film ? [player(job)] : []));
+  $("viewer-stage").hidden = $("viewer-lens").parentElement.hidden = film;
   stage.size(job.result.width, job.result.height);
-  stage.show(1, at.result(job, { size: VIEW }), name);
+  stage.show(1, film ? "" : at.result(job, { size: VIEW }), name);
   const split = $("viewer-split");
   split.checked = false;
   stage.compare(false);
   split.closest("label").hidden = true;
   stage.show(0, "");
   if (job.kind === "paint" && job.photo) {
-    stage.show(0, at.image(job.photo.id, VIEW), `The photograph ${job.photo.name}`).then((there) => (split.closest("label").hidden = !there));
+    stage.show(0, at.image(job.photo.id, VIEW), photoName(job.photo)).then((there) => (split.closest("label").hidden = !there));
   }
   const run = (action) => (event) => act(event.currentTarget, $("viewer-problem"), action);
   $("viewer-acts").replaceChildren(
@@ -98,7 +113,7 @@ export async function again(job) {
   const known = Object.entries(job.options).filter(([name, value]) => name in state.options && value !== null);
   const regions = job.masks.map(({ mask, style }, index) => ({ id: `${job.id}-${index}`, mask, style: style === "keep" || styles.has(style) ? style : "keep" }));
   state.submitted = [...new Set([...state.submitted, ...job.masks.map(({ mask }) => mask)])];
-  setPhoto(photo, { regions });
+  setPhoto(photo, { regions, film: job.video ? { ...job.video, blend: [] } : undefined });
   if (chosen.length) {
     change("blend", { blend: chosen.length > 1 });
     change("styles", { styles: chosen });
@@ -116,7 +131,7 @@ async function drop(job) {
   $("viewer").close();
 }
 
-export const confirmDrop = (job) => ask(`Delete “${title(job)}”? This cannot be undone.`, "Delete the picture");
+export const confirmDrop = (job) => ask(`Delete “${title(job)}”? This cannot be undone.`, job.video ? "Delete the clip" : "Delete the picture");
 
 // ---------------------------------------- compare
 
@@ -138,6 +153,7 @@ export function startViewer() {
   switches(versus, null, $("versus-lens"));
   closable($("viewer"), $("viewer-close"));
   closable($("versus"), $("versus-close"));
+  $("viewer").addEventListener("close", () => $("viewer-film").replaceChildren()); // which ends the sound
   $("versus-swap").addEventListener("click", () => openVersus(pair[1], pair[0]));
   $("viewer-record").addEventListener("toggle", () => $("viewer-record").open && current && showRecord(current));
   changes.on("removed", (id) => id === current?.id && $("viewer").open && $("viewer").close());

@@ -47,6 +47,9 @@ export function title(job) {
   return job.styles.length ? `${stylesOf(job)} on ${photo}` : `Regions of ${photo}`;
 }
 
+export const photoName = ({ name, clip }) => `${clip ? "The first frame of" : "The photograph"} ${name}`;
+export const clipFacts = ({ frames, seconds, sound }) => `A clip of ${number(seconds)} s, ${count(frames, "frame", "frames")}, ${sound ? "with" : "without"} sound.`;
+
 export const STATES = {
   queued: "Waiting",
   running: "In progress",
@@ -63,11 +66,11 @@ export function status(job) {
   if (job.state === "paused") return `Paused at ${percent(job.done)}`;
   if (job.state === "held") return "On hold: painting it stopped the worker twice. Try again, perhaps with a smaller size, or delete it.";
   if (job.state === "failed") return job.error || "It failed.";
-  if (job.state === "cancelled") return job.result ? `Cancelled at ${percent(job.done)}; the picture so far is kept` : "Cancelled before there was a picture";
+  if (job.state === "cancelled") return job.result ? `Cancelled at ${percent(job.done)}; what was painted so far is kept` : "Cancelled before anything was painted";
   if (job.state === "done") return job.seconds ? `Done in ${duration(job.seconds)}` : "Done";
   const at = job.progress;
   if (!at) return "Starting";
-  const parts = [percent(job.done)];
+  const parts = [at.frames ? `Frame ${at.frame} of ${at.frames}` : percent(job.done)];
   if (at.steps) parts.push(`step ${at.step} of ${at.steps}`);
   if (at.left !== null && at.left !== undefined) parts.push(`${duration(at.left)} left`);
   return parts.join(", ");
@@ -76,6 +79,7 @@ export function status(job) {
 export function facts(job) {
   const parts = [];
   if (job.result) parts.push(`${job.result.width} × ${job.result.height}`);
+  if (job.progress?.frame) parts.push(count(job.progress.frame, "frame", "frames"));
   if (job.finished) parts.push(day(job.finished));
   if (!job.whole) parts.push(`stopped at ${percent(job.done)}`);
   return parts.join(" · ");
@@ -90,6 +94,11 @@ export const HINTS = {
     draft: "A quick look.",
     normal: "Good for most pictures.",
     best: "For prints. Takes longest.",
+  },
+  film: {
+    instant: "Each frame at once, kept calm.",
+    normal: "A few frames are painted and carried to those between.",
+    best: "Every frame is painted. Takes very long.",
   },
   keep_colors: {
     off: "Colors of the painting.",
