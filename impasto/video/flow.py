@@ -127,7 +127,7 @@ def inside(there: Floats) -> Floats:
     """Where coordinates, HxWx2, are in the image: HxW, 1 or 0."""
     height, width = there.shape[:2]
     last = np.array([width - 1, height - 1], np.float32)
-    found: Floats = ((there >= 0) & (there <= last)).all(-1).astype(np.float32)
+    found: Floats = np.all((there >= 0) & (there <= last), axis=-1).astype(np.float32)
     return found
 
 
