@@ -180,7 +180,7 @@ def carry_out(job: Video, flags: CommonFlags, *, resume: bool = False) -> int:
             show(None)
             code = _report(event, flags)
 
-    events = runner.run(job, resume=resume)
+    events = runner.run(job, resume=resume, estimate=not flags.quiet)
     with signals.stoppable(), console.progress(quiet=flags.quiet) as show, contextlib.closing(events):
         follow(events, handle)
     return code

@@ -10,8 +10,6 @@ from fractions import Fraction
 from typing import Any
 
 from impasto.compute import settings
-from impasto.errors import PictureError
-from impasto.files import printable
 from impasto.jobs.forecast import forecast
 from impasto.ladder import Size
 from impasto.run import Run
@@ -38,15 +36,16 @@ class Plan:
 @settings.default_settings()
 def plan(video: Video, clock: Callable[[], float] = time.perf_counter) -> Plan:
     """Estimate. Raises UsageError as `run` does."""
-    session = Session.of(video)
+    return plan_of(Session.of(video), clock)
+
+
+def plan_of(session: Session, clock: Callable[[], float] = time.perf_counter) -> Plan:
+    """The same for an opened job. It paints a frame or two, so that it takes some seconds at most."""
     times: Times = []
-    first = next(moments(session.frames(0, times)), None)
-    if first is None:
-        raise PictureError(f"clip {printable(video.clip)} has no frames in this part of it")
-    frames = max(1, session.count)
-    length = session.clip.seconds_in(video.window)
+    first = next(moments(session.frames(0, times)))
     took, memory = _for_a_frame(session, first, clock)
-    return Plan(frames, session.size, length, frames * took, memory)
+    length = session.clip.seconds_in(session.video.window)
+    return Plan(session.count, session.size, length, session.count * took, memory)
 
 
 def _for_a_frame(session: Session, first: Moment, clock: Callable[[], float]) -> tuple[float, int]:

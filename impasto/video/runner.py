@@ -29,15 +29,19 @@ Event: TypeAlias = Note | Frame | Preview | Saved | Failed
 Times: TypeAlias = list[tuple[Fraction, Fraction]]  # of each frame: when it is shown, and for how long, in seconds
 
 FIRST_SECONDS = 2  # of a preview
+LONG = 180  # seconds that are said in minutes
 
 
-def run(video: Video, stylizer: Stylizer | None = None, *, resume: bool = True) -> Generator[Event, None, None]:
+def run(
+    video: Video, stylizer: Stylizer | None = None, *, resume: bool = True, estimate: bool = False
+) -> Generator[Event, None, None]:
     """Paint a clip. The last event is Saved or Failed.
 
     stylizer: one with the job's options, to use its encoder; None loads one. resume: continue an interrupted run of the same job, if
-    its folder is there; without it such a folder is an error, or replaced if the output may be overwritten. Closing the iterator
-    cancels; every painted frame is kept, and the run resumes from there with the same result. Raises UsageError and
-    MissingWeightsError before anything is written.
+    its folder is there; without it such a folder is an error, or replaced if the output may be overwritten. estimate: first say in a
+    Note how many frames there are, and the time and memory they take, which takes some seconds itself. Closing the iterator cancels;
+    every painted frame is kept, and the run resumes from there with the same result. Raises UsageError and MissingWeightsError before
+    anything is written.
     """
     target = video.output.path
     if not target.name:
@@ -49,7 +53,7 @@ def run(video: Video, stylizer: Stylizer | None = None, *, resume: bool = True) 
             return
         if card is None or not _may_replace(video, card):
             video.check()
-        yield from _events(video, stylizer, card)
+        yield from _events(video, stylizer, card, estimate and card is None)
 
 
 def finish_early(video: Video, stylizer: Stylizer | None = None) -> Saved | None:
@@ -129,16 +133,30 @@ def _may_replace(video: Video, card: Card) -> bool:
     return bool(card.mine) and files.digest(video.output.path) == card.mine
 
 
-def _events(video: Video, stylizer: Stylizer | None, card: Card | None) -> Iterator[Event]:
+def _events(video: Video, stylizer: Stylizer | None, card: Card | None, estimate: bool) -> Iterator[Event]:
     started = time.monotonic()
     from impasto.compute import settings
     from impasto.video.session import Session
 
     def events() -> Generator[Event, None, None]:
         session = Session.of(video, stylizer, card)
+        if estimate:
+            yield Note(_in_words(session))
         yield from _Run(video, session, session.workspace(card), started).events()
 
     yield from settings.each_step(events())
+
+
+def _in_words(session: Session) -> str:
+    """The plan of a job in a sentence."""
+    from impasto.video.plan import plan_of
+
+    found = plan_of(session)
+    height, width = found.size
+    minutes = f"{found.seconds / 60:.0f} min" if found.seconds > LONG else f"{found.seconds:.0f} s"
+    return (
+        f"about {found.frames} frames of {width}x{height} in about {minutes}, with about {found.memory / 1e9:.1f} GB of memory"
+    )
 
 
 @dataclass

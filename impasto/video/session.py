@@ -95,7 +95,11 @@ class Session:
         return found | {role: digest for role, (_, digest) in self.styles.items()} | self._digests_of_masks()
 
     def _digests_of_masks(self) -> dict[str, str]:
-        return {f"mask {number}": mask.digest for number, mask in enumerate(self.masks, 1) if isinstance(mask, Clip)}
+        found = zip(self.masks, self.video.layers, strict=True)
+        return {
+            f"mask {number}": mask.digest if isinstance(mask, Clip) else files.digest(layer.mask)
+            for number, (mask, layer) in enumerate(found, 1)
+        }
 
     def workspace(self, card: Card | None) -> Workspace:
         """The folder of the run: a new one, or that of the run to resume. Raises StateFileError."""
