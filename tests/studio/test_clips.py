@@ -100,7 +100,7 @@ def test_a_clip_from_upload_to_download(studio: Studio, clip: bytes, tmp_path: P
     assert Image.open(io.BytesIO(studio.client.get(f"{address}?size=16").content)).size == (16, 12)
     assert studio.json("GET", f"/jobs/{number}/result?format=png", 400)["error"] == "This result is stored as mp4."
     record = studio.json("GET", f"/jobs/{number}/record")
-    assert (record["frames"], record["quality"], record["inputs"]["photo"]["name"]) == (COUNT, "instant", "Wellen <b>.jpg")
+    assert (record["clip"]["frames"], record["quality"], record["inputs"]["photo"]["name"]) == (COUNT, "instant", "Wellen <b>.jpg")
     assert files_of(studio, number) == [f"{number}.jpg", f"{number}.mp4"]
     studio.json("DELETE", f"/images/{uploaded['id']}", 409)
     studio.json("DELETE", f"/jobs/{number}", 204)
@@ -166,7 +166,7 @@ def test_styles_that_change_masks_and_a_gif(studio: Studio, clip: bytes) -> None
     assert answer.headers["content-type"] == "image/gif"
     with Image.open(io.BytesIO(answer.content)) as image:
         assert getattr(image, "n_frames", 0) == studio.json("GET", f"/jobs/{job}")["progress"]["frames"] < COUNT / 2
-    assert studio.json("GET", f"/jobs/{job}/record")["blending"] == [[1.0, 0.0]]
+    assert studio.json("GET", f"/jobs/{job}/record")["clip"]["blending"] == [[1.0, 0.0]]
 
 
 def test_pause_resume_and_cancel_keep_what_is_painted(studio: Studio, clip: bytes) -> None:
@@ -186,8 +186,8 @@ def test_pause_resume_and_cancel_keep_what_is_painted(studio: Studio, clip: byte
     stopped = studio.finished(job)
     assert (stopped["state"], stopped["whole"]) == ("cancelled", False)
     record = studio.json("GET", f"/jobs/{job}/record")
-    assert frame(paused) <= record["frames"] < COUNT
-    assert record["done"] == pytest.approx(record["frames"] / COUNT, abs=0.01)
+    assert frame(paused) <= record["clip"]["frames"] < COUNT
+    assert record["done"] == pytest.approx(record["clip"]["frames"] / COUNT, abs=0.01)
     assert files_of(studio, job) == [f"{job}.jpg", f"{job}.mp4"]
     running = add(studio, number, size=64, quality="best")["id"]
     studio.until(running, lambda job: frame(job) >= 1)
