@@ -71,7 +71,7 @@ COMMON = ("--device", "cpu")
 IMAGE = Subject(
     "out.png",
     frozenset({"photo.png", "style.png"}),
-    ("photo.png", "style.png", "--size", "182", "--iterations", "16", "--max-memory", "2GB", *COMMON),
+    ("photo.png", "style.png", "--size", "182", "--iterations", "8", "--max-memory", "2GB", *COMMON),
     "out.png.unfinished",
 )
 CLIP = Subject(

@@ -100,7 +100,11 @@ def test_a_clip_from_upload_to_download(studio: Studio, clip: bytes, tmp_path: P
     assert Image.open(io.BytesIO(studio.client.get(f"{address}?size=16").content)).size == (16, 12)
     assert studio.json("GET", f"/jobs/{number}/result?format=png", 400)["error"] == "This result is stored as mp4."
     record = studio.json("GET", f"/jobs/{number}/record")
-    assert (record["clip"]["frames"], record["quality"], record["inputs"]["photo"]["name"]) == (COUNT, "instant", "Wellen <b>.jpg")
+    assert (record["clip"]["frames"], record["quality"], record["inputs"]["photo"]["name"]) == (
+        COUNT,
+        "instant",
+        "Wellen <b>.jpg",
+    )
     assert files_of(studio, number) == [f"{number}.jpg", f"{number}.mp4"]
     studio.json("DELETE", f"/images/{uploaded['id']}", 409)
     studio.json("DELETE", f"/jobs/{number}", 204)
