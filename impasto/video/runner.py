@@ -30,6 +30,7 @@ Times: TypeAlias = list[tuple[Fraction, Fraction]]  # of each frame: when it is 
 
 FIRST_SECONDS = 2  # of a preview
 LONG = 180  # seconds that are said in minutes
+GIGABYTE = 10**9  # bytes that are said in gigabytes
 
 
 def run(
@@ -153,10 +154,9 @@ def _in_words(session: Session) -> str:
 
     found = plan_of(session)
     height, width = found.size
+    memory = f"{found.memory / 1e9:.1f} GB" if found.memory >= GIGABYTE else f"{found.memory / 1e6:.0f} MB"
     minutes = f"{found.seconds / 60:.0f} min" if found.seconds > LONG else f"{found.seconds:.0f} s"
-    return (
-        f"about {found.frames} frames of {width}x{height} in about {minutes}, with about {found.memory / 1e9:.1f} GB of memory"
-    )
+    return f"about {found.frames} frames of {width}x{height} in about {minutes}, with about {memory} of memory"
 
 
 @dataclass
