@@ -2,7 +2,7 @@
 
     python benchmarks/batch.py rates [--sizes 256 512] [--images 60] [--workers 1 2]
     python benchmarks/batch.py tensors [--rounds 3]
-    python benchmarks/batch.py plan [--measured] [--core-price 0.04] [--gpu-price 3]
+    python benchmarks/batch.py plan [--core-price 0.04] [--gpu-price 3]
     python benchmarks/batch.py simulate [--items 1000000]
     ... --write docs/batch.md
 
