@@ -32,3 +32,11 @@ def timed(work: Callable[[], object], *, warmup: int = 1, rounds: int = 5, wait:
         wait()
         seconds.append(time.perf_counter() - began)
     return median(seconds[warmup:])
+
+
+def write_between(page: Path, name: str, table: str) -> None:
+    """Replace what is between the markers of a name in a page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")

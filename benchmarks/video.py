@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from machine import PHOTO, ROOT, processor
+from machine import PHOTO, ROOT, processor, write_between
 from motion import KINDS, Motion
 from PIL import Image
 
@@ -271,14 +271,6 @@ def plot(curves: dict[str, list[float]], width: int = 640, height: int = 300) ->
 COMMANDS = {"consistency": consistency, "still": still, "speed": speed, "strip": strip}
 
 
-def write(page: Path, name: str, table: str) -> None:
-    """Replace what is between the markers of a name in a page."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -296,7 +288,7 @@ def main() -> None:
     table = COMMANDS[asked.command](asked)
     print(table)
     if asked.write and asked.command != "strip":
-        write(asked.write, f"{asked.command} {asked.precision}" if asked.command == "speed" else asked.command, table)
+        write_between(asked.write, f"{asked.command} {asked.precision}" if asked.command == "speed" else asked.command, table)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ Rows = list[tuple[str, str]]
 # 30 kinds of files that no photograph can be read from: those of `scripts/inputs.py`, and more.
 BAD: dict[str, Callable[[], bytes]] = {
     **{
-        name: (lambda name=name: cases.content(name))  # type: ignore[misc]
+        name: (lambda name=name: cases.content(name))
         for name in (
             *(
                 "cut.png",

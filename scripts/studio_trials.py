@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import platform
 import random
 import statistics
 import struct
@@ -31,8 +30,9 @@ import psutil
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+from machine import processor, write_between  # noqa: E402  (it is in benchmarks/)
 from studio.running import Studio, png  # noqa: E402  (the tests' way to start a studio)
 
 Rows = list[tuple[str, str]]
@@ -241,24 +241,6 @@ TRIALS: dict[str, tuple[str, Callable[..., Rows]]] = {
 }
 
 
-def processor() -> str:
-    """The processor's name, and how many cores there are."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor()
-    return f"{name}, {psutil.cpu_count()} cores"
-
-
-def write(page: Path, name: str, table: str) -> None:
-    """Replace the table of a trial in a page, between its markers."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Run a trial and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -275,11 +257,11 @@ def main() -> None:
             rows = TRIALS[asked.trial][1](studio, asked)
         finally:
             studio.stop()
-    head = f"| {TRIALS[asked.trial][0]} | {processor()} |\n|---|---|"
+    head = f"| {TRIALS[asked.trial][0]} | {processor()}, {psutil.cpu_count()} cores |\n|---|---|"
     table = "\n".join([head, *(f"| {name} | {value} |" for name, value in rows)])
     print(table)
     if asked.write:
-        write(asked.write, asked.trial, table)
+        write_between(asked.write, asked.trial, table)
 
 
 if __name__ == "__main__":

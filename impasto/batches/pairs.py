@@ -28,8 +28,10 @@ class Pairs:
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> Pairs:
         """From "all", "zip" or "random:N". Raises OptionError."""
-        if text in ("all", "zip"):
-            return cls(text)  # type: ignore[arg-type]
+        if text == "all":
+            return cls("all")
+        if text == "zip":
+            return cls("zip")
         found = re.fullmatch(r"random:(\d{1,9})", text)
         if not found or not int(found[1]):
             raise OptionError(f"must be all, zip or random:N with a number from 1, not {text!r}", option="pairs")

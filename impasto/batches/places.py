@@ -52,9 +52,10 @@ def system_of(address: str) -> tuple[Any, str]:
     import fsspec  # comes with torch
 
     try:
-        return fsspec.core.url_to_fs(address)  # type: ignore[no-any-return]
+        system, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise UsageError(f"{files.printable(address)} cannot be opened: {files.one_line(str(error))}") from error
+    return system, str(path)
 
 
 def stamp(place: str) -> str:

@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from impasto import files
 from impasto.batches import places
 from impasto.batches.crew import AHEAD, Crew, Done, Lost, Part, Processes
 from impasto.batches.events import Event, Result, State, Status
@@ -53,7 +55,7 @@ def run(
     """
     folder = places.Folder(work.settings.output)
     folder.make()
-    with contextlib.nullcontext() if folder.local is None else _alone(folder):
+    with contextlib.nullcontext() if folder.local is None else _alone(folder.local):
         ledger = Ledger(folder, len(work.items))
         folder.sweep()
         yield from map(Note, work.notes)
@@ -70,14 +72,16 @@ def run(
 
 
 @contextlib.contextmanager
-def _alone(folder: places.Folder) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[None]:
     try:
-        with alone((folder.local or os.curdir) / NAME):  # type: ignore[operator]
+        with alone(folder / NAME):
             yield
     except OutputError as error:
         if not error.problem.startswith("another run is writing"):
             raise
-        raise OutputError(f"another batch is writing to {folder.place}; wait for it, or choose another folder") from None
+        raise OutputError(
+            f"another batch is writing to {files.printable(folder)}; wait for it, or choose another folder"
+        ) from None
 
 
 def _crew(work: Work, workers: int | None, ray: str | None) -> tuple[Crew, int]:

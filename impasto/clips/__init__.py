@@ -1,7 +1,7 @@
 """Moving pictures: clips to a stream of frames with their times, and frames to files with the clip's sound.
 
-A clip is a video file, an animated GIF, WebP or PNG, or a folder of numbered images. Importing this room imports neither PyAV nor, for
-folders and animations, needs it: only video files need the extra `video`.
+A clip is a video file, an animated GIF, WebP or PNG, or a folder of numbered images. Importing this room does not import
+PyAV. Only video files need it, which comes with the extra `video`.
 """
 
 from impasto.clips.clip import Clip, is_clip, open_clip

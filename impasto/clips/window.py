@@ -105,8 +105,8 @@ def nothing() -> Tensor:
 def picked(moments: Iterable[Moment], window: Window) -> Iterator[Pick]:
     """The moments that a window keeps, one at a time. moments: in the order of their times; none is drawn.
 
-    With `fps`, frame k shows the last moment that begins before (k + 1/2) / fps, so that times rounded to milliseconds neither double
-    nor drop a frame.
+    With `fps`, frame k shows the last moment that begins before (k + 1/2) / fps, so that times rounded to milliseconds do not double
+    or drop a frame.
     """
     shown = _within(moments, window)
     if window.fps is not None:

@@ -70,7 +70,7 @@ class Instant(Picture):
 
 class NewJob(Picture):
     """What to paint. kind "sheet": a contact sheet of the photograph in each of the styles, or in all built-in ones. kind "video": a
-    clip that was uploaded, in place of the photograph; its masks may be clips too.
+    clip that was uploaded; its masks may be clips.
     """
 
     kind: Literal["paint", "sheet", "video"] = "paint"

@@ -68,11 +68,10 @@ class Video:
             raise OptionError("must be above 0 for a video: at 0 the clip stays as it is", option="strength")
         if self.blending is not None:
             self.blending.check(len(self.styles))
-        self.inputs  # noqa: B018 (its check of what goes together)
+        self.inputs()  # raises for what cannot go together
 
-    @property
     def inputs(self) -> Inputs:
-        """The inputs, with the clip in place of the photograph."""
+        """The inputs; the clip is the photograph. Raises OptionError for what cannot go together."""
         return Inputs(self.clip, self.styles, self.layers, weights=self.weights)
 
     def check(self) -> None:
@@ -83,7 +82,7 @@ class Video:
         target = self.output.path
         kind = format_of(target)
         self._without_folders().check()
-        sources = [files.real(file) for file in self.inputs.files().values()]
+        sources = [files.real(file) for file in self.inputs().files().values()]
         if files.real(target) in sources:
             raise OutputError(f"output {files.printable(target)} is an input itself; choose another name")
         if kind.suffix:
@@ -102,7 +101,7 @@ class Video:
 
     def to_json(self) -> dict[str, Any]:
         """The job as JSON holds it, with absolute paths."""
-        inputs = self.inputs
+        inputs = self.inputs()
         places = inputs.files()
         sources = {
             role: os.fspath(source) if places[role] != Path(source) else str(Path(source).absolute())

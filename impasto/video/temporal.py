@@ -18,7 +18,7 @@ from impasto.run import MoreTerms
 class TemporalLoss(Loss):
     """Mean over all values of W (x - target)^2. target: 1x3xHxW, an earlier result as this frame sees it; W: 1x1xHxW, 0..1.
 
-    It is computed on the whole image at once, so that it is exact for images in blocks too.
+    It is computed on the whole image at once. So it is exact for images that are computed in blocks.
     """
 
     target: Tensor

@@ -330,8 +330,8 @@ CLIPS: tuple[Nasty, ...] = (
         colors=2.5,
     ),
     Nasty("late-start.ts", "MPEG-TS: the clock starts at 1.4 s", lambda folder, path: sounding(path)),
-    Nasty("rgb.mkv", "RGB, not luma and chroma", _rgb("-c:v", "ffv1", "-pix_fmt", "bgr0"), colors=0.3),  # type: ignore[arg-type]
-    Nasty("rgb.mp4", "H.264 in RGB", _rgb("-c:v", "libx264rgb", "-qp", "0"), colors=0.3),  # type: ignore[arg-type]
+    Nasty("rgb.mkv", "RGB, not luma and chroma", _rgb("-c:v", "ffv1", "-pix_fmt", "bgr0"), colors=0.3),
+    Nasty("rgb.mp4", "H.264 in RGB", _rgb("-c:v", "libx264rgb", "-qp", "0"), colors=0.3),
     Nasty(
         "transparent.mov",
         "half transparent",

@@ -169,7 +169,7 @@ def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch)
 # ------------------------------------------------------------------------------------------- batches that are stopped
 
 
-def begun(here: Path, iterations: int, states: int) -> Any:
+def started_batch(here: Path, iterations: int, states: int) -> Any:
     """A batch that saves its states after every step, once so many images are being painted."""
     words = ("-o", "out", "--workers", "2", "--size", "48", "--iterations", str(iterations), "--device", "cpu")
     process = start("-m", "impasto", "batch", "in", "udnie", *words)
@@ -183,7 +183,7 @@ def workers_of(process: Any) -> list[psutil.Process]:
 
 @posix
 def test_control_c_stops_the_workers_and_leaves_states_only(here: Path) -> None:
-    process = begun(here, iterations=100_000, states=2)
+    process = started_batch(here, iterations=100_000, states=2)
     workers = workers_of(process)
     with pytest.raises(OutputError, match=r"^another batch is writing to out; wait for it, or choose another folder$"):
         results(work("in"))
@@ -200,7 +200,7 @@ def test_control_c_stops_the_workers_and_leaves_states_only(here: Path) -> None:
 @posix
 def test_a_killed_batch_leaves_whole_files_and_the_same_command_ends_as_if_it_had_not_been_killed(here: Path) -> None:
     (here / "in" / "sub" / "d.png").unlink()
-    process = begun(here, iterations=30, states=1)
+    process = started_batch(here, iterations=30, states=1)
     workers = workers_of(process)
     process.kill()
     process.communicate()
