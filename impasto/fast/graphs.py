@@ -26,7 +26,7 @@ from impasto.fast.export import MODULATION, Packed, Portable
 from impasto.fast.moments import Moments, moments
 from impasto.fast.net import KEPT, LARGEST, SEEN, TAPS
 from impasto.fast.onnxfile import FREE, IMAGE, SIZE, WIDE, Example, Parts, Shape, black, common_examples, padded_images
-from impasto.fast.searched import Flow, first_flow
+from impasto.fast.searched import first_flow
 from impasto.fast.stored import FILE as NETWORK
 
 FOLDER = NETWORK.parent
