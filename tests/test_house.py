@@ -18,10 +18,10 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"catalog", "errors", "files", "ladder"},
+    {"catalog", "dials", "errors", "files", "ladder"},
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
-    {"objective", "lbfgs", "optimize", "styles"},
+    {"objective", "lbfgs", "optimize", "portable", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
     {"batches", "video"},

@@ -61,7 +61,8 @@ class Host(Portable):
         dials = torch.stack([torch.log2(side.clamp_max(LARGEST) / 128) / 2, 8 * strength - 4])
         x = nets.coded({tap: Moments(mean[None], covariance[None]) for tap, mean, covariance in pairs}, Q, dials)
         for name in ("first", "second", "head"):
-            x = functional.linear(x, self.own[name](), getattr(self.net, name).bias)
+            weight: Tensor = self.own[name]()
+            x = functional.linear(x, weight, getattr(self.net, name).bias)
             x = x if name == "head" else functional.relu(x)
         return x
 

@@ -103,19 +103,11 @@ class Basis(nn.Module):
 Look = Mapping[str, Moments]  # of one painting at one size, B = 1
 
 
-def told(strength: float) -> float:
-    """The strength that the network is told for the option `strength`: less in the middle, 0.34 at 0.5, and 1 at 1.
-
-    At 0.5 it then keeps the photograph as well as other programs' fast networks do (docs/instant.md).
-    """
-    return strength * (0.36 + 0.64 * strength)
-
-
 def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
     """What the network is told of a style: a vector of CODE numbers.
 
     look: the style's moments at the level's size; Q: 7xQUANTILES of its palette; side: the level's longer side in pixels.
-    strength: see `told`.
+    strength: see `dials.told`.
     """
     return coded(look, Q, Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4]))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from impasto.errors import ImpastoError, MemoryLimitError, RunError, WeightsFileError
 from impasto.files import one_line
+from impasto.ladder import Size
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -45,6 +46,11 @@ def run(name: str, **inputs: npt.ArrayLike) -> list[Floats]:
     except Exception as error:  # as above
         raise _worded(error) from error
     return found
+
+
+def resized(image: Floats, size: Size) -> Floats:
+    """An image, 1x3xHxW in 0..1, at (height, width): antialiased bicubic, as `pictures.resize`."""
+    return image if image.shape[2:] == tuple(size) else run("resize", image=image, size=size)[0]
 
 
 def _worded(error: Exception) -> ImpastoError:
