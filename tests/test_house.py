@@ -18,7 +18,7 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"catalog", "errors", "files", "ladder"},
+    {"catalog", "errors", "files", "ladder", "lazy"},
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "styles"},
