@@ -18,7 +18,7 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"catalog", "dials", "errors", "files", "ladder"},
+    {"catalog", "dials", "errors", "files", "ladder", "lazy"},
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "portable", "styles"},

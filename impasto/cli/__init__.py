@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 USAGE = 2
 HELP_ALL = "--help-all"
+MISSING = 'this needs torch: pip install "impasto[paint]"'
 HELP = {"-h", "--help", HELP_ALL}
 
 
@@ -45,6 +46,10 @@ def _run(words: list[str]) -> int:
         return fail(usage_message(error) + _dash_hint(words), USAGE, as_json=as_json)
     except ImpastoError as error:
         return fail(worded(error), error.exit_code, as_json=as_json)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return fail(MISSING, ImpastoError.exit_code, as_json=as_json)
     except KeyboardInterrupt as stopped:
         return fail("interrupted; nothing was written", getattr(stopped, "code", INTERRUPTED), as_json=as_json)
     return code if isinstance(code, int) else 0

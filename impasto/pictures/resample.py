@@ -1,4 +1,4 @@
-"""Sizes and resampling of tensors. No files."""
+"""Resampling of tensors."""
 
 from __future__ import annotations
 
