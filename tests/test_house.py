@@ -18,9 +18,9 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"catalog", "dials", "errors", "files", "ladder", "lazy"},
+    {"catalog", "dials", "errors", "extras", "files", "ladder", "lazy"},
     {"options", "pictures", "compute", "weights", "cards"},
-    {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
+    {"inputs", "clips", "colors", "extent", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "portable", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},

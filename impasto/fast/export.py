@@ -35,11 +35,12 @@ from impasto.fast import net as nets
 from impasto.fast import searched
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import Moments, guarded, mapping, moments
-from impasto.fast.net import KEPT, MODULATED, MULTIPLE, SEEN, TAPS, Filters
+from impasto.fast.net import MODULATED, MULTIPLE, Filters
 from impasto.fast.searched import Flow
 from impasto.fast.stored import Stored, load
 from impasto.ladder import SMALLEST, level_sizes
 from impasto.options import Options
+from impasto.portable.network import KEPT, SEEN, TAPS
 from impasto.styles import Style
 from impasto.weights.networks import LITE_HEADS
 

@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.fast.moments import Moments, transport
+from impasto.portable.network import KEPT, SEEN, TAPS
 
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
-KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 32}  # directions of each tap
-SEEN = TAPS[:4]  # taps of the photograph
 STRIDES = {"relu1_1": 2, "relu2_1": 4, "relu3_1": 8, "relu4_1": 16}  # pixels of a level between positions of what it sees
 MULTIPLE = 16  # pixels: sides of a level's image
 PAIRED = 8  # directions of a tap whose correlations are in the code

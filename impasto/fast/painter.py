@@ -16,11 +16,12 @@ from impasto.errors import OptionError
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import moments
-from impasto.fast.net import MULTIPLE, SEEN, TAPS, Filters, Look
+from impasto.fast.net import MULTIPLE, Filters, Look
 from impasto.fast.recolor import colors_of, looked_up, table
 from impasto.fast.stored import Stored, load
 from impasto.ladder import SMALLEST, Scale, Size, level_sizes, share_done
 from impasto.optimize import Step
+from impasto.portable.network import SEEN, TAPS
 from impasto.problem import Problem
 from impasto.regions import guidance
 from impasto.session import Session

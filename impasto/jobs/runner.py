@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
+from impasto.extras import has_torch
 from impasto.files import printable
 from impasto.jobs import places, signals
 from impasto.jobs.checks import check, same_job
@@ -94,6 +95,11 @@ def _unfinished(job: Job, target: Path) -> Card | None:
 def _events(
     job: Job, stylizer: Stylizer | None, previous: Previous | None, prepared: Prepared | None, card: Card | None = None
 ) -> Iterator[Event]:
+    if not has_torch():
+        from impasto.jobs import torchless
+
+        yield from torchless.events(job, previous)
+        return
     started = time.monotonic()
     from impasto.compute import settings
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from impasto.ladder import SMALLEST, fit, position, rung
+from impasto.pictures import Still
 from impasto.portable import network
-from impasto.portable.network import TAPS, Floats, resized
+from impasto.portable.network import TAPS, Floats, planes, resized
+from impasto.styles import remarks
 
 NARROWEST = 16  # pixels that lite needs on the shorter side
 
@@ -36,6 +38,10 @@ class Style:
     tuning: Floats | None = None
     longest: float
 
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """Notes for the user about a use at these longer sides, in pixels."""
+        return ()
+
     def at(self, number: int) -> Look:
         """The moments on rung `number` of the ladder of scales."""
         raise NotImplementedError
@@ -48,10 +54,26 @@ class Style:
 
 
 class Stored(Style):
-    """The style in a style file. looks: of every rung stored. longest: see `Style`."""
+    """The style in a style file.
 
-    def __init__(self, palette: Floats, looks: Mapping[int, Look], longest: float, tuning: Floats | None) -> None:
-        self.palette, self.looks, self.longest, self.tuning = palette, looks, longest, tuning
+    looks: on every rung stored for the network; rungs: for which the file was made. longest: see `Style`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        palette: Floats,
+        looks: Mapping[int, Look],
+        rungs: Collection[int],
+        longest: float,
+        tuning: Floats | None,
+    ) -> None:
+        self.name, self.palette, self.looks, self.rungs = name, palette, looks, rungs
+        self.longest, self.tuning = longest, tuning
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """See `Style.notes_at`."""
+        return remarks.of_stored(self.name, self.rungs, sides)
 
     def at(self, number: int) -> Look:
         """See `Style.at`: those of the nearest rung stored."""
@@ -59,18 +81,22 @@ class Stored(Style):
 
 
 class Painted(Style):
-    """The style of a painting, 1x3xHxW in 0..1, which is analyzed when it is first asked for."""
+    """The style of a painting, which is analyzed when it is first asked for."""
 
-    def __init__(self, painting: Floats) -> None:
-        self.painting = painting
-        (self.palette,) = network.run("palette", painting=painting)
-        self.longest = max(*painting.shape[2:], SMALLEST)
+    def __init__(self, painting: Still) -> None:
+        self.size, self.painting = painting.size, planes(painting.color)
+        (self.palette,) = network.run("palette", painting=self.painting)
+        self.longest = max(*self.size, SMALLEST)
         self._known: dict[int, Look] = {}
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """See `Style.notes_at`."""
+        return remarks.of_painting(self.size, sides)
 
     def at(self, number: int) -> Look:
         """See `Style.at`."""
         if number not in self._known:
-            height, width = self.painting.shape[2:]
+            height, width = self.size
             needed = math.ceil(NARROWEST * max(height, width) / min(height, width))
             size = fit((height, width), max(rung(number), needed))
             self._known[number] = look_of(network.run("moments", painting=resized(self.painting, size)))
@@ -85,6 +111,10 @@ class Blend(Style):
         self.palette = _sum((style.palette, share) for style, share in parts)
         tuned = [(style.tuning, share) for style, share in parts if style.tuning is not None]
         self.tuning = _sum(tuned) if tuned else None
+
+    def notes_at(self, sides: Sequence[float]) -> tuple[str, ...]:
+        """The notes of all parts."""
+        return tuple(note for style, _ in self.parts for note in style.notes_at(sides))
 
     def look(self, longer: float) -> Look:
         """The moments of all parts together."""

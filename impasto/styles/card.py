@@ -16,6 +16,9 @@ from impasto.ladder import rung
 
 FORMAT = 3  # raised when earlier files can no longer be read
 CARD = "impasto style"  # the only key of the metadata: the order of several would differ from run to run
+COLORS = "quantiles"
+INSTANT = "instant/"  # begins the names of what is stored for the network of quality "instant"
+TUNING = "tuning"  # of these, the tuning
 LONGEST_TEXT = 300  # characters of a title, a source, a license
 
 _Text = Annotated[str, Field(max_length=LONGEST_TEXT)]

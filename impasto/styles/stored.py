@@ -37,15 +37,12 @@ from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import SMALLEST, position, rung
 from impasto.palette import DIRECTIONS, QUANTILES
-from impasto.styles import packing
-from impasto.styles.card import CARD, FORMAT, LONGEST_TEXT, Card, image_in, opened
+from impasto.styles import packing, remarks
+from impasto.styles.card import CARD, COLORS, FORMAT, INSTANT, LONGEST_TEXT, TUNING, Card, image_in, opened
 from impasto.styles.style import Means, Painted, Style, Targets
 from impasto.styles.swatch import swatch
 
 RUNGS = range(round(position(SMALLEST)), round(position(1024)) + 1)
-COLORS = "quantiles"
-INSTANT = "instant/"
-TUNING = "tuning"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs
 LARGEST = 1e9  # of a stored value: a sum of products of such is still finite; those of paintings are below 100
@@ -103,20 +100,7 @@ class Stored(Style):
 
     def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """A note if nothing is stored for a side."""
-        stored = set(self.card.rungs)
-        missing = [side for side in sides if not {math.floor(position(side)), math.ceil(position(side))} <= stored]
-        if not missing:
-            return ()
-        least, most = self.card.sides
-        return (
-            f"style {self.name} is stored for {least} to {most} pixels, not for {_listed(missing)}; the nearest scale is used, "
-            "which changes the size of its strokes",
-        )
-
-
-def _listed(sides: Sequence[float]) -> str:
-    *most, last = (str(round(side)) for side in sides)
-    return f"{', '.join(most)} and {last}" if most else last
+        return remarks.of_stored(self.name, self.card.rungs, sides)
 
 
 # ------------------------------------------------------------------------------------------------------------------ writing
