@@ -48,7 +48,7 @@ def info(file: Path, /, *, json_line: bool = False) -> None:
     if card and (file != target or not file.exists()):
         tell(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card))
         return
-    from impasto.jobs import records  # here: torch takes a second to load
+    from impasto.jobs import records  # here: help does not wait for pydantic
 
     previous = records.read(file)
     if json_line:

@@ -85,7 +85,7 @@ class Profile:
         levels = np.linspace(0, BYTE, GRID).round().astype(np.uint8)
         cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
         table = self.to_srgb(Image.fromarray(cube.reshape(GRID, GRID * GRID, 3)))
-        return by_rows(functools.partial(_interpolated, table.reshape(-1, 3)), values)
+        return by_rows(functools.partial(interpolated, table.reshape(-1, 3)), values)
 
     def _apply(self, image: Image.Image) -> Image.Image:
         # A print or Lab gamut does not fit into sRGB, so it is compressed. Between screens, colors that fit stay exact.
@@ -102,7 +102,7 @@ class Profile:
             raise ProfileError("damaged") from error
 
 
-def _interpolated(table: Floats, values: Floats) -> Floats:
+def interpolated(table: Floats, values: Floats) -> Floats:
     """Trilinear interpolation. table: the colors at GRID^3 points, the last channel fastest. values: HxWx3 in [0, 1]."""
     places = np.clip(values, 0, 1) * np.float32(GRID - 1)
     low = np.minimum(places, GRID - 2).astype(np.int32)
