@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from impasto.batches import batch
     from impasto.errors import ImpastoError
+    from impasto.front import stylize
     from impasto.inputs import Inputs
     from impasto.jobs import Job
     from impasto.optimize import Step
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from impasto.run import Run
     from impasto.session import Session
     from impasto.styles import Style
-    from impasto.stylizer import Stylizer, stylize
+    from impasto.stylizer import Stylizer
 
 __getattr__, __dir__ = lazy.exports(
     __name__,
     {
         "impasto.batches.front": ("batch",),
         "impasto.errors": ("ImpastoError",),
+        "impasto.front": ("stylize",),
         "impasto.inputs": ("Inputs",),
         "impasto.jobs": ("Job",),
         "impasto.optimize": ("Step",),
@@ -36,7 +38,7 @@ __getattr__, __dir__ = lazy.exports(
         "impasto.run": ("Run",),
         "impasto.session": ("Session",),
         "impasto.styles": ("Style",),
-        "impasto.stylizer": ("Stylizer", "stylize"),
+        "impasto.stylizer": ("Stylizer",),
     },
 )
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from impasto.errors import UsageError
 
-INSTALL = 'install it: pip install "impasto[paint]"'
+INSTALL = "install it: pip install 'impasto[paint]'"
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -145,6 +145,20 @@ class Inputs:
         pair = (sources["content mask"], sources["style mask"]) if "content mask" in sources else None
         styles = sources.get("styles") or (source for role, source in sources.items() if kind_of(role) == "style")
         return cls(sources["photo"], tuple(styles), tuple(layers), pair, sources.get("start"), sources.get("weights"))
+
+    @classmethod
+    def to_repaint(
+        cls,
+        photo: ImageSource,
+        style: StyleSource | Sequence[StyleSource],
+        masks: Sequence[tuple[ImageSource, StyleSource | None]] = (),
+        pair: tuple[ImageSource, ImageSource] | None = None,
+        start: ImageSource | None = None,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> Inputs:
+        """The inputs as `Stylizer.run` takes them. Raises OptionError."""
+        styles = tuple(style) if isinstance(style, (list, tuple)) else (style,)
+        return cls(photo, styles, tuple(Layer(mask, applied) for mask, applied in masks), pair, start, weights)
 
     def files(self) -> dict[str, Path]:
         """{role: path} of those that are files; for a built-in style its file. Raises UnknownNameError."""

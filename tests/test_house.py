@@ -23,7 +23,7 @@ RINGS = (
     {"options", "pictures", "compute", "weights", "cards"},
     {"inputs", "clips", "colors", "extent", "palette", "regions", "encoders", "losses"},
     {"objective", "lbfgs", "optimize", "portable", "styles"},
-    {"terms", "problem", "session", "run", "fast", "stylizer"},
+    {"terms", "problem", "session", "run", "fast", "front", "stylizer"},
     {"report", "jobs"},
     {"batches", "video"},
     {"studio"},

@@ -13,13 +13,13 @@ from impasto.cli.commands import app
 from impasto.cli.console import fail, streams, worded
 from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
+from impasto.extras import needs_torch
 from impasto.jobs.signals import INTERRUPTED
 
 __all__ = ["main"]
 
 USAGE = 2
 HELP_ALL = "--help-all"
-MISSING = 'this needs torch: pip install "impasto[paint]"'
 HELP = {"-h", "--help", HELP_ALL}
 
 
@@ -49,7 +49,7 @@ def _run(words: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        return fail(MISSING, ImpastoError.exit_code, as_json=as_json)
+        return fail(worded(needs_torch("this")), USAGE, as_json=as_json)
     except KeyboardInterrupt as stopped:
         return fail("interrupted; nothing was written", getattr(stopped, "code", INTERRUPTED), as_json=as_json)
     return code if isinstance(code, int) else 0
