@@ -15,6 +15,7 @@ import pytest
 from command_line import QUICK, Cli
 from fuzz_cases import images
 from jobs.small import INPUTS, STATE, job, leave
+from PIL import Image
 
 from impasto import clips, pictures
 from impasto.errors import PictureError
@@ -68,7 +69,8 @@ for words in json.loads(sys.argv[1]):
         code = main(words)
     print(json.dumps([code, said.getvalue(), wrong.getvalue()]))
 """
-MISSING = 'impasto: this needs torch: pip install "impasto[paint]"\n'
+INSTALL = "needs torch; install it: pip install 'impasto[paint]'"
+MISSING = f"impasto: this {INSTALL}\n"
 
 
 def without_torch(program: str, *words: str) -> str:
@@ -138,16 +140,46 @@ def test_what_paints_nothing_works_and_the_rest_names_what_to_install(cli: Cli, 
     expected = [cli(*words) for words in shown]
     assert [end.code for end in expected] == [0] * (len(shown) - 2) + [2, 2]
     assert said(*shown) == [[end.code, end.stdout, end.stderr] for end in expected]
-    paints: list[tuple[object, ...]] = [
-        *(("photo.png", "style.png", *QUICK), ("again", "done.png"), ("resume", "out.png"), ("sheet", "photo.png")),
+    others: list[tuple[object, ...]] = [
+        ("sheet", "photo.png"),
         ("style", "make", "style.png"),
+        ("batch", "photo.png", "udnie", "-o", "out"),
     ]
+    paints = {
+        ("photo.png", "style.png", "--quality", "best"): f"impasto: quality 'best' {INSTALL}\n",
+        ("photo.png", "style.png", "--quality", "instant", "--mask", "photo.png=keep"): f"impasto: a mask {INSTALL}\n",
+        ("photo.png", "style.png", "--quality", "instant", "--frames", "film.gif"): f"impasto: a making-of {INSTALL}\n",
+        ("photo.png", "style.png", *QUICK, "-o", "more.png"): f"impasto: quality 'normal' {INSTALL}\n",
+        ("again", "done.png", "-o", "more.png"): f"impasto: quality 'normal' {INSTALL}\n",
+        ("resume", "out.png"): f"impasto: resuming at 33%\nimpasto: resuming a run {INSTALL}\n",
+        **dict.fromkeys(others, MISSING),
+    }
     before = {file: file.stat().st_mtime_ns for file in here.rglob("*")}
-    resuming = "impasto: resuming at 33%\n"
-    assert said(*paints) == [[1, "", resuming * (words[0] == "resume") + MISSING] for words in paints]
+    assert said(*paints) == [[2, "", wrong] for wrong in paints.values()]
     assert {file: file.stat().st_mtime_ns for file in here.rglob("*")} == before
-    ((code, out, wrong),) = said((*paints[0], "--json"))
-    assert (code, json.loads(out), wrong) == (1, {"error": MISSING[len("impasto: ") : -1], "exit_code": 1}, MISSING)
+    ((code, out, wrong),) = said((*others[0], "--json"))
+    assert (code, json.loads(out), wrong) == (2, {"error": MISSING[len("impasto: ") : -1], "exit_code": 2}, MISSING)
+
+
+def test_quality_instant_paints_and_records_like_torch(cli: Cli, here: Path) -> None:
+    words = ("photo.png", "style.png", "--size", "100", "--quality", "instant")
+    assert cli(*words, "--device", "cpu", "--precision", "fp32", "-o", "torch.png").code == 0
+    (code, out, wrong), (again, same, _), plain = said(
+        (*words, "-o", "bare.png", "--json"),
+        ("again", "bare.png", "-o", "twice.png"),
+        (*words[:4], "-o", "plain.tif", "--depth", 16),
+    )
+    assert (code, again, plain[0], "torch" in wrong) == (0, 0, 0, False)
+    assert "torch is not installed, so quality 'instant' is used" in plain[2]
+    assert "the same image, pixel by pixel" in same
+    assert json.loads(out.splitlines()[-1])["width"] == 100
+    found, expected = (pictures.read_settings(f"{name}.png") or {} for name in ("bare", "torch"))
+    same_keys = ("size", "quality", "inputs", "network", "encoder_digest", "width", "height", "impasto")
+    assert [found[key] for key in same_keys] == [expected[key] for key in same_keys]
+    assert str(found["ran_on"]).startswith("cpu fp32, ONNX Runtime ")
+    apart = np.abs(*[np.subtract(*(np.asarray(Image.open(f"{name}.png"), int) for name in ("bare", "torch")))])
+    assert apart.max() <= 2
+    assert Path("bare.png").read_bytes() == Path("twice.png").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["torch.nothing", "nothing"])

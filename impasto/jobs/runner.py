@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
-from impasto.extras import has_torch
+from impasto.extras import has_torch, needs_torch
 from impasto.files import printable
 from impasto.jobs import places, signals
 from impasto.jobs.checks import check, same_job
@@ -98,6 +98,8 @@ def _events(
     if not has_torch():
         from impasto.jobs import torchless
 
+        if card is not None:
+            raise needs_torch("resuming a run")
         yield from torchless.events(job, previous)
         return
     started = time.monotonic()

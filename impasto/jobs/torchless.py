@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from impasto import __version__, pictures, portable
-from impasto.errors import RunError
+from impasto.errors import OptionError, RunError
 from impasto.extras import INSTALL, needs_torch
 from impasto.inputs import Inputs
 from impasto.jobs import places, signals
@@ -24,7 +24,10 @@ WITHOUT = f"torch is not installed, so quality 'instant' is used; for the other 
 def settled(options: Options) -> tuple[Options, tuple[str, ...]]:
     """The options without torch, and notes: quality "instant" where none was asked for. Raises UsageError for what needs torch."""
     if "quality" not in options.model_fields_set:
-        return options.changed(quality="instant"), (WITHOUT,)
+        try:
+            return options.changed(quality="instant"), (WITHOUT,)
+        except OptionError:  # an option of the optimizer is given
+            pass
     portable.check(options)
     return options, ()
 
