@@ -23,7 +23,7 @@ from impasto import encoders, files, jobs, pictures
 from impasto.compute import memory
 from impasto.errors import DivergenceError, OutputError, SaveError, StateFileError
 from impasto.inputs import Inputs, Layer
-from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, records, unfinished
+from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, making, records, unfinished
 from impasto.objective import levels
 from impasto.stylizer import Stylizer
 
@@ -192,7 +192,7 @@ def test_an_unfinished_run_is_not_lost(here: Path) -> None:
 def test_changed_inputs_program_or_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     leave(job(), 3)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "__version__", "0.0.7")
+        patch.setattr(making, "__version__", "0.0.7")
         refused(
             job(), StateFileError, "out.png.unfinished cannot be resumed: it was made with impasto 0.1.0, and this is 0.0.7"
         )
