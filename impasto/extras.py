@@ -1,8 +1,9 @@
-"""What is installed of the parts that impasto can do without: torch."""
+"""What this installation and this process have: torch, cores."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import cache
 
 from impasto.errors import UsageError
@@ -22,3 +23,14 @@ def has_torch() -> bool:
 def needs_torch(what: str, option: str = "") -> UsageError:
     """The error for what cannot be done without torch. option: at fault."""
     return UsageError(f"{what} needs torch" if what else "needs torch", option=option, remedy=INSTALL)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads to use: one for each core, and no more than OpenMP is allowed."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores(), int(allowed)) if allowed.isdecimal() and int(allowed) else cores()

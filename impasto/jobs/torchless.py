@@ -9,14 +9,14 @@ from pathlib import Path
 
 from impasto import __version__, pictures, portable
 from impasto.errors import OptionError, RunError
-from impasto.extras import INSTALL, needs_torch
+from impasto.extras import INSTALL, needs_torch, threads
 from impasto.inputs import Inputs
 from impasto.jobs import places, signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
 from impasto.jobs.job import BYTE_DEPTH, Job
 from impasto.jobs.records import Input, Previous, Record, digest_of_pixels, settings
 from impasto.options import Options
-from impasto.portable import card, network
+from impasto.portable import card
 
 WITHOUT = f"torch is not installed, so quality 'instant' is used; for the other qualities, {INSTALL}"
 
@@ -72,7 +72,7 @@ def _begun(painting: portable.Painting, job: Job, loaded: Inputs) -> Record:
         encoder_digest=encoder,
         network=portable.network_digest(),
         ran_on=f"cpu fp32, ONNX Runtime {version('onnxruntime')}",
-        threads=network.threads(),
+        threads=threads(),
         inputs={role: Input(name=name, sha256=digest) for role, (name, digest) in loaded.hashes().items()},
         width=painting.size[1],
         height=painting.size[0],

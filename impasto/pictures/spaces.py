@@ -6,7 +6,6 @@ transfer functions have the numbers of ITU-T H.273, which the cICP chunk of PNG 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from impasto import extras
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -135,7 +136,7 @@ def by_rows(function: Callable[[npt.NDArray[Any]], Floats], values: npt.NDArray[
         with np.errstate(**state):  # a new thread has the defaults
             result[top : top + step] = function(values[top : top + step])
 
-    threads = min(_cores(), len(tops))
+    threads = min(extras.threads(), len(tops))
     if threads < 2:
         for top in tops:
             fill(top)
@@ -143,13 +144,6 @@ def by_rows(function: Callable[[npt.NDArray[Any]], Floats], values: npt.NDArray[
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(fill, tops))  # the list raises what a thread raised
     return result
-
-
-def _cores() -> int:
-    """How many threads to use: one for each core that this process may use, and no more than OpenMP is allowed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(allowed)) if allowed.isdecimal() and int(allowed) else cores
 
 
 def to_xyz(chromaticities: Chromaticities) -> Doubles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from impasto.errors import ImpastoError, MemoryLimitError, RunError, WeightsFileError
+from impasto.extras import threads
 from impasto.files import one_line
 from impasto.ladder import Size
 from impasto.portable.card import FILE, REMEDY
@@ -20,11 +20,6 @@ KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 3
 TAPS = tuple(KEPT)
 SEEN = TAPS[:4]  # taps of which a level takes the style's moments
 ERRORS = 3  # the level of what ONNX Runtime logs
-
-
-def threads() -> int:
-    """How many threads a graph is computed with: one for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
