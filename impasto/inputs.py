@@ -233,5 +233,5 @@ def _read(source: Source, max_pixels: int, what: str, stills: bool) -> Picture |
     from impasto import pictures  # torch: not before it is needed
 
     if stills:
-        return pictures.load_still(source, max_pixels=max_pixels, role=what)
+        return source if isinstance(source, pictures.Still) else pictures.load_still(source, max_pixels=max_pixels, role=what)
     return source if isinstance(source, pictures.Picture) else pictures.load(source, max_pixels=max_pixels, role=what)

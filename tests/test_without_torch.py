@@ -141,7 +141,6 @@ def test_what_paints_nothing_works_and_the_rest_names_what_to_install(cli: Cli, 
     assert [end.code for end in expected] == [0] * (len(shown) - 2) + [2, 2]
     assert said(*shown) == [[end.code, end.stdout, end.stderr] for end in expected]
     others: list[tuple[object, ...]] = [
-        ("sheet", "photo.png"),
         ("style", "make", "style.png"),
         ("batch", "photo.png", "udnie", "-o", "out"),
     ]
@@ -180,6 +179,15 @@ def test_quality_instant_paints_and_records_like_torch(cli: Cli, here: Path) -> 
     apart = np.abs(*[np.subtract(*(np.asarray(Image.open(f"{name}.png"), int) for name in ("bare", "torch")))])
     assert apart.max() <= 2
     assert Path("bare.png").read_bytes() == Path("twice.png").read_bytes()
+
+
+def test_a_contact_sheet_is_that_of_torch(cli: Cli, here: Path) -> None:
+    words = ("sheet", "photo.png", "style.png", "udnie", "--size", 64)
+    expected = cli(*words, "--device", "cpu", "--precision", "fp32", "-o", "torch.png")
+    ((code, _, wrong),) = said((*words, "-o", "bare.png"))
+    assert (code, wrong) == (0, expected.stderr)
+    apart = np.subtract(*(np.asarray(Image.open(f"{name}.png"), int) for name in ("bare", "torch")))
+    assert np.abs(apart).max() <= 2
 
 
 @pytest.mark.parametrize("name", ["torch.nothing", "nothing"])

@@ -8,28 +8,28 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from impasto import files
 from impasto.errors import OptionError, OutputError, PictureError
+from impasto.extras import has_torch
 from impasto.inputs import ImageSource, Inputs, StyleSource, style_names
 from impasto.jobs import places, signals
 from impasto.jobs.events import Note, Saved, Tile
 from impasto.jobs.job import SUFFIXES, Output, check_no_input
 from impasto.jobs.lock import alone
+from impasto.ladder import Size, fit
 from impasto.options import Options
 
 if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be written is reported before
     from PIL import Image
 
-    from impasto.pictures import Picture
-    from impasto.session import Session
+    from impasto.jobs.tiles import Painter, Waiting
     from impasto.stylizer import Stylizer
 
 Event: TypeAlias = Note | Tile | Saved
-Size = tuple[int, int]  # (height, width) in pixels
 
 FIRST = "photograph"  # the name below the first tile
 PAPER, INK = "white", "#303030"
@@ -79,30 +79,30 @@ def run(sheet: Sheet, stylizer: Stylizer | None = None) -> Generator[Event, None
 
 def _events(sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Iterator[Event]:
     started = time.monotonic()
+    if not has_torch():
+        return _painted(started, sheet, inputs, stylizer)
     from impasto.compute import settings
 
     return settings.each_step(_painted(started, sheet, inputs, stylizer))
 
 
 def _painted(started: float, sheet: Sheet, inputs: Inputs, stylizer: Stylizer | None) -> Generator[Event, None, None]:
-    from impasto import pictures
-    from impasto.stylizer import Stylizer
+    from impasto.jobs import tiles
 
-    stylizer = stylizer or Stylizer(sheet.options)
-    photo, waiting = _sessions(inputs, stylizer)
-    grid = Grid.of(len(waiting) + 1, waiting[0][1].problem.size, sheet.columns)
+    painter = tiles.painter_of(sheet.options, stylizer)
+    photo, waiting = _waiting(inputs, painter)
+    grid = Grid.of(len(waiting) + 1, waiting[0][1].size, sheet.columns)
     _check_size(grid, sheet)
-    notes = [*stylizer.notes, *_notes(waiting)]
+    notes = [*painter.notes, *_notes(waiting)]
     yield from map(Note, notes)
     image = grid.paper()
-    shown = _resized(photo, grid.tile)
-    grid.place(image, 0, FIRST, pictures.to_image(shown.pixels, shown.alpha))
+    grid.place(image, 0, FIRST, painter.shown(painter.resized(photo, grid.tile)))
     count = len(waiting)
     for number in range(1, count + 1):
-        name, session = waiting.popleft()  # so that its memory is free again
-        for step in session:
+        name, tile = waiting.popleft()  # so that its memory is free again
+        for step in tile.session:
             yield Tile(name, number, count, (number - 1 + step.done) / count)
-        grid.place(image, number, name, session.image())
+        grid.place(image, number, name, tile.session.image())
         yield Tile(name, number, count, number / count)
     with signals.ignored():
         path, data, more = _write(image, sheet.output)
@@ -111,42 +111,31 @@ def _painted(started: float, sheet: Sheet, inputs: Inputs, stylizer: Stylizer | 
     yield Saved(path, image.width, image.height, seconds, data=data, notes=(*notes, *more))
 
 
-def _sessions(inputs: Inputs, stylizer: Stylizer) -> tuple[Picture, deque[tuple[str, Session]]]:
-    """The photograph, and a session for each style, in order, with the style's name.
+def _waiting(inputs: Inputs, painter: Painter) -> tuple[Any, deque[tuple[str, Waiting]]]:
+    """The photograph, and a tile for each style, in order.
 
-    All are made before the first paints, so that every error comes early. Large images are reduced first, so that all fit into memory.
+    All are prepared before the first is painted, so that every error comes early. Large images are reduced first, so that all fit into
+    memory.
     """
-    from impasto import pictures
+    options, photo = painter.options, inputs.photo
+    found: deque[tuple[str, Waiting]] = deque()
 
-    options, photo = stylizer.options, inputs.photo
-    found: deque[tuple[str, Session]] = deque()
+    def reduced(image: Any, longer: int) -> Any:
+        return image if max(image.size) <= longer else painter.resized(image, fit(image.size, longer))
+
     for number, source in enumerate(inputs.styles, 1):
-        loaded = Inputs(photo, (source,)).load(options.max_pixels)
+        loaded = painter.load(Inputs(photo, (source,)))
         longer = max(loaded.photo.size) if options.size == "original" else int(options.size)
-        least = math.ceil(stylizer.encoder.minimum_side * max(loaded.photo.size) / min(loaded.photo.size))
-        photo, style, name = _reduced(loaded.photo, max(longer, least)), loaded.styles[0], _name(source, number)
-        if isinstance(style, pictures.Picture):
+        least = math.ceil(painter.least * max(loaded.photo.size) / min(loaded.photo.size))
+        photo, style, name = reduced(loaded.photo, max(longer, least)), loaded.styles[0], _name(source, number)
+        if painter.is_image(style):
             wanted = math.ceil(PAINTING * max(options.style_scale, 1.0) * longer)
-            style = _reduced(style, max(wanted, math.ceil(NARROW * max(style.size) / min(style.size))))
+            style = reduced(style, max(wanted, math.ceil(NARROW * max(style.size) / min(style.size))))
         try:
-            found.append((name, stylizer.paint(Inputs(photo, (style,)))))
+            found.append((name, painter.tile(Inputs(photo, (style,)))))
         except OptionError as error:  # unlike errors of files, it does not name the style
             raise OptionError(f"{error.problem} ({name})", option=error.option, remedy=error.remedy) from error
     return photo, found
-
-
-def _reduced(picture: Picture, longer: int) -> Picture:
-    """A picture whose longer side is `longer` pixels at most."""
-    from impasto import pictures
-
-    return picture if max(picture.size) <= longer else _resized(picture, pictures.fit(picture.size, longer))
-
-
-def _resized(picture: Picture, size: Size) -> Picture:
-    from impasto import pictures
-
-    alpha = picture.alpha if picture.alpha is None else pictures.resize(picture.alpha, size)
-    return replace(picture, pixels=pictures.resize(picture.pixels, size), alpha=alpha)
 
 
 def _name(source: StyleSource, number: int) -> str:
@@ -156,12 +145,12 @@ def _name(source: StyleSource, number: int) -> str:
     return files.one_line(files.printable(Path(source).stem))
 
 
-def _notes(sessions: deque[tuple[str, Session]]) -> Iterator[str]:
+def _notes(waiting: deque[tuple[str, Waiting]]) -> Iterator[str]:
     """Notes about the photograph once, and about each style with its name."""
-    of_photo = sessions[0][1].problem.photo.notes
+    of_photo = waiting[0][1].of_photo
     yield from of_photo
-    for name, session in sessions:
-        yield from (f"{name}: {note}" for note in session.problem.notes if note not in of_photo)
+    for name, tile in waiting:
+        yield from (f"{name}: {note}" for note in tile.notes if note not in of_photo)
 
 
 def _check_size(grid: Grid, sheet: Sheet) -> None:

@@ -49,8 +49,8 @@ def events(job: Job, previous: Previous | None = None) -> Iterator[Event]:
         notes = (*notes, "the photograph has no EXIF that could be kept")
     yield from map(Note, notes)
     try:
-        for number, image in enumerate(painting, 1):
-            yield _progress(painting, number, (image.shape[2], image.shape[3]))
+        for level in painting:
+            yield _progress(painting, level)
     except KeyboardInterrupt as stopped:
         text, code = signals.how_stopped(stopped)
         yield Failed(f"{text}; nothing was written", code)
@@ -81,19 +81,19 @@ def _begun(painting: portable.Painting, job: Job, loaded: Inputs) -> Record:
     )
 
 
-def _progress(painting: portable.Painting, number: int, size: tuple[int, int]) -> Progress:
-    work = [height * width for height, width in painting.sizes]
+def _progress(painting: portable.Painting, level: portable.Level) -> Progress:
+    height, width = level.image.shape[2:]
     return Progress(
-        count=number,
-        of=len(work),
-        scale=number,
-        scales=len(work),
+        count=level.count,
+        of=len(painting),
+        scale=level.count,
+        scales=len(painting),
         step=1,
         steps=1,
-        width=size[1],
-        height=size[0],
+        width=width,
+        height=height,
         losses={},
-        done=sum(work[:number]) / sum(work),
+        done=level.done,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -32,10 +33,20 @@ def check(options: Options) -> None:
             raise needs_torch(f"{value!r}", option=name)
 
 
-class Painting:
-    """A photograph to be painted. Iterate over it for the result of each level, 1x3xHxW, or call `image`.
+@dataclass(frozen=True)
+class Level:
+    """After a level: its number from 1, the share of the work that is done, and its result, 1x3xHxW."""
 
-    loaded: from `Inputs.load` with `Still` pictures. size: (height, width) of the result. sizes: of the levels. Raises UsageError for
+    count: int
+    done: float
+    image: Floats
+
+
+class Painting:
+    """A photograph to be painted. Iterate over it for its levels, or call `image`.
+
+    loaded: from `Inputs.load` with `Still` pictures. size: (height, width) of the result. sizes: of the levels. notes:
+    for the user; of_photo: those of them about the photograph. Raises UsageError for
     what needs torch, and the errors of `Problem`.
     """
 
@@ -53,19 +64,20 @@ class Painting:
         self.sizes = level_sizes(self.size) if self.options.strength else [self.size]
         sides = [max(size) * self.options.style_scale for size in self.sizes]
         of_styles = [note for style in loaded.styles if isinstance(style, Still) for note in style.notes]
-        self.notes = (*photo.notes, *remarks, *dict.fromkeys((*of_styles, *self.style.notes_at(sides))))
+        self.of_photo = (*photo.notes, *remarks)
+        self.notes = (*self.of_photo, *dict.fromkeys((*of_styles, *self.style.notes_at(sides))))
         self.last: Floats | None = None
 
     def __len__(self) -> int:
         """The number of levels."""
         return len(self.sizes)
 
-    def __iter__(self) -> Iterator[Floats]:
-        """Paint, yielding the result of every level. Raises MemoryLimitError and RunError."""
-        options = self.options
-        for image in paint(planes(self.photo.color), self.size, self.style, options.strength, options.style_scale):
-            self.last = image
-            yield image
+    def __iter__(self) -> Iterator[Level]:
+        """Paint, yielding every level. Raises MemoryLimitError and RunError."""
+        options, work = self.options, [height * width for height, width in self.sizes]
+        results = paint(planes(self.photo.color), self.size, self.style, options.strength, options.style_scale)
+        for count, self.last in enumerate(results, 1):
+            yield Level(count, sum(work[:count]) / sum(work), self.last)
 
     def image(self) -> Image.Image:
         """The result with the photograph's transparency; paints what is not painted yet."""
@@ -78,10 +90,19 @@ class Painting:
     def _finished(self) -> tuple[Floats, Floats | None]:
         found, alpha = self.last, self.photo.alpha
         if found is None or found.shape[2:] != self.size:
-            *_, found = self
-        if alpha is not None:
-            alpha = resized(np.broadcast_to(alpha, (1, 3, *alpha.shape)), self.size)[0, 0]
-        return found[0].transpose(1, 2, 0), alpha
+            found = [level.image for level in self][-1]
+        return found[0].transpose(1, 2, 0), None if alpha is None else _resized_plane(alpha, self.size)
+
+
+def resized_still(still: Still, size: Size) -> Still:
+    """An image at (height, width)."""
+    color = resized(planes(still.color), size)[0].transpose(1, 2, 0)
+    return replace(still, color=color, alpha=None if still.alpha is None else _resized_plane(still.alpha, size))
+
+
+def _resized_plane(plane: Floats, size: Size) -> Floats:
+    found: Floats = resized(np.broadcast_to(plane, (1, 3, *plane.shape)), size)[0, 0]
+    return found
 
 
 def style_of(loaded: Sequence[Still | StyleFile], weights: Sequence[float] = ()) -> Style:
