@@ -24,7 +24,7 @@ RINGS = (
     {"objective", "lbfgs", "optimize", "styles"},
     {"terms", "problem", "session", "run", "fast", "stylizer"},
     {"report", "jobs"},
-    {"batches", "video"},
+    {"batches", "page", "video"},
     {"studio"},
     {"cli"},
 )
