@@ -35,7 +35,7 @@ from impasto.fast import net as nets
 from impasto.fast import searched
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import Moments, guarded, mapping, moments
-from impasto.fast.net import KEPT, MODULATED, MULTIPLE, SEEN, Filters
+from impasto.fast.net import KEPT, MODULATED, MULTIPLE, SEEN, TAPS, Filters
 from impasto.fast.painter import FAINT, level_sizes
 from impasto.fast.searched import Flow
 from impasto.fast.stored import Stored, load
@@ -128,12 +128,17 @@ class Portable(nn.Module):
         _check(strength)
         stored = stored or load()
         found = weights.load("lite")
-        lite = encoders.Lite(found.tensors, SEEN)
+        lite = encoders.Lite(found.tensors, TAPS)
         if found.digest != stored.card.encoder:
             raise WeightsFileError("the network of quality 'instant' was trained with another lite")
         self.levels, self.strength = levels, strength
         options = Options(quality="instant", strength=strength)
-        self.share = terms.recolored_share(options, terms.METHODS[options.method])
+        self.register_buffer(
+            "share", torch.tensor(terms.recolored_share(options, terms.METHODS[options.method])), persistent=False
+        )
+        self.register_buffer("fade", torch.tensor(min(1.0, strength / FAINT)), persistent=False)
+        self.share: Tensor
+        self.fade: Tensor
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.operations = lite.operations
         self.lite, self.shifts = nn.ModuleDict(), nn.ParameterDict()
@@ -145,9 +150,9 @@ class Portable(nn.Module):
         net = stored.on(torch.device("cpu"))
         fewer = {name for name in net.weights if precision == "int8" and not name.startswith(KEPT_EXACT)}
         self.own = nn.ModuleDict({name: Packed(value.data, 8 if name in fewer else 16) for name, value in net.weights.items()})
-        for tap in SEEN:
+        for tap in TAPS:
             center, directions = net.basis.of(tap)
-            self.lite[f"basis_{tap}"] = Packed(directions.T[:, :, None, None])
+            self.lite[f"basis_{tap}"] = Packed(directions)
             self.shifts[f"basis_{tap}"] = nn.Parameter(-(center @ directions), requires_grad=False)
         self.net = copy.deepcopy(net)  # for its way of painting and its noise
         self.net.noise = net.noise.half()
@@ -185,9 +190,9 @@ class Portable(nn.Module):
         """See `searched.tables`."""
         return searched.tables(colors)
 
-    def colored(self, image: Tensor, table: Tensor) -> Tensor:
-        """A level's photograph in the painting's colors, as far as the strength says. table: from `tables`."""
-        return torch.lerp(image, searched.looked_up(table, image), self.share)
+    def colored(self, image: Tensor, table: Tensor, share: Tensor) -> Tensor:
+        """A level's photograph in the painting's colors. table: from `tables`; share: how far, see `terms.recolored_share`."""
+        return torch.lerp(image, searched.looked_up(table, image), share)
 
     def start(self, below: Tensor, colored: Tensor, smaller: Tensor) -> Tensor:
         """See `net.start`."""
@@ -203,36 +208,40 @@ class Portable(nn.Module):
 
     def paint(self, photo: Tensor, start: Tensor, style: Tensor) -> Tensor:
         """A level painted by the network, see `Instant._paint`. photo, start: `padded`; style: the level's part of the code."""
-        filters = {name: one() for name, one in self.own.items()}
-        lite = {name: one().to(self.dtype) for name, one in self.lite.items()}
-        modulation, *look = torch.split_with_sizes(style, PARTS)
-        own = nets.folded(filters, modulation)
+        return self.paint_in(photo, start, *torch.split_with_sizes(style, PARTS))
+
+    def paint_in(self, photo: Tensor, start: Tensor, modulation: Tensor, *look: Tensor) -> Tensor:
+        """The same with the parts of the level's part. look: mean, K, and covariance, KxK in any shape, of each of the taps SEEN."""
+        own = nets.folded({name: one() for name, one in self.own.items()}, modulation)
         if self.dtype != torch.float32:
             own = {name: Filters(weight.to(self.dtype), bias.to(self.dtype)) for name, (weight, bias) in own.items()}
-        z = self._projected(functional.avg_pool2d(start, 2), lite)
+        z = self.projected(functional.avg_pool2d(start, 2), SEEN)
         moves = _moves({tap: moments(one) for tap, one in z.items()}, _look(look))
         return self.net.paint(photo, start, nets.moved(z, moves), own)
 
-    def cropped(self, wide: Tensor, colored: Tensor) -> Tensor:
-        """A level's result from what `paint` returns: of the size of the photograph, which shows where the style is faint."""
+    def cropped(self, wide: Tensor, colored: Tensor, fade: Tensor) -> Tensor:
+        """A level's result from what `paint` returns: of the size of the photograph, which shows by 1 - fade."""
         for axis in (2, 3):
             wide = wide.index_select(axis, torch.arange(colored.shape[axis], device=wide.device))
-        return torch.lerp(colored, wide.clamp(0, 1), min(1.0, self.strength / FAINT))
+        return torch.lerp(colored, wide.clamp(0, 1), fade)
 
-    def finished(self, image: Tensor, Q: Tensor) -> Tensor:
+    def finished(self, image: Tensor, Q: Tensor, share: Tensor) -> Tensor:
         """In grays if the painting has no colors, see `Problem.finished`."""
         along = self.directions.sum(1, keepdim=True)
         gray = ((Q - along * Q[:3].mean(0)).abs().amax((0, 1)) < palette.GRAY).float()
         luma = (image * image.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        return image + (luma - image) * (gray * self.share)
+        return image + (luma - image) * (gray * share)
 
     # ------------------------------------------------------------------------------------------------------ lite's features
 
-    def _projected(self, image: Tensor, lite: Unpacked) -> dict[str, Tensor]:
+    def projected(self, image: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """The kept directions of lite's features, {tap: BxKxhxw}: `Lite.compute` and `Basis.project` without gradients."""
+        lite = {name: one().to(self.dtype) for name, one in self.lite.items()}
         x = pixels = image.to(self.dtype)
         outputs, found = list[Tensor](), dict[str, Tensor]()
         for operation in self.operations:
+            if len(found) == len(taps):
+                break
             if operation.startswith(POOL):
                 x, outputs = functional.max_pool2d(x, 2), []
                 continue
@@ -243,7 +252,7 @@ class Portable(nn.Module):
                 F = self._convolved(torch.cat(outputs, 1) if LITE_HEADS[block - 1] else pixels, f"head{block}_1", lite)
                 tap = f"relu{block}_1"
                 name = f"basis_{tap}"
-                found[tap] = functional.conv2d(F, lite[name], self.shifts[name].to(self.dtype))
+                found[tap] = functional.conv2d(F, lite[name].T[:, :, None, None], self.shifts[name].to(self.dtype))
         return found
 
     def _convolved(self, x: Tensor, name: str, lite: Unpacked) -> Tensor:
@@ -262,12 +271,12 @@ def painted(painter: Any, photo: Any, style: Any) -> Any:
     for _ in range(palette.STEPS):
         colors = painter.stepped(Q, colors, *known)
     (table,) = painter.tables(colors)
-    photos = [painter.colored(image, table) for image in photos]
+    photos = [painter.colored(image, table, painter.share) for image in photos]
     result = None
     for level, (colored, own) in enumerate(zip(photos, levels, strict=True)):
         start = painter.start(result, colored, photos[level - 1]) if level else colored
-        result = painter.cropped(painter.paint(painter.padded(colored), painter.padded(start), own), colored)
-    return painter.finished(result, Q)
+        result = painter.cropped(painter.paint(painter.padded(colored), painter.padded(start), own), colored, painter.fade)
+    return painter.finished(result, Q, painter.share)
 
 
 def _moves(photo: Mapping[str, Moments], style: Mapping[str, Moments]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -117,6 +117,11 @@ def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
     look: the style's moments at the level's size; Q: 7xQUANTILES of its palette; side: the level's longer side in pixels.
     strength: see `told`.
     """
+    return coded(look, Q, Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4]))
+
+
+def coded(look: Look, Q: Tensor, dials: Tensor) -> Tensor:
+    """The same. dials: what the network is told of side and strength, two numbers."""
     parts = []
     for tap in TAPS:
         mean, covariance = (value[0] for value in look[tap])
@@ -124,7 +129,6 @@ def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
         first = covariance[:PAIRED, :PAIRED] / torch.outer(deviations[:PAIRED], deviations[:PAIRED])
         parts += [mean / 2, deviations.log(), first[PAIRS]]
     shades = Q[:, Q.shape[1] // SHADES // 2 :: Q.shape[1] // SHADES].flatten() * 2 - 1
-    dials = Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4])
     return torch.cat([*parts, shades, dials])
 
 

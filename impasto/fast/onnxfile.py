@@ -10,10 +10,10 @@ import importlib
 import itertools
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,11 @@ from impasto.fast.export import LEVEL, Portable, painted
 from impasto.fast.net import MULTIPLE
 from impasto.fast.searched import Flow, first_flow
 
+Shape: TypeAlias = list[int | str] | None
+
 SUFFIX = ".onnx"
+IMAGE: Shape = [1, 3, "height", "width"]
+SIZE = "size"  # the only input of whole numbers
 OPSET, IR_VERSION = 20, 10
 PHOTO = Path(__file__).parent.parent / "assets" / "chelsea.jpg"  # that files are compared on
 SIZES = (
@@ -39,9 +43,16 @@ SIZES = (
 TOLERANCE = 1e-3  # largest difference between ONNX Runtime and torch, of values in 0..1
 HALF_TOLERANCE = 0.02  # of float16: the runtimes round in different places
 FOLDED = 512  # values: operations on larger constants are left to the runtime, which does them once, when it loads the file
-SEVERAL = ("split", "reduced", "tables")  # parts of a painter that return tuples
 MODULES = ("onnx", "onnxscript", "onnxruntime")
 NOISY = "torch.onnx._internal.exporter._registration"  # warns that torchvision is missing, of which nothing is used
+
+
+class Example(NamedTuple):
+    """Arguments of a part of a painter, which of their sizes vary, and how many values it returns in a tuple, or None for a tensor."""
+
+    inputs: tuple[Tensor, ...]
+    sizes: tuple[Any, ...]
+    results: int | None = None
 
 
 class Session(Protocol):
@@ -76,45 +87,74 @@ def made(painter: Portable, properties: dict[str, str], code: Tensor | None = No
     code: of the only style that the file paints in, which then is no input; a runtime folds it into the filters when it loads the file.
     """
     check_extra()
-    onnx, helper = (importlib.import_module(name) for name in ("onnx", "onnx.helper"))
-    parts = _Parts(painter)
-    parts.add("Identity", painted(parts, "photo", "style"), "image")
-    image = [1, 3, "height", "width"]
-    inputs = [helper.make_tensor_value_info("photo", onnx.TensorProto.FLOAT, image)]
+    parts = Parts(painter, _examples(painter))
+    parts.share, parts.fade = parts.constant("share", painter.share), parts.constant("fade", painter.fade)
+    inputs = {"photo": IMAGE}
     if code is None:
-        inputs.append(helper.make_tensor_value_info("style", onnx.TensorProto.FLOAT, [painter.code_length]))
+        inputs["style"] = [painter.code_length]
     else:
-        parts.constants.append(importlib.import_module("onnx.numpy_helper").from_array(code.numpy(), "style"))
-    output = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, image)
-    graph = helper.make_graph(parts.nodes, "impasto", inputs, [output], parts.used())
-    opset = helper.make_operatorsetid("", OPSET)
-    model = helper.make_model(graph, producer_name="impasto", opset_imports=[opset], ir_version=IR_VERSION)
-    helper.set_model_props(model, properties)
-    passes, ir = (importlib.import_module(name) for name in ("onnx_ir.passes.common", "onnx_ir"))
-    model = ir.to_proto(passes.CommonSubexpressionEliminationPass()(ir.from_proto(model)).model)
-    _rename(model.graph)
-    data: bytes = model.SerializeToString()
+        parts.constant("style", code)
+    data: bytes = parts.model(inputs, {"image": painted(parts, "photo", "style")}, properties).SerializeToString()
     return data
 
 
-class _Parts:
+class Parts:
     """The parts of a painter in ONNX. Calling a part with names of values adds its nodes to the graph, and returns names.
 
-    Torch takes seconds for every thousand operations. So what happens at several levels is exported once.
+    Torch takes seconds for every thousand operations. So what happens several times is exported once. share, fade: names of values that
+    `painted` hands to parts.
     """
 
-    def __init__(self, painter: Portable) -> None:
-        graph = _exported(painter)
+    share: str
+    fade: str
+
+    def __init__(self, painter: nn.Module, examples: Mapping[str, Example]) -> None:
+        graph = _exported(painter, examples)
         self.nodes, self.constants = list[Any](), list(graph.initializer)
         self._fixed = {"": ""} | {constant.name: constant.name for constant in self.constants}
+        self._several = {part for part, example in examples.items() if example.results is not None}
         self._outputs: dict[str, list[str]] = {}
         for value in graph.output:
             self._outputs.setdefault(value.name.partition(".")[0], []).append(value.name)
         self._nodes = {part: _needed(graph.node, names) for part, names in self._outputs.items()}
 
-    def add(self, kind: str, source: str, target: str) -> None:
-        """Add a node with one input and one output."""
-        self.nodes.append(importlib.import_module("onnx.helper").make_node(kind, [source], [target]))
+    def constant(self, name: str, value: Tensor) -> str:
+        """Add a constant. Returns its name."""
+        self.constants.append(importlib.import_module("onnx.numpy_helper").from_array(value.numpy(), name))
+        return name
+
+    def resized(self, image: str, size: str) -> str:
+        """Add `pictures.resize`, which torch exports for fixed sizes only. size: the name of two whole numbers, height and width."""
+        helper = importlib.import_module("onnx.helper")
+        cubic = {"mode": "cubic", "cubic_coeff_a": -0.5, "antialias": 1, "exclude_outside": 1, "axes": [2, 3]}
+        zero, one = self.constant("zero", torch.tensor(0.0)), self.constant("one", torch.tensor(1.0))
+        self.nodes.append(helper.make_node("Resize", [image, "", "", size], ["stretched"], **cubic))
+        self.nodes.append(helper.make_node("Clip", ["stretched", zero, one], ["clipped"]))
+        return "clipped"
+
+    def model(self, inputs: Mapping[str, Shape], outputs: Mapping[str, str], properties: Mapping[str, str]) -> Any:
+        """The model of the nodes that were added since the last one. outputs: the value that each shows. properties: its metadata."""
+        onnx, helper = (importlib.import_module(name) for name in ("onnx", "onnx.helper"))
+        self.nodes += [helper.make_node("Identity", [value], [name]) for name, value in outputs.items()]
+        nodes, self.nodes = self.nodes, []
+        used = {name for node in nodes for name in node.input}
+        constants = [constant for constant in self.constants if constant.name in used]  # one level has no use for some parts
+
+        def values(shapes: Mapping[str, Shape]) -> list[Any]:
+            types = {name: "INT64" if name == SIZE else "FLOAT" for name in shapes}
+            return [
+                helper.make_tensor_value_info(name, onnx.TensorProto.DataType.Value(types[name]), shapes[name])
+                for name in shapes
+            ]
+
+        graph = helper.make_graph(nodes, "impasto", values(inputs), values(dict.fromkeys(outputs)), constants)
+        opset = helper.make_operatorsetid("", OPSET)
+        model = helper.make_model(graph, producer_name="impasto", opset_imports=[opset], ir_version=IR_VERSION)
+        helper.set_model_props(model, properties)
+        passes, ir = (importlib.import_module(name) for name in ("onnx_ir.passes.common", "onnx_ir"))
+        model = ir.to_proto(passes.CommonSubexpressionEliminationPass()(ir.from_proto(model)).model)
+        _rename(model.graph, {*inputs, *outputs})
+        return model
 
     def __getattr__(self, part: str) -> Callable[..., Any]:
         def call(*inputs: str) -> Any:
@@ -127,14 +167,9 @@ class _Parts:
                 copy.input[:], copy.output[:] = [names[name] for name in node.input], [names[name] for name in node.output]
                 self.nodes.append(copy)
             found = [names[name] for name in self._outputs[part]]
-            return found if part in SEVERAL else found[0]
+            return found if part in self._several else found[0]
 
         return call
-
-    def used(self) -> list[Any]:
-        """The constants that nodes use: a network of one level has no use for some parts."""
-        names = {name for node in self.nodes for name in node.input}
-        return [constant for constant in self.constants if constant.name in names]
 
 
 def _needed(nodes: Sequence[Any], names: Sequence[str]) -> list[Any]:
@@ -147,31 +182,43 @@ def _needed(nodes: Sequence[Any], names: Sequence[str]) -> list[Any]:
     return found[::-1]
 
 
-def _examples(painter: Portable) -> dict[str, tuple[tuple[Tensor, ...], tuple[Any, ...]]]:
-    """For each part of a painter arguments of it, and which of their sizes vary. They serve for all sizes.
+FREE: dict[int, Any] = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}  # sizes of an image that vary
+WIDE: dict[int, Any] = {axis: MULTIPLE * torch.export.Dim(name) for axis, name in ((2, "rows"), (3, "columns"))}
+
+
+def _examples(painter: Portable) -> dict[str, Example]:
+    """For each part of a painter arguments of it. They serve for all sizes.
 
     Sizes that vary differ in the examples: torch takes equal ones for the same size.
     """
-    free: dict[int, Any] = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    wide: dict[int, Any] = {axis: MULTIPLE * torch.export.Dim(name) for axis, name in ((2, "rows"), (3, "columns"))}
-    Q, table = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES), torch.zeros(3, recolor.GRID**3)
-    flow = first_flow([_black(0)])
-    padded = [torch.zeros(1, 3, 12 * MULTIPLE, 20 * MULTIPLE) for _ in range(2)]
-    return {
-        "split": ((torch.zeros(painter.code_length),), ({},)),
-        "reduced": ((_black(0),), (free,)),
-        "stepped": ((Q, *flow), ({},) * (1 + len(flow))),
-        "tables": ((flow.colors.clone(),), ({},)),
-        "colored": ((_black(1), table), (free, {})),
-        "start": ((_black(2), _black(3), _black(2)), (free, free, free)),
-        "padded": ((_black(4),), (free,)),
-        "paint": ((*padded, torch.zeros(LEVEL)), (wide, wide, {})),
-        "cropped": ((_black(5), _black(6)), (free, free)),
-        "finished": ((_black(7), Q.clone()), (free, {})),
+    return common_examples() | {
+        "split": Example((torch.zeros(painter.code_length),), ({},), 1 + painter.levels),
+        "reduced": Example((black(0),), (FREE,), painter.levels + len(Flow._fields)),
+        "paint": Example((*padded_images(), torch.zeros(LEVEL)), (WIDE, WIDE, {})),
     }
 
 
-def _black(number: int) -> Tensor:
+def common_examples() -> dict[str, Example]:
+    """Those of parts that every painter has."""
+    Q, table = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES), torch.zeros(3, recolor.GRID**3)
+    flow, share = first_flow([black(0)]), torch.tensor(1.0)
+    return {
+        "stepped": Example((Q, *flow), ({},) * (1 + len(flow))),
+        "tables": Example((flow.colors.clone(),), ({},), 1),
+        "colored": Example((black(1), table, share.clone()), (FREE, {}, {})),
+        "start": Example((black(2), black(3), black(2)), (FREE, FREE, FREE)),
+        "padded": Example((black(4),), (FREE,)),
+        "cropped": Example((black(5), black(6), share.clone()), (FREE, FREE, {})),
+        "finished": Example((black(7), Q.clone(), share.clone()), (FREE, {}, {})),
+    }
+
+
+def padded_images() -> list[Tensor]:
+    """Two images of a size that levels may have."""
+    return [torch.zeros(1, 3, 12 * MULTIPLE, 20 * MULTIPLE) for _ in range(2)]
+
+
+def black(number: int) -> Tensor:
     """A black image, 1x3xHxW, of a size of its own for every number."""
     return torch.zeros(1, 3, 150 + number, 250 + number)
 
@@ -179,33 +226,33 @@ def _black(number: int) -> Tensor:
 class _Apart(nn.Module):
     """Every part of a painter, each with arguments of its own."""
 
-    def __init__(self, painter: Portable, counts: dict[str, int]) -> None:
+    def __init__(self, painter: nn.Module, examples: Mapping[str, Example]) -> None:
         super().__init__()
-        self.painter, self.counts = painter, counts
+        self.painter, self.examples = painter, examples
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
         left, found = iter(values), list[Tensor]()
-        for part, count in self.counts.items():
-            result = getattr(self.painter, part)(*itertools.islice(left, count))
-            found += result if part in SEVERAL else [result]
+        for part, example in self.examples.items():
+            result = getattr(self.painter, part)(*itertools.islice(left, len(example.inputs)))
+            found += [result] if example.results is None else result
         return tuple(found)
 
 
-def _exported(painter: Portable) -> Any:
+def _exported(painter: nn.Module, examples: Mapping[str, Example]) -> Any:
     """The graph of all parts of a painter, with small constants folded, and without what only its makers need.
 
     Inputs are called "part.0", "part.1", ... and outputs "part.out.0", ...
     """
     passes, folding = (importlib.import_module(name) for name in ("onnx_ir.passes.common", "onnxscript.optimizer"))
-    examples = _examples(painter)
-    results = {"split": 1 + painter.levels, "reduced": painter.levels + len(Flow._fields)}
     with _quiet(), torch.no_grad():
         program: Any = torch.onnx.export(
-            _Apart(painter, {part: len(example) for part, (example, _) in examples.items()}).eval(),
-            tuple(value for example, _ in examples.values() for value in example),
-            dynamic_shapes=(tuple(size for _, sizes in examples.values() for size in sizes),),
-            input_names=[f"{part}.{number}" for part, (example, _) in examples.items() for number in range(len(example))],
-            output_names=[f"{part}.out.{number}" for part in examples for number in range(results.get(part, 1))],
+            _Apart(painter, examples).eval(),
+            tuple(value for example in examples.values() for value in example.inputs),
+            dynamic_shapes=(tuple(size for example in examples.values() for size in example.sizes),),
+            input_names=[f"{part}.{number}" for part, example in examples.items() for number in range(len(example.inputs))],
+            output_names=[
+                f"{part}.out.{number}" for part, example in examples.items() for number in range(example.results or 1)
+            ],
             dynamo=True,
             opset_version=OPSET,
             optimize=False,
@@ -220,13 +267,12 @@ def _exported(painter: Portable) -> Any:
     return program.model_proto.graph
 
 
-def _rename(graph: Any) -> None:
-    """Give inner values numbers for names: thousands of long names are a tenth of the file."""
-    kept = {"", "photo", "style", "image"}
+def _rename(graph: Any, kept: set[str]) -> None:
+    """Give inner values numbers for names: thousands of long names are a tenth of the file. kept: names that stay."""
     numbers: dict[str, str] = {}
 
     def short(name: str) -> str:
-        return name if name in kept else numbers.setdefault(name, str(len(numbers)))
+        return name if not name or name in kept else numbers.setdefault(name, str(len(numbers)))
 
     del graph.value_info[:]
     for tensor in graph.initializer:

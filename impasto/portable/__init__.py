@@ -1,0 +1,1 @@
+"""Quality "instant" without torch: the network's ONNX graphs, numpy and Pillow."""

@@ -1,0 +1,54 @@
+"""The network of quality "instant", run by ONNX Runtime: its graphs are parts of the painter (`impasto.fast.graphs`)."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from impasto.errors import ImpastoError, MemoryLimitError, RunError, WeightsFileError
+from impasto.files import one_line
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+FOLDER = Path(__file__).parent.parent / "assets"
+TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+SEEN = TAPS[:4]  # taps of which a level takes the style's moments
+ERRORS = 3  # the level of what ONNX Runtime logs
+REMEDY = "install impasto again: `pip install --force-reinstall impasto`"
+
+
+@cache
+def _session(name: str) -> Any:
+    import onnxruntime  # takes a quarter of a second: not before it is needed
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    path = FOLDER / f"instant-{name}.onnx"
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a class for each of its status codes, without a base class
+        raise WeightsFileError(f"{path.name} or its weights cannot be read: {one_line(str(error))}", remedy=REMEDY) from error
+
+
+def run(name: str, **inputs: npt.ArrayLike) -> list[Floats]:
+    """The outputs of a graph, in order. Raises WeightsFileError, MemoryLimitError and RunError."""
+    session = _session(name)
+    arrays = {key: np.asarray(value, np.int64 if key == "size" else np.float32) for key, value in inputs.items()}
+    try:
+        found: list[Floats] = session.run(None, arrays)
+    except Exception as error:  # as above
+        raise _worded(error) from error
+    return found
+
+
+def _worded(error: Exception) -> ImpastoError:
+    text = one_line(str(error))
+    if isinstance(error, MemoryError) or "alloc" in text.lower():
+        return MemoryLimitError("the image does not fit into memory at this size", remedy="use a smaller {size}")
+    return RunError(f"ONNX Runtime failed: {text}")
