@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
 
 from impasto import files
-from impasto.errors import DownloadError, OptionError, SaveError
+from impasto.errors import DownloadError, OptionError
 from impasto.weights import home
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -94,14 +93,10 @@ def _unpacked(data: bytes, name: str) -> dict[str, bytes]:
     if b64encode(hashlib.new(algorithm, data).digest()).decode() != expected:
         raise OptionError(f"{name} is not {PACKAGE} {VERSION}: its {algorithm.upper()} is another")
     found = {}
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.seek(0)
-        with tarfile.open(fileobj=file, mode="r:gz") as archive:
-            for name_in_it in FILES:
-                member = archive.getmember(f"package/dist/{name_in_it}")
-                stream = archive.extractfile(member)
-                found[name_in_it] = stream.read(LARGEST) if stream else b""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        for wanted in FILES:
+            stream = archive.extractfile(f"package/dist/{wanted}")
+            found[wanted] = stream.read(LARGEST) if stream else b""
     return found
 
 
@@ -111,26 +106,6 @@ def _kept(found: dict[str, bytes]) -> Path:
         if hashlib.sha256(data).hexdigest() != FILES[name]:
             raise OptionError(f"{name} is not that of {PACKAGE} {VERSION}: its SHA-256 is another")
     folder = cached()
-
-    def fill(place: Path) -> None:
-        for name, data in found.items():
-            (place / name).write_bytes(data)
-
     if find() is None:
-        replace_folder(folder, fill)
+        files.write_folder(folder, found)
     return folder
-
-
-def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder whole or not at all: `fill` fills a new one beside it, which then gets its name. Raises SaveError."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".impasto-", dir=folder.parent, ignore_cleanup_errors=True) as place:
-            new, old = Path(place) / "new", Path(place) / "old"
-            new.mkdir()
-            fill(new)
-            with contextlib.suppress(FileNotFoundError):
-                folder.replace(old)
-            new.replace(folder)
-    except OSError as error:
-        raise SaveError(f"{files.printable(folder)} could not be written: {files.reason(error)}") from error
