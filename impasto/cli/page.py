@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group
 
-from impasto.cli.console import note, report
+from impasto import files
+from impasto.cli.console import note, report, tell
 from impasto.cli.forms import OUTPUT, CommonFlags, flag
 from impasto.errors import OptionError
 
@@ -50,5 +52,7 @@ def page(*, flags: PageFlags) -> int:
         note(f"getting {runtime.PACKAGE} {runtime.VERSION} with npm, once", quiet=flags.quiet)
     found = folder.write(flags.output, flags.runtime, overwrite=flags.overwrite)
     if not flags.quiet:
-        report(f"wrote {found.folder} ({found.files} files; a first visit loads {found.visit / 1e6:.1f} MB)")
+        report(f"wrote {files.printable(found.folder)} ({found.files} files; a first visit loads {found.visit / 1e6:.1f} MB)")
+    if flags.json_line:
+        tell(json.dumps({"output": str(found.folder), "files": found.files, "bytes": found.bytes, "visit": found.visit, "exit_code": 0}))
     return 0

@@ -18,8 +18,7 @@ LIST = "files.js"  # the list of all other files, by which the page knows what t
 PREFIX = "self.IMPASTO = "  # of that list
 GRAPHS = ("resize", "palette", "moments", "modulation", "colors", "level", "finish")
 WEIGHTS = ("instant.safetensors", "lite.safetensors")
-PACKED = ".gz"  # added to the names of files that the page unpacks itself, since few servers compress them
-LICENCES = ("LICENSE", "NOTICE")
+PACKED = ".packed"  # added to the names of files that the page unpacks itself (gzip), since few servers compress them
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def content(runtime_at: Path) -> dict[str, bytes]:
     for name in runtime.FILES:
         found |= _packed(f"runtime/{name}", (runtime_at / name).read_bytes())
     for name in GRAPHS:
-        found[f"network/instant-{name}.onnx"] = (ASSETS / f"instant-{name}.onnx").read_bytes()
+        found |= _packed(f"network/instant-{name}.onnx", (ASSETS / f"instant-{name}.onnx").read_bytes())
     for name in WEIGHTS:
         found |= _packed(f"network/{name}", (ASSETS / name).read_bytes())
     listed = styles.listed(files.digest(ASSETS / WEIGHTS[0]))
@@ -91,7 +90,7 @@ def kinds(found: Mapping[str, bytes]) -> dict[str, str]:
             return "webgpu"
         return "shell" if folder in ("", "shared") and name != "sample.jpg" else "paint"
 
-    return {name: kind(name) for name in found if name not in (LIST, "sw.js") and not name.startswith("licenses/")}
+    return {name: kind(name) for name in found if name not in (LIST, "sw.js")}
 
 
 def _list(found: Mapping[str, bytes]) -> bytes:

@@ -1,26 +1,26 @@
-// The page's side of the worker: one call at a time, in order.
+// The page's side of the worker. Calls are answered one after the other.
 
 let worker = null;
 let count = 0;
-let waiting = new Map(); // number: {resolve, reject, level, progress}
+let line = Promise.resolve(); // ends with the last call
+let current = null; // {number, resolve, reject, level, progress}: what the worker does
 
-/** A call was cancelled because a newer one took its place. */
+/** A call was cancelled, most often because a newer one takes its place. */
 export class Cancelled extends Error {}
 
-/** The worker failed for lack of memory. It has ended; `start` starts another one. */
+/** The worker has not enough memory. It has ended, and the next call starts another one, which knows nothing. */
 export class OutOfMemory extends Error {}
 
 function begin() {
   worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   worker.onmessage = ({ data: { number, ...answer } }) => {
-    const call = waiting.get(number);
-    if (!call) return;
-    if ("level" in answer) return call.level?.(answer.level);
-    if ("progress" in answer) return call.progress?.(answer.progress);
-    waiting.delete(number);
-    if (answer.done) call.resolve(answer.done);
-    else if (answer.cancelled) call.reject(new Cancelled());
-    else call.reject(new (answer.failed.memory ? OutOfMemory : Error)(answer.failed.message));
+    if (number !== current?.number) return;
+    if ("level" in answer) return current.level?.(answer.level);
+    if ("progress" in answer) return current.progress?.(answer.progress);
+    if (answer.done) return current.resolve(answer.done);
+    if (answer.cancelled) return current.reject(new Cancelled());
+    if (!answer.failed.memory) return current.reject(new Error(answer.failed.message));
+    end(new OutOfMemory(answer.failed.message));
   };
   worker.onerror = (event) => {
     event.preventDefault();
@@ -28,22 +28,29 @@ function begin() {
   };
 }
 
-/** End the worker; every call that waits for it fails. */
+/** End the worker; what it does fails. */
 export function end(error = new Cancelled()) {
   worker?.terminate();
   worker = null;
-  const calls = [...waiting.values()];
-  waiting = new Map();
-  for (const { reject } of calls) reject(error);
+  current?.reject(error);
 }
 
-/** Call the worker. Returns {number, answer}: a promise. level, progress: called while it works. */
-export function call(name, values = {}, { level, progress, transfer = [] } = {}) {
-  if (!worker) begin();
-  const number = ++count;
-  const answer = new Promise((resolve, reject) => waiting.set(number, { resolve, reject, level, progress }));
-  worker.postMessage({ call: name, number, ...values }, transfer);
-  return { number, answer };
+/** Call the worker. level, progress: called while it works. signal: an AbortSignal, heard before the start and between levels. */
+export function call(name, values = {}, { level, progress, transfer = [], signal } = {}) {
+  const answer = line.then(() => {
+    if (signal?.aborted) throw new Cancelled();
+    if (!worker) begin();
+    const number = ++count;
+    const abort = () => worker?.postMessage({ call: "cancel", which: number });
+    signal?.addEventListener("abort", abort);
+    return new Promise((resolve, reject) => {
+      current = { number, resolve, reject, level, progress };
+      worker.postMessage({ call: name, number, ...values }, transfer);
+    }).finally(() => {
+      current = null;
+      signal?.removeEventListener("abort", abort);
+    });
+  });
+  line = answer.catch(() => {});
+  return answer;
 }
-
-export const cancel = (which) => worker?.postMessage({ call: "cancel", which });

@@ -1,11 +1,12 @@
 // The network's graphs, run by ONNX Runtime Web: on the processor (WASM), or on the graphics processor (WebGPU).
 
-const GZIP = [0x1f, 0x8b];
+const PACKED = ".packed"; // added to the names of files that are compressed by gzip
+const GRAPHS = ["resize", "palette", "moments", "modulation", "colors", "level", "finish"];
 const WEIGHTS = ["instant.safetensors", "lite.safetensors"];
 
-/** The bytes of a file of the page. progress(bytes): called while they come. Packed files are unpacked, unless the server did that. */
+/** The bytes of a file of the page, unpacked. progress(bytes): called while they come. */
 export async function fetched(name, progress = () => {}) {
-  const answer = await fetch(new URL(name, import.meta.url));
+  const answer = await fetch(new URL(name + PACKED, import.meta.url));
   if (!answer.ok) throw new Error(`The page could not load ${name}: the server answered ${answer.status}.`);
   const parts = [];
   const reader = answer.body.getReader();
@@ -13,10 +14,7 @@ export async function fetched(name, progress = () => {}) {
     parts.push(part.value);
     progress(part.value.length);
   }
-  const blob = new Blob(parts);
-  const start = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
-  const packed = GZIP.every((value, index) => start[index] === value);
-  return packed ? new Response(blob.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer() : blob.arrayBuffer();
+  return new Response(new Blob(parts).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 /** How a session is made for each way to compute. Only the levels are worth a graphics processor. */
@@ -31,12 +29,11 @@ export class Network {
   /** Load everything. build: "wasm", or "webgpu" for the runtime that has both. */
   static async load({ build, threads, progress }) {
     const binary = build === "webgpu" ? "ort-wasm-simd-threaded.asyncify" : "ort-wasm-simd-threaded";
-    const names = [...["resize", "palette", "moments", "modulation", "colors", "level", "finish"].map((name) => `instant-${name}.onnx`), ...WEIGHTS];
-    const place = (name) => `network/${name}${WEIGHTS.includes(name) ? ".gz" : ""}`;
+    const names = [...GRAPHS.map((name) => `instant-${name}.onnx`), ...WEIGHTS];
     const [ort, wasm, ...contents] = await Promise.all([
       import(`./runtime/ort.${build}.min.mjs`),
-      fetched(`runtime/${binary}.wasm.gz`, progress),
-      ...names.map((name) => fetched(place(name), progress)),
+      fetched(`runtime/${binary}.wasm`, progress),
+      ...names.map((name) => fetched(`network/${name}`, progress)),
     ]);
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.wasmPaths = { mjs: new URL(`runtime/${binary}.mjs`, import.meta.url).href };

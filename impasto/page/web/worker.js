@@ -27,7 +27,7 @@ const breathe = () =>
   });
 
 async function styled(styles) {
-  for (const { id } of styles) if (!looks.has(id)) looks.addStored(id, await fetched(`styles/${id}.safetensors.gz`));
+  for (const { id } of styles) if (!looks.has(id)) looks.addStored(id, await fetched(`styles/${id}.safetensors`));
   return looks.blend(styles);
 }
 
