@@ -54,5 +54,9 @@ def page(*, flags: PageFlags) -> int:
     if not flags.quiet:
         report(f"wrote {files.printable(found.folder)} ({found.files} files; a first visit loads {found.visit / 1e6:.1f} MB)")
     if flags.json_line:
-        tell(json.dumps({"output": str(found.folder), "files": found.files, "bytes": found.bytes, "visit": found.visit, "exit_code": 0}))
+        tell(
+            json.dumps(
+                {"output": str(found.folder), "files": found.files, "bytes": found.bytes, "visit": found.visit, "exit_code": 0}
+            )
+        )
     return 0

@@ -17,7 +17,9 @@ from impasto.errors import DownloadError, OptionError
 from impasto.weights import home
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # as npm states it
+INTEGRITY = (
+    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # as npm states it
+)
 # SHA-256 of each file. The first three run on every processor; the others only where the browser has WebGPU.
 FILES = {
     "ort.wasm.min.mjs": "219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b",
@@ -57,7 +59,9 @@ def _from_source(source: Path) -> dict[str, bytes]:
     if files.is_file(source):
         with files.open_regular(source, OptionError, PACKAGE) as file:
             return _unpacked(file.read(), files.printable(source))
-    places = [folder for folder in (source, source / "dist", source / "package" / "dist") if (folder / next(iter(FILES))).is_file()]
+    places = [
+        folder for folder in (source, source / "dist", source / "package" / "dist") if (folder / next(iter(FILES))).is_file()
+    ]
     if not places:
         raise OptionError(
             f"must be the package {PACKAGE} {VERSION}, as its .tgz or unpacked, not {files.printable(source)}", option="runtime"

@@ -6,8 +6,8 @@
 | `tuning` | an addition to the modulation of every level; optional | float16 |
 | `TAP/mean`, `TAP/covariance` | for every rung a row: K numbers; the upper triangle, row by row | float16 |
 
-The metadata has one key, `style`: JSON with `rungs`, the numbers of the rungs in order (`impasto.ladder`), and `longest`, the largest side at
-which the style is known.
+The metadata has one key, `style`: JSON with `rungs`, the numbers of the rungs in order (`impasto.ladder`), and `longest`, the largest
+side at which the style is known, in pixels.
 """
 
 from __future__ import annotations

@@ -27,8 +27,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header(name, value)
         super().end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, *args: Any) -> None:
         pass
+
+    log_error = log_request
 
 
 class Server(http.server.ThreadingHTTPServer):

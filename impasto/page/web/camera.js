@@ -51,7 +51,7 @@ function grabbed(longest) {
 async function run() {
   const mine = stream;
   const canvas = $("camera-canvas").getContext("bitmaprenderer");
-  let [mean, said] = [0, 0];
+  let [frames, mean, said] = [0, 0, 0];
   while (stream === mine) {
     try {
       const began = performance.now();
@@ -63,8 +63,8 @@ async function run() {
       if (stream !== mine) return;
       canvas.transferFromImageBitmap(painted.bitmap);
       const now = performance.now();
-      mean = mean ? MEMORY * mean + (1 - MEMORY) * (now - began) : now - began;
-      if (now - said < SAID_EVERY) continue;
+      if (frames++) mean = mean ? MEMORY * mean + (1 - MEMORY) * (now - began) : now - began; // the first one waits for the network
+      if (!mean || now - said < SAID_EVERY) continue;
       said = now;
       $("camera-canvas").setAttribute("aria-label", `The camera in the style of ${namesOf(state.styles)}`);
       $("camera-rate").textContent = `${number(Number((1000 / mean).toPrecision(2)))} frames per second, ${options.size} pixels`;

@@ -56,6 +56,7 @@ async function load() {
     if (gpu) remember(on === "webgpu" ? "yes" : "no");
     const processor = threads > 1 ? `the processor, with ${threads} threads` : "the processor, with one thread";
     $("engine").textContent = `Paints on ${on === "webgpu" ? "the graphics processor (WebGPU)" : `${processor} (WebAssembly)`}.`;
+    asked("warm").catch(() => {}); // the first picture says it again
     keep(gpu).then((all) => ($("offline").textContent = all ? "Saved on this device: the page works offline." : ""));
   } finally {
     $("loading").hidden = true;

@@ -52,8 +52,6 @@ async function paintOnce(signal) {
     $("showing").textContent = `Painting, level ${at + 1} of ${of}`;
     if (blob) stage.showBlob(1, blob, "");
   };
-  $("showing").textContent = "Painting";
-  progress(0);
   const { blob, width, height, seconds } = await call("paint", { styles: list, options, levels: true }, { level, signal });
   if (signal.aborted) throw new Cancelled();
   await stage.showBlob(1, blob, `${photo.name} in the style of ${namesOf(list)}`);
@@ -83,6 +81,8 @@ async function run() {
     wanted = false;
     running = new AbortController();
     $("working").hidden = false;
+    $("showing").textContent = "Painting";
+    progress(0);
     try {
       await paintOnce(running.signal);
     } catch (error) {

@@ -19,11 +19,22 @@ function inputs(network, look, taps) {
   return found;
 }
 
-/** A photograph's sizes, which many pictures of it share. */
+const same = (a, b) => a.length === b.length && a.every((value, index) => value === b[index]);
+
+/** A photograph's sizes and its way to a style's colors, which many pictures of it share. */
 export class Photo {
-  /** image: {size, data}, 3xHxW in 0..1. */
-  constructor(network, image) {
-    Object.assign(this, { network, image, made: new Map() });
+  /** image: {size, data}, 3xHxW in 0..1. recolored: {palette, table} where the table for a palette is known. */
+  constructor(network, image, recolored = null) {
+    Object.assign(this, { network, image, recolored, made: new Map() });
+  }
+
+  /** The table that moves the photograph's colors to a palette. */
+  async table(palette) {
+    if (!this.recolored || !same(this.recolored.palette, palette.data)) {
+      const { table } = await this.network.run("colors", { photo: this.network.tensor(this.image), palette });
+      this.recolored = { palette: palette.data, table };
+    }
+    return this.recolored.table;
   }
 
   get size() {
@@ -62,7 +73,7 @@ export async function* painted(network, photo, look, { size, strength, scale }) 
   const palette = network.values(look.palette, [7, look.palette.length / 7]);
   const share = network.number(Math.min(1, 2 * strength));
   const fade = network.number(Math.min(1, strength / FAINT));
-  const { table } = await network.run("colors", { photo: network.tensor(photo.image), palette });
+  const table = await photo.table(palette);
   let [below, smaller] = [photos[0], photos[0]];
   for (const [index, level] of photos.entries()) {
     const side = Math.max(level.dims[2], level.dims[3]);

@@ -1,5 +1,7 @@
 // Pictures as numbers and back.
 
+import { encoded } from "./png.js";
+
 export const LARGEST = 4096; // pixels: longer side of what is read of a photograph; the browser reduces larger ones first
 
 /**
@@ -54,16 +56,27 @@ function fillHidden(data, alpha, count) {
   }
 }
 
-/** A canvas with a picture. tensor: 1x3xHxW; alpha: a tensor 1x3xHxW too, whose first channel counts, or null. */
-export function canvasOf(tensor, alpha = null) {
-  const [, , height, width] = tensor.dims;
-  const count = width * height;
-  const image = new ImageData(width, height);
+/** The bytes of a picture, pixel by pixel. tensor: 1x3xHxW; last: the value of a fourth channel at a pixel, or null for three. */
+function interleaved(tensor, last) {
+  const count = tensor.dims[2] * tensor.dims[3];
+  const channels = last ? 4 : 3;
+  const bytes = new Uint8ClampedArray(channels * count);
   for (let pixel = 0; pixel < count; pixel++) {
-    for (let channel = 0; channel < 3; channel++) image.data[4 * pixel + channel] = Math.round(255 * tensor.data[channel * count + pixel]);
-    image.data[4 * pixel + 3] = alpha ? Math.round(255 * alpha.data[pixel]) : 255;
+    for (let channel = 0; channel < 3; channel++) bytes[channels * pixel + channel] = 255 * tensor.data[channel * count + pixel]; // rounds
+    if (last) bytes[channels * pixel + 3] = last(pixel);
   }
+  return bytes;
+}
+
+/** A picture as a PNG. alpha: a tensor whose first channel counts, or null. */
+export function png(tensor, alpha = null) {
+  return encoded(interleaved(tensor, alpha && ((pixel) => 255 * alpha.data[pixel])), tensor.dims[3], tensor.dims[2]);
+}
+
+/** A canvas with a picture. */
+export function canvasOf(tensor) {
+  const [, , height, width] = tensor.dims;
   const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d", { alpha: false }).putImageData(new ImageData(interleaved(tensor, () => 255), width, height), 0, 0);
   return canvas;
 }

@@ -1,7 +1,7 @@
 // Downloads of the picture.
 
 import { $, act } from "./shared/dom.js";
-import { picture } from "./paint.js";
+import { idle, picture } from "./paint.js";
 import { editor } from "./state.js";
 
 const QUALITY = 0.95; // of JPEG
@@ -30,7 +30,10 @@ export function startSave() {
   const buttons = { png: (blob) => blob, jpg: jpeg };
   for (const [suffix, made] of Object.entries(buttons)) {
     const element = $(`save-${suffix}`);
-    element.addEventListener("click", () => act(element, $("paint-problem"), async () => download(await made(picture.blob), `${picture.name}.${suffix}`)));
+    element.addEventListener("click", () => act(element, $("paint-problem"), async () => {
+      await idle(); // the picture that was asked for last
+      if (picture) download(await made(picture.blob), `${picture.name}.${suffix}`);
+    }));
   }
   const update = () => {
     for (const suffix of Object.keys(buttons)) $(`save-${suffix}`).disabled = !picture;

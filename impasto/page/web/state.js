@@ -3,7 +3,7 @@
 import { bus } from "./shared/dom.js";
 
 const KEY = "impasto.page";
-export const SIZES = [512, 768, 1024, 1536, 2048]; // pixels of the longer side
+export const SIZES = [256, 512, 768, 1024, 1536, 2048]; // pixels of the longer side
 
 export const editor = bus(); // "photo", "styles", "style-list", "options", "painted": what changed
 

@@ -6,16 +6,17 @@
 import { Looks } from "./looks.js";
 import { Network, fetched } from "./network.js";
 import { Photo, painted } from "./painter.js";
-import { LARGEST, canvasOf, fromBitmap, read } from "./pixels.js";
+import { LARGEST, canvasOf, fromBitmap, png, read } from "./pixels.js";
 import { fit } from "./sizes.js";
 
 const SHOWN = 512; // pixels: levels up to this size are shown while the next one is painted
 const AGREES = 1 / 255; // mean difference between two ways to compute
-const LARGEST_FRAME = 2048; // pixels: of what a camera gives
+const COLORS_FOR = 2000; // milliseconds for which the frames of a camera share their way to the style's colors
 
 let network = null;
 let looks = null;
 let photo = null; // the photograph, as Photo, with its alpha
+let filmed = { recolored: null, until: 0 }; // of a camera
 const cancelled = new Set();
 
 /** Let messages come in, such as one that cancels. */
@@ -93,28 +94,34 @@ const CALLS = {
       last = one;
       if (one.number === one.of || !levels) continue;
       const [, , height, width] = one.image.dims;
-      const blob = Math.max(height, width) <= SHOWN ? await png(one.image) : null;
+      const blob = Math.max(height, width) <= SHOWN ? await finished(one.image) : null;
       level({ number: one.number, of: one.of, blob });
     }
     const [, , height, width] = last.image.dims;
-    return { blob: await png(last.image), width, height, seconds: (performance.now() - began) / 1000 };
+    return { blob: await finished(last.image), width, height, seconds: (performance.now() - began) / 1000 };
   },
 
-  /** Paint a frame of a camera. Gives {bitmap}. */
+  /** Paint a frame of a camera. Gives {bitmap}. Finding the way to a style's colors takes long, and is done now and then. */
   async frame({ bitmap, styles, options }) {
     const look = await styled(styles);
-    const frame = fromBitmap(bitmap, Math.min(options.size, LARGEST_FRAME));
+    const now = performance.now();
+    const frame = new Photo(network, fromBitmap(bitmap), now < filmed.until ? filmed.recolored : null);
     bitmap.close();
     let image = null;
-    for await (const one of painted(network, new Photo(network, frame), look, options)) image = one.image;
-    const canvas = canvasOf(image);
-    return { bitmap: canvas.transferToImageBitmap() };
+    for await (const one of painted(network, frame, look, options)) image = one.image;
+    if (frame.recolored !== filmed.recolored) filmed = { recolored: frame.recolored, until: now + COLORS_FOR };
+    return { bitmap: canvasOf(image).transferToImageBitmap() };
+  },
+
+  /** Prepare what takes a moment before the first picture. */
+  async warm() {
+    for (const name of ["level", "colors", "modulation", "finish"]) await network.session(name);
   },
 };
 
-async function png(image) {
-  const alpha = photo.alpha ? await network.resized(photo.alpha, image.dims.slice(2)) : null;
-  return canvasOf(image, alpha).convertToBlob({ type: "image/png" });
+/** A picture with the photograph's transparency. */
+async function finished(image) {
+  return png(image, photo.alpha && (await network.resized(photo.alpha, image.dims.slice(2))));
 }
 
 const lacksMemory = (error) => error instanceof RangeError || /alloc|memory|out of bounds|Aborted|OOM/i.test(String(error?.message ?? error));
