@@ -182,10 +182,11 @@ def _level(net: Any, encoder: Any, look: Any, own: Any, photo: Any) -> Any:
 
     from impasto.fast import net as nets
     from impasto.fast.moments import moments
+    from impasto.portable.network import SEEN
 
     start = photo * 0.9
     features = encoder(functional.avg_pool2d(start, 2).contiguous(memory_format=torch.channels_last))
-    z = {tap: net.basis.project(tap, features[tap]) for tap in nets.SEEN}
+    z = {tap: net.basis.project(tap, features[tap]) for tap in SEEN}
     seen = nets.moved(z, nets.moves({tap: moments(one, None) for tap, one in z.items()}, look))
     return net.paint(photo, start, seen, own)
 
@@ -198,6 +199,7 @@ def tensors(asked: argparse.Namespace) -> list[str]:
     from impasto.fast import load
     from impasto.fast import net as nets
     from impasto.fast.looks import look_of
+    from impasto.portable.network import SEEN
 
     torch.set_num_threads(1)
     lines = [
@@ -209,7 +211,7 @@ def tensors(asked: argparse.Namespace) -> list[str]:
     stored, most = load(), 16
     for precision in ("bf16", "fp32"):
         stylizer = impasto.Stylizer(quality="instant", size=256, device="cpu", precision=precision)
-        style, net, encoder = stylizer.style(STYLE), stored.net, stylizer.encoder.only(nets.SEEN)
+        style, net, encoder = stylizer.style(STYLE), stored.net, stylizer.encoder.only(SEEN)
         for height, width in ((96, 128), (176, 256), (352, 512)):
             look = look_of(net, stored.digest, style, width)
             code = nets.code(look, style.quantiles(), width, 0.3)

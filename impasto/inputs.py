@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,7 +17,7 @@ from impasto import files
 from impasto.errors import OptionError, PictureError, StyleFileError, UnknownNameError, WeightsFileError
 
 if TYPE_CHECKING:
-    from impasto.pictures import Picture, Source
+    from impasto.pictures import Picture, Source, Still
 
 KEEP = "keep"  # written for a style: the photograph stays
 STYLE_SUFFIX = ".style"
@@ -146,6 +146,20 @@ class Inputs:
         styles = sources.get("styles") or (source for role, source in sources.items() if kind_of(role) == "style")
         return cls(sources["photo"], tuple(styles), tuple(layers), pair, sources.get("start"), sources.get("weights"))
 
+    @classmethod
+    def to_repaint(
+        cls,
+        photo: ImageSource,
+        style: StyleSource | Sequence[StyleSource],
+        masks: Sequence[tuple[ImageSource, StyleSource | None]] = (),
+        pair: tuple[ImageSource, ImageSource] | None = None,
+        start: ImageSource | None = None,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> Inputs:
+        """The inputs as `Stylizer.run` takes them. Raises OptionError."""
+        styles = tuple(style) if isinstance(style, (list, tuple)) else (style,)
+        return cls(photo, styles, tuple(Layer(mask, applied) for mask, applied in masks), pair, start, weights)
+
     def files(self) -> dict[str, Path]:
         """{role: path} of those that are files; for a built-in style its file. Raises UnknownNameError."""
         named = {role: source for role, source in self.sources().items() if isinstance(source, (str, os.PathLike))}
@@ -157,12 +171,13 @@ class Inputs:
             styles = StyleFileError if file.suffix.lower() == STYLE_SUFFIX else PictureError
             files.open_regular(file, WeightsFileError if role == "weights" else styles, words_of(role)).close()
 
-    def load(self, max_pixels: int) -> Inputs:
+    def load(self, max_pixels: int, *, stills: bool = False) -> Inputs:
         """These inputs with images read, as `pictures.Picture`, and style files as StyleFile. Raises PictureError, UnknownNameError.
 
-        Each image is opened once, with its pixels, transparency, EXIF, hash and notes.
+        Each image is opened once, with its pixels, transparency, EXIF, hash and notes. stills: read images as `pictures.Still`, which
+        needs no torch.
         """
-        return Inputs.of({role: _open(role, source, max_pixels) for role, source in self.sources().items()})
+        return Inputs.of({role: _open(role, source, max_pixels, stills) for role, source in self.sources().items()})
 
     def hashes(self) -> dict[str, tuple[str, str]]:
         """{role: (name, SHA-256)} of loaded inputs that came from files or bytes."""
@@ -198,23 +213,25 @@ def _is_style(role: str) -> bool:
     return kind_of(role) in ("style", "style of mask")
 
 
-def _open(role: str, source: Any, max_pixels: int) -> Any:
+def _open(role: str, source: Any, max_pixels: int, stills: bool) -> Any:
     if role == "weights":
         return source
-    return open_style(source, max_pixels) if _is_style(role) else _read(source, max_pixels, words_of(role))
+    return open_style(source, max_pixels, stills) if _is_style(role) else _read(source, max_pixels, words_of(role), stills)
 
 
-def open_style(source: StyleSource, max_pixels: int) -> Any:
-    """A painting as a Picture, a style file as a StyleFile, a Style as it is. Raises PictureError, UnknownNameError."""
+def open_style(source: StyleSource, max_pixels: int, stills: bool = False) -> Any:
+    """A painting as a Picture, or as a Still, a style file as a StyleFile, a Style as it is. Raises PictureError, UnknownNameError."""
     file = style_file(source)
     if file is not None:
         return StyleFile(file, files.digest(file))
     # a Style has targets; its class is defined above this module
     known = isinstance(source, StyleFile) or hasattr(source, "targets")
-    return source if known else _read(source, max_pixels, "style image")
+    return source if known else _read(source, max_pixels, "style image", stills)
 
 
-def _read(source: Source, max_pixels: int, what: str) -> Picture:
+def _read(source: Source, max_pixels: int, what: str, stills: bool) -> Picture | Still:
     from impasto import pictures  # torch: not before it is needed
 
+    if stills:
+        return pictures.load_still(source, max_pixels=max_pixels, role=what)
     return source if isinstance(source, pictures.Picture) else pictures.load(source, max_pixels=max_pixels, role=what)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
 
+from impasto.errors import OptionError
+
 Size = tuple[int, int]  # (height, width) in pixels
 
 COARSEST = 128  # longer side in pixels of rung 0
@@ -21,6 +23,7 @@ ON_A_RUNG = 0.01  # of the distance between rungs: 181 pixels count as rung 1, w
 SCALES = 3  # of a run: with more, the few steps at the last ones leave dots and a grid in large images
 FROM_INSTANT = 2  # scales of a run that starts from the network's result, which has its large forms already
 LEAST_STEPS = 2  # at a scale: the first step only evaluates
+COARSEST_LEVEL = 96  # pixels: least longer side of the first level of quality "instant"; the largest is twice that
 STEP_OVERHEAD = 10_000  # pixels that could be computed in the time a step takes to start
 
 
@@ -43,6 +46,27 @@ def longer_sides(longest: int, first: int | None = None, most: int = SCALES) -> 
     """
     sides = [*takewhile(lambda side: side * RATIO < longest, map(rung, count(step=2))), longest]
     return sides[-most:] if first is None else [side for side in sides if side >= min(first, longest)]
+
+
+def fit(size: Size, longer: int) -> Size:
+    """The (height, width) nearest to size's aspect ratio whose longer side is `longer`; no side is below 1.
+
+    Raises OptionError when `longer` is below 1.
+    """
+    if longer < 1:
+        raise OptionError(f"the longer side must be at least 1 pixel, not {longer}")
+    height, width = size
+    long = max(height, width)
+    scaled_height, scaled_width = (max(1, (2 * side * longer + long) // (2 * long)) for side in (height, width))
+    return scaled_height, scaled_width
+
+
+def level_sizes(size: Size) -> list[Size]:
+    """The sizes of the levels of quality "instant", each twice the one below, up to (height, width)."""
+    longer = [max(size)]
+    while longer[-1] >= 2 * COARSEST_LEVEL:
+        longer.append(longer[-1] // 2)
+    return [fit(size, side) for side in reversed(longer)]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -155,6 +156,17 @@ class Options(BaseModel):
     def changed(self, **given: Any) -> Self:
         """These options with `given` on top. An option that was never given follows the defaults of the new method and encoder."""
         return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | given)
+
+
+def blend_shares(weights: Sequence[float], count: int) -> list[float]:
+    """The share of each of `count` styles; they sum to 1. weights: any numbers; none for equal ones.
+
+    Raises OptionError for another count.
+    """
+    if weights and len(weights) != count:
+        raise OptionError(f"must have one number for each of the {count} styles, not {len(weights)}", option="blend")
+    given = weights or (1.0,) * count
+    return [weight / sum(given) for weight in given]
 
 
 def invalid(error: ValidationError, model: type[BaseModel]) -> OptionError:

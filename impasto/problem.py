@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from impasto import colors, pictures, terms
+from impasto import colors, extent, pictures, terms
 from impasto.compute.memory import MemoryModel, Plan
 from impasto.encoders import Encoder
-from impasto.errors import PictureError
-from impasto.ladder import FROM_INSTANT, SCALES, SMALLEST, Scale, Size, longer_sides, schedule
+from impasto.ladder import FROM_INSTANT, SCALES, Scale, Size, longer_sides, schedule
 from impasto.lbfgs import Metric
 from impasto.losses import Term, VariationLoss
 from impasto.objective import blocks
@@ -33,8 +32,6 @@ from impasto.terms import METHODS
 
 ALL = slice(None)
 RECORDED = 1 << 21  # pixels: larger images keep a GPU busy for longer than their layers take to launch
-LONGEST = 65_535  # pixels: the largest value of the option `size`
-ENLARGED = 2  # times: a photograph that is enlarged more gets a note
 NOISE_DEVIATION = 0.1  # of the white noise around mid-gray that a run may start from
 
 
@@ -56,36 +53,21 @@ class Problem:
         start: Picture | None = None,
     ) -> None:
         encoder.check_size(*photo.size, "photograph")
-        options, remarks = _sized(options, photo.size, encoder)
+        options, remarks = extent.sized(options, photo.size, encoder.minimum_side)
         photo = replace(photo, notes=(*photo.notes, *remarks))
         self.options, self.encoder, self.photo, self.layout = options, encoder, photo, layout
         self.method = METHODS[options.method]
         self.device = next(encoder.parameters()).device
-        longer = _longer(options, photo.size)
-        self.size = pictures.fit(photo.size, longer)
-        self._check_size()
+        self.size = extent.result_size(options, photo.size, encoder.minimum_side, encoder.name)
         pixels = photo.pixels.to(self.device)
         # luma paints in gray, at the photograph's brightness (Gatys et al. 2017, section 5)
         self.pixels = colors.gray(pixels) if options.keep_colors == "luma" else pixels
         recolored = [self._recolored(style, pixels) for style in styles]
         parts = [(region, recolored[region.style]) for region in layout.regions]
         self.regions = [(region, style if region.part is None else style.part(region.part)) for region, style in parts]
-        self.scales = self._scales(longer) if options.strength else []
+        self.scales = self._scales() if options.strength else []
         self.start_image = None if start is None else start.pixels.to(self.device)
         self._prepared = dict[Size, tuple[Tensor, Tensor]]()  # of the start, until the objective of its size is made
-
-    def _check_size(self) -> None:
-        (height, width), limit = self.size, self.options.max_pixels
-        if height * width > limit:
-            problem = f"the result would have {width}x{height} pixels, more than the limit of {limit:,}"
-            raise PictureError(problem, remedy="raise {max_pixels}")
-        if min(self.size) < (side := self.encoder.minimum_side):
-            least = _longer_for(side, self.photo.size)
-            problem = (
-                f"the result would have {width}x{height} pixels, and encoder {self.encoder.name} needs at least {side}x{side}"
-            )
-            way = f"{least} or more" if least <= LONGEST else "original"
-            raise PictureError(f"{problem} for the taps used", remedy=f"use {{size}} {way}")
 
     def _recolored(self, style: Style, photo: Tensor) -> Style:
         """A style with the colors that the option keep_colors asks for."""
@@ -95,11 +77,11 @@ class Problem:
             return style.recolored(lambda painting: colors.match_luminance(painting, photo))
         return style
 
-    def _scales(self, longer: int) -> list[Scale]:
+    def _scales(self) -> list[Scale]:
         if self.method.one_scale:
             return schedule([self.size], self.options.iterations)
         most = FROM_INSTANT if self.options.init == "instant" else SCALES
-        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(longer, self.options.init_size, most)]
+        sizes = [pictures.fit(self.photo.size, side) for side in longer_sides(max(self.size), self.options.init_size, most)]
         return schedule([size for size in sizes if min(size) >= self.encoder.minimum_side], self.options.iterations)
 
     @property
@@ -185,36 +167,6 @@ class Problem:
             full = colors.with_luminance(photo, full)
         painted = self.layout.painted
         return full if painted is None else torch.lerp(photo, full, guidance(painted, self.size))
-
-
-def _longer(options: Options, photo: Size) -> int:
-    """The longer side of the result in pixels."""
-    return max(photo) if options.size == "original" else int(options.size)
-
-
-def _longer_for(shorter: int, photo: Size) -> int:
-    """The longer side in pixels at which a photograph has this shorter side."""
-    return math.ceil(shorter * max(photo) / min(photo))
-
-
-def _sized(options: Options, photo: Size, encoder: Encoder) -> tuple[Options, tuple[str, ...]]:
-    """The options with a size that suits a photograph of (height, width), and notes.
-
-    Only a default size is changed: for a panorama that would be too thin for the encoder.
-    """
-    notes = list[str]()
-    if "size" not in options.model_fields_set and min(pictures.fit(photo, int(options.size))) < encoder.minimum_side:
-        longer = min(LONGEST, _longer_for(min(*photo, SMALLEST), photo))
-        notes.append(
-            f"the photograph is too thin for the default size of {options.size} pixels, so the longer side has {longer}"
-        )
-        options = options.changed(size=longer)
-    times = _longer(options, photo) / max(photo)
-    if times > ENLARGED:
-        notes.append(
-            f"the photograph has {photo[1]}x{photo[0]} pixels and is enlarged {times:.3g} times; a smaller size is sharper"
-        )
-    return options, tuple(notes)
 
 
 def _composite(photo: Tensor, painted: Tensor | None) -> blocks.Composite:

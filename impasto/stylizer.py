@@ -1,4 +1,4 @@
-"""The front door: `stylize` for one image, `Stylizer` for many."""
+"""`Stylizer`: an encoder loaded once, for any number of images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from impasto import encoders, fast, inputs, regions, weights
 from impasto.catalog import AUTO_ENCODER
 from impasto.compute import device as devices
 from impasto.compute import settings
 from impasto.errors import OptionError
-from impasto.inputs import Inputs, Layer, StyleFile, StyleSource
+from impasto.inputs import Inputs, StyleFile, StyleSource
 from impasto.options import Options
 from impasto.pictures import Picture, Source
 from impasto.problem import Problem
@@ -26,18 +24,6 @@ from impasto.weights import Weights
 
 # Options that an encoder is built for.
 FIXED = ("encoder", "method", "content_taps", "style_taps", "pooling", "padding", "device", "precision")
-
-
-def stylize(photo: Source, style: StyleSource | Sequence[StyleSource] = (), **changes: Any) -> Image.Image:
-    """Repaint a photograph in the style of a painting.
-
-    photo, style: paths, bytes, binary files, PIL images, HxW, HxWx3 or HxWx4 arrays (uint8, uint16, or float in 0..1), or 3xHxW tensors
-    in 0..1. style: also a built-in name, a .style file, or a list of several styles, which are blended. changes: any of `Options`, and
-    the other inputs of `Stylizer.run`. Returns an RGB image, or RGBA if the photograph has transparency. Raises ImpastoError.
-    """
-    given = {name: changes.pop(name) for name in ("masks", "pair", "start") if name in changes}
-    weights = changes.pop("weights", None)
-    return Stylizer(weights=weights, **changes).run(photo, style, **given).finish()
 
 
 class Stylizer:
@@ -104,9 +90,7 @@ class Stylizer:
         pair: color masks of the photograph and of the painting, in which equal colors belong together. start: an image to start from.
         Raises PictureError for unusable images, OptionError for options that do not fit the inputs.
         """
-        styles = tuple(style) if isinstance(style, (list, tuple)) else (style,)
-        layers = tuple(Layer(mask, applied) for mask, applied in masks)
-        return self.paint(Inputs(photo, styles, layers, pair, start).load(self.options.max_pixels))
+        return self.paint(Inputs.to_repaint(photo, style, masks, pair, start).load(self.options.max_pixels))
 
     @settings.default_settings()
     def paint(self, loaded: Inputs, limit: int | None = None) -> Session:

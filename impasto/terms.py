@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from impasto import colors
+from impasto import colors, dials
 from impasto.compute import mapped
 from impasto.encoders import Encoder, block_of
 from impasto.ladder import SMALLEST, Size
@@ -189,7 +189,7 @@ def palette_terms(options: Options, regions: Regions) -> Iterator[Term]:
 
 def recolored_share(options: Options, method: Method) -> float:
     """How far the photograph's colors are moved to the painting's, 0..1: in proportion to the strength; 0 without a palette weight."""
-    return min(1.0, 2 * options.strength * method.recolor) if options.palette_weight else 0.0
+    return dials.recolored(options.strength * method.recolor) if options.palette_weight else 0.0
 
 
 def target(options: Options, method: Method, photo: Tensor, regions: Regions) -> Tensor:

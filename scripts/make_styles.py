@@ -26,7 +26,8 @@ from impasto.fast.tuning import SIDES
 from impasto.inputs import STYLES
 from impasto.ladder import rung
 from impasto.styles import Painted, load, save
-from impasto.styles.stored import CARD, INSTANT
+from impasto.styles.card import CARD
+from impasto.styles.stored import INSTANT
 
 ERROR = 0.0116  # relative error of every Gram matrix; docs/styles.md shows its effect on results
 MOST = 64  # photographs to tune on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import re
 import subprocess
 import sys
@@ -18,11 +19,11 @@ import impasto
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "impasto"
 RINGS = (
-    {"catalog", "errors", "files", "ladder"},
+    {"catalog", "dials", "errors", "extras", "files", "ladder", "lazy"},
     {"options", "pictures", "compute", "weights", "cards"},
-    {"inputs", "clips", "colors", "palette", "regions", "encoders", "losses"},
-    {"objective", "lbfgs", "optimize", "styles"},
-    {"terms", "problem", "session", "run", "fast", "stylizer"},
+    {"inputs", "clips", "colors", "extent", "palette", "regions", "encoders", "losses"},
+    {"objective", "lbfgs", "optimize", "portable", "styles"},
+    {"terms", "problem", "session", "run", "fast", "front", "stylizer"},
     {"report", "jobs"},
     {"batches", "page", "video"},
     {"studio"},
@@ -103,6 +104,31 @@ def test_public_names_are_sorted_and_load() -> None:
         assert getattr(impasto, name).__doc__
     with pytest.raises(AttributeError, match="nonsense"):
         _ = impasto.nonsense
+
+
+LAZY = [
+    file for file, tree in TREES.items() if file.name == "__init__.py" and "lazy.exports(" in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("file", LAZY, ids=lambda file: file.parent.name)
+def test_lazy_packages_say_the_same_to_programs_and_to_type_checkers(file: Path) -> None:
+    """Their names are written three times: with the module that has them, in __all__, and in an import that no program runs."""
+    package = importlib.import_module(".".join(file.parent.relative_to(ROOT).parts))
+    checked = {
+        alias.name: str(node.module)
+        for block in TREES[file].body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(package.__all__) == sorted(checked)
+    assert {*package.__all__} <= {*dir(package)}
+    for name, module in checked.items():
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'nonsense'"):
+        _ = package.nonsense
 
 
 # What no usage error waits for, and what help does not wait for either.

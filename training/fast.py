@@ -31,9 +31,11 @@ from impasto import encoders, files, weights
 from impasto.errors import DivergenceError, ImpastoError, WeightsFileError
 from impasto.fast import net as nets
 from impasto.fast import stored
-from impasto.fast.net import CHANNELS, KEPT, TAPS, Net
+from impasto.fast.net import CHANNELS, Net
 from impasto.fast.objective import Weights, blended, levels, losses, painted_level, reduced, target_of, total
 from impasto.fast.recolor import recolored
+from impasto.portable import card
+from impasto.portable.network import KEPT, TAPS
 from training import checkpoint as checkpoints
 from training.data import Picture, decode, gather
 from training.encoder import say
@@ -211,7 +213,7 @@ class Trainer:
     def load(self, file: Path, *, fresh: bool = False) -> None:
         """Resume from a checkpoint. fresh: only take its network, or that of an exported file. Raises WeightsFileError."""
         metadata, tensors = checkpoints.read(file)
-        if fresh and stored.CARD in metadata:
+        if fresh and card.CARD in metadata:
             self.net.load_state_dict(stored.load(file).net.state_dict())
             self.ema = {name: value.detach().clone() for name, value in self.named.items()}
             return
@@ -320,7 +322,7 @@ def report(step: int, seconds: float, recent: list[dict[str, float]]) -> None:
 
 
 @app.command
-def export(checkpoint: Path, /, *, output: Annotated[Path, Parameter(name=["--output", "-o"])] = stored.FILE) -> None:
+def export(checkpoint: Path, /, *, output: Annotated[Path, Parameter(name=["--output", "-o"])] = card.FILE) -> None:
     """Write the moving average of a checkpoint as the network that impasto ships.
 
     Parameters

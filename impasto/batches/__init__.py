@@ -6,8 +6,9 @@ What is done is seen from the results themselves, so that the same work again co
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from impasto import lazy
 
 if TYPE_CHECKING:
     from impasto.batches.events import Event, Result, Status
@@ -16,24 +17,15 @@ if TYPE_CHECKING:
     from impasto.batches.runner import run
     from impasto.batches.work import Item, Settings, Work, plan
 
-_HOMES = {
-    "Event": "impasto.batches.events",
-    "Item": "impasto.batches.work",
-    "Pairs": "impasto.batches.pairs",
-    "Result": "impasto.batches.events",
-    "Settings": "impasto.batches.work",
-    "Status": "impasto.batches.events",
-    "Work": "impasto.batches.work",
-    "batch": "impasto.batches.front",
-    "plan": "impasto.batches.work",
-    "run": "impasto.batches.runner",
-}
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "impasto.batches.events": ("Event", "Result", "Status"),
+        "impasto.batches.front": ("batch",),
+        "impasto.batches.pairs": ("Pairs",),
+        "impasto.batches.runner": ("run",),
+        "impasto.batches.work": ("Item", "Settings", "Work", "plan"),
+    },
+)
 
 __all__ = ["Event", "Item", "Pairs", "Result", "Settings", "Status", "Work", "batch", "plan", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name at first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'impasto.batches' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -18,6 +18,7 @@ from impasto.batches.ledger import NAME, Ledger
 from impasto.batches.order import Order
 from impasto.batches.work import Work, result_of
 from impasto.errors import OutputError, SaveError
+from impasto.extras import has_torch, needs_torch
 from impasto.jobs import signals
 from impasto.jobs.events import Note
 from impasto.jobs.lock import alone
@@ -53,6 +54,8 @@ def run(
     stops the workers after their step; the same work continues from there. Raises OutputError if another run writes there, and
     RunError if workers cannot be started.
     """
+    if not has_torch():
+        raise needs_torch("this")
     folder = places.Folder(work.settings.output)
     folder.make()
     with contextlib.nullcontext() if folder.local is None else _alone(folder.local):

@@ -13,6 +13,7 @@ from impasto.cli.commands import app
 from impasto.cli.console import fail, streams, worded
 from impasto.cli.forms import STDIO
 from impasto.errors import ImpastoError
+from impasto.extras import needs_torch
 from impasto.jobs.signals import INTERRUPTED
 
 __all__ = ["main"]
@@ -45,6 +46,10 @@ def _run(words: list[str]) -> int:
         return fail(usage_message(error) + _dash_hint(words), USAGE, as_json=as_json)
     except ImpastoError as error:
         return fail(worded(error), error.exit_code, as_json=as_json)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return fail(worded(needs_torch("this")), USAGE, as_json=as_json)
     except KeyboardInterrupt as stopped:
         return fail("interrupted; nothing was written", getattr(stopped, "code", INTERRUPTED), as_json=as_json)
     return code if isinstance(code, int) else 0

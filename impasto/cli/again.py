@@ -20,7 +20,7 @@ from impasto.jobs import lock
 
 if TYPE_CHECKING:
     from impasto.jobs.records import Previous
-    from impasto.jobs.states import Card
+    from impasto.jobs.unfinished import Card
 
 ALWAYS = ("method", "encoder", "size", "quality")  # listed first, and also at their defaults
 SHOWN_OF_A_HASH = 12  # characters; all of them with --json
@@ -48,7 +48,7 @@ def info(file: Path, /, *, json_line: bool = False) -> None:
     if card and (file != target or not file.exists()):
         tell(json.dumps(card.settings | {"done": card.done}) if json_line else _how_far(target, card))
         return
-    from impasto.jobs import records  # here: torch takes a second to load
+    from impasto.jobs import records  # here: help does not wait for pydantic
 
     previous = records.read(file)
     if json_line:
@@ -77,9 +77,9 @@ def _state(target: Path) -> Card | None:
     """What the state of an unfinished run says; None without one."""
     if not lock.state_of(target).is_file():
         return None
-    from impasto.jobs import states
+    from impasto.jobs import unfinished
 
-    return states.read(lock.state_of(target))
+    return unfinished.read(lock.state_of(target))
 
 
 def _how_far(target: Path, card: Card) -> str:
@@ -189,9 +189,9 @@ def resume(file: Path, /, *, overwrite: bool = False, quiet: bool = False, json_
     if not state.exists():
         why = "it has finished, was never started, or was interrupted before its first save (20 s)"
         raise UsageError(f"{printable(target)} has no unfinished run ({printable(state)} does not exist): {why}")
-    from impasto.jobs import states
+    from impasto.jobs import unfinished
 
-    card = states.read(state)
+    card = unfinished.read(state)
     job = _moved(jobs.Job.from_json(card.job), target, card, overwrite=overwrite)
     if card.whole and files.digest(target) == card.whole:
         return _finished(job, target, quiet=quiet)

@@ -15,6 +15,7 @@ from impasto.cli import console
 from impasto.cli.console import exact_seconds, fail, note, refuse_address, report, seconds, tell, worded, write_image
 from impasto.cli.forms import STDIO, PaintFlags
 from impasto.errors import ImpastoError, MemoryLimitError, OptionError, PictureError
+from impasto.extras import has_torch
 from impasto.files import printable
 from impasto.inputs import ASSETS, SAMPLE, STYLES, Inputs
 from impasto.jobs import signals
@@ -71,7 +72,8 @@ def standard_input() -> bytes:
 def demo(*, flags: PaintFlags) -> int:
     """Stylize a sample photograph and write impasto-demo.png (384 pixels by default). Works offline.
 
-    At quality normal or best, it first writes what quality instant makes of it: impasto-demo-instant.png.
+    At quality normal or best, it first writes what quality instant makes of it: impasto-demo-instant.png. Without torch, quality
+    instant is all.
     """
     options, found = flags.options(), flags.inputs()
     options = options if "size" in options.model_fields_set else options.changed(size=DEMO_SIZE)
@@ -84,7 +86,7 @@ def demo(*, flags: PaintFlags) -> int:
     jobs.check(job)  # nothing is said or painted if the image cannot be written
     if not flags.quiet:
         note(f"the photograph is Chelsea the cat (CC0), {what}; both come with impasto")
-    first = None if flags.dry_run else _instant(job, named=flags.output is not None)
+    first = None if flags.dry_run or not has_torch() else _instant(job, named=flags.output is not None)
     if first:
         code = carry_out(first, replace(flags, json_line=False))  # there is one line of JSON, for the second
         if code:

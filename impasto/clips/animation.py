@@ -8,15 +8,18 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from impasto import files, pictures
 from impasto.clips.notes import Notes, check_size, refusal
 from impasto.clips.window import Moment, nothing
 from impasto.errors import PictureError
 from impasto.ladder import Size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SHORTEST, _SUBSTITUTE = 20, 100  # milliseconds: browsers show frames that are to stay less than 20 for 100
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from impasto.clips import color
 from impasto.clips.color import Coding
@@ -16,6 +14,7 @@ from impasto.ladder import Size
 if TYPE_CHECKING:
     from av.video.format import VideoFormat
     from av.video.frame import VideoFrame
+    from torch import Tensor
 
 _LIMITED, _FULL = 1, 2  # AVColorRange
 _FILTER = (
@@ -85,6 +84,10 @@ class Drawing:
 
     def pixels(self, frame: VideoFrame) -> Tensor:
         """1x3xHxW float32 sRGB in [0, 1], upright."""
+        import torch  # here: what a clip is, and what is stored in it, is read without torch
+
+        from impasto.clips import light
+
         form = frame.format
         name, bits = _target(form)
         height, width = self.turn.applied(self.size)
@@ -98,7 +101,7 @@ class Drawing:
             planes = np.concatenate((planes, np.full((2, *planes.shape[1:]), 2 ** (bits - 1), np.float32)))
         alpha = planes[3] / np.float32(2**bits - 1) if len(planes) == 4 else None
         found = planes[list(_RED_FIRST)] if how.matrix == color.RGB else planes[:3]
-        shown = color.to_srgb(torch.from_numpy(np.ascontiguousarray(found)), how)
+        shown = light.to_srgb(torch.from_numpy(np.ascontiguousarray(found)), how)
         if alpha is not None:
             opaque = torch.from_numpy(np.ascontiguousarray(alpha))
             shown = shown * opaque + (1 - opaque)

@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from impasto import files, pictures
 from impasto.clips.notes import Notes, refusal
 from impasto.clips.window import Moment
 from impasto.ladder import Size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 USUAL_RATE = Fraction(24)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif", ".heic", ".jp2", ".jxl")

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from impasto.errors import OptionError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FASTEST = 1000  # frames a second that may be asked for
 
-Draw: TypeAlias = Callable[[], Tensor]
+Draw: TypeAlias = "Callable[[], Tensor]"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from impasto import extent
 from impasto.encoders import layers
 from impasto.encoders.layers import Padding
-from impasto.errors import PictureError, UnknownNameError
+from impasto.errors import UnknownNameError
 from impasto.ladder import Size
 
 Pooling = Literal["average", "max"]
@@ -127,11 +128,7 @@ class Encoder(nn.Module):
 
     def check_size(self, height: int, width: int, what: str = "image") -> None:
         """Raise PictureError if an image of height x width pixels is too small for the deepest tap. what: its name in the error."""
-        side = self.minimum_side
-        if min(height, width) < side:
-            raise PictureError(
-                f"{what} is {width}x{height} pixels; encoder {self.name} needs at least {side}x{side} for the taps used"
-            )
+        extent.check_side((height, width), self.minimum_side, self.name, what)
 
     def pool(self, x: Tensor) -> Tensor:
         """2x2 pooling with stride 2. x: BxCxHxW. Returns BxCx(H//2)x(W//2)."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from impasto import encoders, palette, terms, weights
+from impasto import dials, encoders, palette, terms, weights
 from impasto.colors import LUMA
 from impasto.compute import settings
 from impasto.encoders.lite import HEADS, POOL
@@ -35,12 +35,12 @@ from impasto.fast import net as nets
 from impasto.fast import searched
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import Moments, guarded, mapping, moments
-from impasto.fast.net import KEPT, MODULATED, MULTIPLE, SEEN, TAPS, Filters
-from impasto.fast.painter import FAINT, level_sizes
+from impasto.fast.net import MODULATED, MULTIPLE, Filters
 from impasto.fast.searched import Flow
 from impasto.fast.stored import Stored, load
-from impasto.ladder import SMALLEST
+from impasto.ladder import SMALLEST, level_sizes
 from impasto.options import Options
+from impasto.portable.network import KEPT, SEEN, TAPS
 from impasto.styles import Style
 from impasto.weights.networks import LITE_HEADS
 
@@ -81,7 +81,7 @@ def style_code(style: Style, size: int = 512, strength: float = 0.5, stored: Sto
     looked = partial(look_of, net, stored.digest, style)
     for height, width in level_sizes((size, size)):
         longer = max(height, width)
-        modulation = net.modulation(nets.code(looked(longer), quantiles, longer, nets.told(strength)))
+        modulation = net.modulation(nets.code(looked(longer), quantiles, longer, dials.told(strength)))
         look = looked(max(longer / 2, SMALLEST))
         parts += [modulation if tuning is None else modulation + tuning]
         parts += [value.flatten() for tap in SEEN for value in look[tap]]
@@ -136,7 +136,7 @@ class Portable(nn.Module):
         self.register_buffer(
             "share", torch.tensor(terms.recolored_share(options, terms.METHODS[options.method])), persistent=False
         )
-        self.register_buffer("fade", torch.tensor(min(1.0, strength / FAINT)), persistent=False)
+        self.register_buffer("fade", torch.tensor(dials.shown(strength)), persistent=False)
         self.share: Tensor
         self.fade: Tensor
         self.dtype = torch.float16 if precision == "fp16" else torch.float32

@@ -24,10 +24,11 @@ from impasto.fast import net as nets
 from impasto.fast import recolor, searched
 from impasto.fast.export import MODULATION, Packed, Portable
 from impasto.fast.moments import Moments, moments
-from impasto.fast.net import KEPT, LARGEST, SEEN, TAPS
+from impasto.fast.net import LARGEST
 from impasto.fast.onnxfile import FREE, IMAGE, SIZE, WIDE, Example, Parts, Shape, black, common_examples, padded_images
-from impasto.fast.searched import Flow, first_flow
-from impasto.fast.stored import FILE as NETWORK
+from impasto.fast.searched import first_flow
+from impasto.portable.card import FILE as NETWORK
+from impasto.portable.network import KEPT, SEEN, TAPS
 
 FOLDER = NETWORK.parent
 WEIGHTS = (NETWORK, FOLDER / "lite.safetensors")
@@ -61,7 +62,8 @@ class Host(Portable):
         dials = torch.stack([torch.log2(side.clamp_max(LARGEST) / 128) / 2, 8 * strength - 4])
         x = nets.coded({tap: Moments(mean[None], covariance[None]) for tap, mean, covariance in pairs}, Q, dials)
         for name in ("first", "second", "head"):
-            x = functional.linear(x, self.own[name](), getattr(self.net, name).bias)
+            weight: Tensor = self.own[name]()
+            x = functional.linear(x, weight, getattr(self.net, name).bias)
             x = x if name == "head" else functional.relu(x)
         return x
 
@@ -90,8 +92,8 @@ def _examples() -> dict[str, Example]:
 
 def _look(taps: tuple[str, ...]) -> dict[str, Shape]:
     """The moments of a style by name."""
-    shapes = {"mean": lambda count: [count], "covariance": lambda count: [count, count]}
-    return {f"{tap}_{part}": shape(KEPT[tap]) for tap in taps for part, shape in shapes.items()}
+    times = {"mean": 1, "covariance": 2}
+    return {f"{tap}_{part}": [KEPT[tap]] * axes for tap in taps for part, axes in times.items()}
 
 
 Q: Shape = [len(palette.DIRECTIONS), palette.QUANTILES]

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from impasto.errors import StyleFileError
 from impasto.fast.moments import Moments, mixed
-from impasto.fast.net import KEPT, MODULATED, TAPS, Net
+from impasto.fast.net import MODULATED, Net
+from impasto.portable.network import KEPT, TAPS
+from impasto.portable.stored import DAMAGED, checked_rungs
 from impasto.styles import TUNING, Blend, Painted, Style, rungs_of
 
 REMEMBERED = 16  # rungs of a style whose moments are kept: a batch paints many images in it
 _known: WeakKeyDictionary[Style, dict[tuple[str, int], dict[str, Moments]]] = WeakKeyDictionary()
-
-_DAMAGED = "a style file is damaged: what it holds for quality 'instant' is malformed"
 
 
 def look_of(net: Net, network: str, style: Style, longer: float) -> dict[str, Moments]:
@@ -50,29 +50,12 @@ def _at_rung(net: Net, style: Style, number: int, kept: Mapping[str, Tensor]) ->
     if not any(name != TUNING for name in kept):
         targets, means = style.at(number), style.means_at(number)
         return {tap: net.basis.of_style(tap, targets[tap], means[tap]) for tap in TAPS}
-    nearest = min(_checked_rungs(kept), key=lambda rung: abs(rung - number))
+    nearest = min(
+        checked_rungs({name: tuple(tensor.shape) for name, tensor in kept.items()}), key=lambda rung: abs(rung - number)
+    )
     return {
         tap: Moments(kept[f"{nearest}/{tap}/mean"][None], _square(kept[f"{nearest}/{tap}/covariance"], tap)) for tap in TAPS
     }
-
-
-def _checked_rungs(kept: Mapping[str, Tensor]) -> set[int]:
-    """The rungs of the moments that a style file keeps. Raises StyleFileError where some are missing or malformed."""
-    stored = {name.partition("/")[0] for name in kept if name != TUNING}
-    sizes = {
-        f"{rung}/{tap}/{part}": count
-        for rung in stored
-        for tap in TAPS
-        for part, count in (("mean", KEPT[tap]), ("covariance", KEPT[tap] * (KEPT[tap] + 1) // 2))
-    }
-    found = {name: tuple(tensor.shape) for name, tensor in kept.items() if name != TUNING}
-    if found != {name: (count,) for name, count in sizes.items()} or not all(map(_is_integer, stored)):
-        raise StyleFileError(_DAMAGED)
-    return set(map(int, stored))
-
-
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal() and len(text) < 5
 
 
 def _square(triangle: Tensor, tap: str) -> Tensor:
@@ -102,7 +85,7 @@ def tuning_of(network: str, style: Style) -> Tensor | None:
     if not isinstance(style, Blend):
         found = style.kept_for(network).get(TUNING)
         if found is not None and found.shape != (sum(map(sum, MODULATED)),):
-            raise StyleFileError(_DAMAGED)
+            raise StyleFileError(DAMAGED)
         return found
     parts = [(tuning_of(network, part), share) for part, share in style.parts]
     tuned = [tuning * share for tuning, share in parts if tuning is not None]

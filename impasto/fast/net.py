@@ -21,11 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from impasto.fast.moments import Moments, transport
+from impasto.portable.network import KEPT, SEEN, TAPS
 
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CHANNELS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
-KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 32}  # directions of each tap
-SEEN = TAPS[:4]  # taps of the photograph
 STRIDES = {"relu1_1": 2, "relu2_1": 4, "relu3_1": 8, "relu4_1": 16}  # pixels of a level between positions of what it sees
 MULTIPLE = 16  # pixels: sides of a level's image
 PAIRED = 8  # directions of a tap whose correlations are in the code
@@ -103,19 +101,11 @@ class Basis(nn.Module):
 Look = Mapping[str, Moments]  # of one painting at one size, B = 1
 
 
-def told(strength: float) -> float:
-    """The strength that the network is told for the option `strength`: less in the middle, 0.34 at 0.5, and 1 at 1.
-
-    At 0.5 it then keeps the photograph as well as other programs' fast networks do (docs/instant.md).
-    """
-    return strength * (0.36 + 0.64 * strength)
-
-
 def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
     """What the network is told of a style: a vector of CODE numbers.
 
     look: the style's moments at the level's size; Q: 7xQUANTILES of its palette; side: the level's longer side in pixels.
-    strength: see `told`.
+    strength: see `dials.told`.
     """
     return coded(look, Q, Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4]))
 

@@ -17,11 +17,12 @@ from torch.nn import functional
 
 from impasto.encoders import Encoder
 from impasto.fast.moments import mixed, moments
-from impasto.fast.net import SEEN, TAPS, Look, Net, code, moved, moves
+from impasto.fast.net import Look, Net, code, moved, moves
 from impasto.fast.recolor import palette_distance
 from impasto.ladder import SMALLEST
 from impasto.losses import TINT_FLOOR, TINT_REACH, detail
 from impasto.palette import averaged, quantiles
+from impasto.portable.network import SEEN, TAPS
 from impasto.terms import METHODS, strength_factors
 
 METHOD = METHODS["impasto"]

@@ -10,34 +10,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from impasto import pictures, terms
+from impasto import dials, pictures, terms
 from impasto.compute import memory, settings
 from impasto.errors import OptionError
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of, tuning_of
 from impasto.fast.moments import moments
-from impasto.fast.net import MULTIPLE, SEEN, TAPS, Filters, Look
+from impasto.fast.net import MULTIPLE, Filters, Look
 from impasto.fast.recolor import colors_of, looked_up, table
 from impasto.fast.stored import Stored, load
-from impasto.ladder import SMALLEST, Scale, Size, share_done
+from impasto.ladder import SMALLEST, Scale, Size, level_sizes, share_done
 from impasto.optimize import Step
+from impasto.portable.network import SEEN, TAPS
 from impasto.problem import Problem
 from impasto.regions import guidance
 from impasto.session import Session
 from impasto.styles import Style
 
-COARSEST = 96  # pixels: least longer side of the first level; the largest is twice that
 BLOCK = 1280  # pixels: side of the blocks of a level, of which larger images are painted one at a time
 MARGIN = 192  # pixels around a block: more than a result's pixel depends on
-FAINT = 0.1  # strength below which the result fades into the photograph; the network was trained above it
-
-
-def level_sizes(size: Size) -> list[Size]:
-    """The sizes of the levels, each twice the one below, up to (height, width)."""
-    longer = [max(size)]
-    while longer[-1] >= 2 * COARSEST:
-        longer.append(longer[-1] // 2)
-    return [pictures.fit(size, side) for side in reversed(longer)]
 
 
 class Instant(Session):
@@ -111,12 +102,13 @@ class Instant(Session):
         options = self.problem.options
         longer = max(height, width) * options.style_scale
         style_at = partial(look_of, self.net, self.network, style)
-        code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), nets.told(options.strength))
+        code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), dials.told(options.strength))
         modulation, tuning = self.net.modulation(code), tuning_of(self.network, style)
         own = self.net.filters(modulation if tuning is None else modulation + tuning, self.dtype)
         wide = _padded(colored), _padded(start)
         found = self._paint(*wide, style_at(max(longer / 2, SMALLEST)), own, T)[..., :height, :width].clamp_(0, 1)
-        return found if options.strength >= FAINT else torch.lerp(colored, found, options.strength / FAINT)
+        shown = dials.shown(options.strength)
+        return found if shown == 1 else torch.lerp(colored, found, shown)
 
     def _paint(self, photo: Tensor, start: Tensor, style: Look, own: Mapping[str, Filters], T: Tensor | None) -> Tensor:
         """The network's result for a level of any size, in blocks if it is large. Sides are multiples of MULTIPLE."""

@@ -1,4 +1,4 @@
-"""`recolor` for runtimes other than torch: searches are comparisons, lookups go by index, and only the image has a variable size.
+"""`recolor` for runtimes other than torch: searches sort, lookups go by index, and only the image has a variable size.
 
 The results are those of `recolor` up to rounding.
 """
@@ -16,7 +16,6 @@ from impasto import palette
 from impasto.fast import recolor
 
 OUTSIDE = 1e9  # a color's place in the order where there is no color
-BRANCH = 16  # values compared at once when looking up one of QUANTILES = BRANCH**2 sorted ones
 
 
 class Flow(NamedTuple):
@@ -106,9 +105,8 @@ def _places(count: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _at_middle_ranks(Q: Tensor, rows: Tensor) -> Tensor:
     """`palette.at_middle_ranks`. Q, rows: BxDxQUANTILES."""
-    others = rows[..., None, :]
-    first = (others < (rows - palette.TIED)[..., None]).sum(3)
-    last = (others <= (rows + palette.TIED)[..., None]).sum(3) - 1
+    first = _counted(rows, rows - palette.TIED)
+    last = palette.QUANTILES - 1 - _counted(-rows.flip(2), -rows - palette.TIED)
     return (Q.gather(2, (first + last) // 2) + Q.gather(2, (first + last + 1) // 2)) / 2
 
 
@@ -122,15 +120,14 @@ def _mapped(values: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _counted(rows: Tensor, values: Tensor) -> Tensor:
-    """How many of the sorted rows are below each value, by comparing with every BRANCH-th and then with those of one branch.
+    """How many of the sorted rows are below each value: both are sorted together, and rows are counted in that order.
 
     rows: BxDxQUANTILES; values: BxDxM. Returns BxDxM, int64.
     """
-    x = values[..., None]
-    branch = (rows[..., None, BRANCH - 1 :: BRANCH] < x).sum(3).clamp_max(BRANCH - 1) * BRANCH
-    places = branch[..., None] + torch.arange(BRANCH, device=rows.device)
-    near = rows.gather(2, places.flatten(2)).view_as(places)
-    return branch + (near < x).sum(3)
+    count = values.shape[2]
+    order = torch.cat([values, rows], 2).sort(2).indices  # of equal ones, values come first, as ONNX says of TopK
+    below = (order >= count).long().cumsum(2)
+    return torch.zeros_like(order).scatter(2, order, below)[..., :count]
 
 
 def _grid(like: Tensor) -> Tensor:

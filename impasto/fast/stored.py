@@ -10,31 +10,14 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from impasto import cards, files
+from impasto import files
 from impasto.compute import settings
 from impasto.errors import WeightsFileError
 from impasto.fast.net import Net
-
-FILE = Path(__file__).parent.parent / "assets" / "instant.safetensors"
-CARD = "impasto instant network"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Card:
-    """What the file says of itself. encoder: SHA-256 of lite's weights, which the network was trained with. training: in words."""
-
-    format: int
-    encoder: str
-    training: str
-    licence: str
-
-
-_CARDS = TypeAdapter(Card)
+from impasto.portable.card import CARD, FILE, FORMAT, REMEDY, Card, opened
 
 
 @dataclass(frozen=True)
@@ -54,17 +37,9 @@ class Stored:
 @settings.default_settings()
 def load(file: Path = FILE) -> Stored:
     """Read the network. Raises WeightsFileError, which says what to do, if the file is missing or damaged."""
-    try:
-        with cards.opened(file, CARD, _CARDS.validate_json, WeightsFileError, "network of quality 'instant'") as (
-            card,
-            content,
-        ):
-            if card.format != FORMAT:
-                raise WeightsFileError(f"{files.printable(file)} has format {card.format}; expected {FORMAT}")
-            tensors = {name: content.get_tensor(name) for name in sorted(content.keys())}
-        return Stored(_net(file, tensors), card, files.digest(file))
-    except WeightsFileError as error:
-        raise WeightsFileError(str(error), remedy="install impasto again: `pip install --force-reinstall impasto`") from error
+    with opened(file, "pt") as (card, content):
+        net = _net(file, {name: content.get_tensor(name) for name in sorted(content.keys())})
+    return Stored(net, card, files.digest(file))
 
 
 def _net(file: Path, tensors: Mapping[str, Tensor]) -> Net:
@@ -72,7 +47,7 @@ def _net(file: Path, tensors: Mapping[str, Tensor]) -> Net:
     for name, value in net.state_dict().items():
         found = tensors.get(name)
         if found is None or found.shape != value.shape or not bool(found.isfinite().all()):
-            raise WeightsFileError(f"{files.printable(file)} is damaged: {name} is missing or malformed")
+            raise WeightsFileError(f"{files.printable(file)} is damaged: {name} is missing or malformed", remedy=REMEDY)
         value.copy_(found)
     return net.requires_grad_(False)
 

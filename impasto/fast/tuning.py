@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from impasto import pictures
+from impasto import dials, pictures
 from impasto.compute import settings
 from impasto.fast import net as nets
 from impasto.fast.looks import look_of
@@ -87,10 +87,10 @@ def _tuned(
         if side == SIDES[1]:
             small = reduced(kept, SIDES[0])
             with torch.no_grad():
-                below = paint(small, small, target, nets.told(STRENGTH), tuning=tuning).clamp(0, 1)
+                below = paint(small, small, target, dials.told(STRENGTH), tuning=tuning).clamp(0, 1)
             start = nets.start(below, kept, small)
-        x = paint(kept, start, target, nets.told(STRENGTH), tuning=tuning)
-        loss = total(losses(x, kept, target, style.encoder, levels(side)), nets.told(STRENGTH), Weights())
+        x = paint(kept, start, target, dials.told(STRENGTH), tuning=tuning)
+        loss = total(losses(x, kept, target, style.encoder, levels(side)), dials.told(STRENGTH), Weights())
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, step / WARMUP, 0.02 + 2 * (1 - step / steps))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -5,8 +5,9 @@ A front end makes a `Job`, calls `run`, and shows the events. Closing the iterat
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from impasto import lazy
 
 if TYPE_CHECKING:
     from impasto.jobs.checks import check
@@ -14,24 +15,14 @@ if TYPE_CHECKING:
     from impasto.jobs.job import Job, Output
     from impasto.jobs.runner import run
 
-_HOMES = {
-    "Event": "impasto.jobs.events",
-    "Failed": "impasto.jobs.events",
-    "Job": "impasto.jobs.job",
-    "Note": "impasto.jobs.events",
-    "Output": "impasto.jobs.job",
-    "Preview": "impasto.jobs.events",
-    "Progress": "impasto.jobs.events",
-    "Saved": "impasto.jobs.events",
-    "check": "impasto.jobs.checks",
-    "run": "impasto.jobs.runner",
-}
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "impasto.jobs.checks": ("check",),
+        "impasto.jobs.events": ("Event", "Failed", "Note", "Preview", "Progress", "Saved"),
+        "impasto.jobs.job": ("Job", "Output"),
+        "impasto.jobs.runner": ("run",),
+    },
+)
 
 __all__ = ["Event", "Failed", "Job", "Note", "Output", "Preview", "Progress", "Saved", "check", "run"]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name at first use, so that the help of the command line does not wait for pydantic."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'impasto.jobs' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)

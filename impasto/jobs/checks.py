@@ -11,7 +11,7 @@ from impasto.jobs.job import SUFFIXES, Job, check_frames, check_no_input, replac
 from impasto.jobs.lock import how_to_resume, state_of
 
 if TYPE_CHECKING:
-    from impasto.jobs.states import Card
+    from impasto.jobs.unfinished import Card
 
 
 def check(job: Job, card: Card | None = None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from impasto.errors import OptionError, OutputError, SaveError
 from impasto.jobs import states
 from impasto.jobs.lock import how_to_resume, state_of
+from impasto.jobs.unfinished import Card
 from impasto.run import Run
 
 SAVE_EVERY = 20.0  # seconds; the environment variable IMPASTO_SAVE_EVERY sets others
@@ -26,7 +27,7 @@ class Keeper:
     With `overwrite`, an earlier run's state is kept until this run has saved its own, or its image.
     """
 
-    def __init__(self, run: Run, target: Path, card: states.Card) -> None:
+    def __init__(self, run: Run, target: Path, card: Card) -> None:
         """card: what the state says, except how far the run is. A run that resumes has its state on disk."""
         self.run, self.card = run, card
         self.target, self.file = target, state_of(target)

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from impasto import __version__, clips, files, pictures
+from impasto import clips, files, pictures
 from impasto.catalog import PLACE, defaults
 from impasto.errors import ImpastoError, OptionError, PictureError, UsageError
 from impasto.files import one_line, printable
 from impasto.inputs import ASSETS, STYLE_SUFFIX, STYLES, Inputs, kind_of, style_names
 from impasto.options import Options, invalid
-from impasto.run import Run
-from impasto.session import Session
+from impasto.pictures.spaces import BYTE
 
 HARDLY_CHANGES = frozenset({"device", "precision", "max_pixels", "max_memory"})  # options not meant to make another image
 NOT_STORED = frozenset({"max_pixels", "max_memory"})
@@ -85,42 +84,6 @@ class Record(BaseModel):
 
 
 # ---------------------------------------------------------------------------------------------------------------- writing
-
-
-def begin(run: Session, loaded: Inputs, *, keep_exif: bool = False, depth: Literal[8, 16] = 8) -> Record:
-    """What is known before an image is painted. loaded: the inputs of the run."""
-    problem = run.problem
-    height, width = problem.size
-    return Record(
-        impasto=__version__,
-        torch=str(torch.__version__),
-        encoder_digest=problem.encoder.digest,
-        network=run.network,
-        ran_on=f"{problem.device.type} {'bf16' if problem.encoder.dtype == torch.bfloat16 else 'fp32'}",
-        threads=torch.get_num_threads(),
-        memory=run.limit,
-        inputs={role: Input(name=name, sha256=digest) for role, (name, digest) in loaded.hashes().items()},
-        width=width,
-        height=height,
-        keep_exif=keep_exif,
-        depth=depth,
-    )
-
-
-def finish(record: Record, run: Session, image: Image.Image, seconds: float, *, whole: bool) -> Record:
-    """The record of a painted image. whole: whether the run came to its end."""
-    news: dict[str, Any] = {"seconds": round(seconds, 1), "picture": digest_of_pixels(image)}
-    if run.last is not None:
-        news |= {"losses": {name: float(loss) for name, loss in run.last.losses.items()}}
-        news |= {} if whole else {"done": round(run.last.done, 4)}
-    return record.model_copy(update=news)
-
-
-def repeatable(record: Record, run: Session) -> Record:
-    """The record without what differs from run to run: the seconds, and the memory unless the image was computed in blocks."""
-    plans = [run.plan(scale.size) for scale in run.scales] if isinstance(run, Run) else []
-    at_once = all((plan.side, plan.pairs) == (None, "memory") for plan in plans)
-    return record.model_copy(update={"seconds": 0.0, "memory": 0 if at_once else record.memory})
 
 
 def settings(options: Options) -> dict[str, Any]:
@@ -237,15 +200,15 @@ def apart(image: Image.Image, path: Path) -> tuple[float, int]:
     Returns the share of pixels that differ, and by how many of 255 levels at most; all of them if the sizes differ. Raises
     PictureError.
     """
-    stored, suffix = pictures.load(path), path.suffix.lower()
+    stored, suffix = pictures.load_still(path), path.suffix.lower()
     data, _ = pictures.encode(image, suffix if suffix in pictures.SUFFIXES else ".png")
     with Image.open(io.BytesIO(data)) as opened:
-        again = pictures.load(opened)
+        again = pictures.load_still(opened)
     if stored.size != again.size:
         return 1.0, 255
-    levels = [(each.pixels * 255).round_() for each in (stored, again)]  # a file may have 16 bits
-    change = (levels[0] - levels[1]).abs_().amax(dim=1)
-    return float((change > 0).float().mean()), round(float(change.max()))
+    levels = [np.rint(each.color * BYTE) for each in (stored, again)]  # a file may have 16 bits
+    change = np.abs(levels[0] - levels[1]).max(axis=-1)
+    return float((change > 0).mean()), round(float(change.max()))
 
 
 def read(file: Path) -> Previous:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from impasto import files
 from impasto.errors import DivergenceError, OutputError, RunError, SaveError, StateFileError
+from impasto.extras import has_torch, needs_torch
 from impasto.files import printable
 from impasto.jobs import places, signals
 from impasto.jobs.checks import check, same_job
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # torch takes a second to load: an output that cannot be writ
     from impasto.jobs.keeper import Keeper
     from impasto.jobs.recorder import Recorder
     from impasto.jobs.records import Previous, Record
-    from impasto.jobs.states import Card
+    from impasto.jobs.unfinished import Card
     from impasto.optimize import Step
     from impasto.pictures import Words
     from impasto.session import Session
@@ -80,10 +81,10 @@ def _unfinished(job: Job, target: Path) -> Card | None:
     """What the state of an interrupted run says; None if there is none, or none of this job that `overwrite` leaves."""
     if not state_of(target).exists():
         return None
-    from impasto.jobs import states
+    from impasto.jobs import unfinished
 
     try:
-        card = states.read(state_of(target))
+        card = unfinished.read(state_of(target))
     except StateFileError:
         if job.output.overwrite:
             return None
@@ -94,6 +95,13 @@ def _unfinished(job: Job, target: Path) -> Card | None:
 def _events(
     job: Job, stylizer: Stylizer | None, previous: Previous | None, prepared: Prepared | None, card: Card | None = None
 ) -> Iterator[Event]:
+    if not has_torch():
+        from impasto.jobs import torchless
+
+        if card is not None:
+            raise needs_torch("resuming a run")
+        yield from torchless.events(job, previous)
+        return
     started = time.monotonic()
     from impasto.compute import settings
 
@@ -113,7 +121,7 @@ def _start(
 ) -> _Session:
     """Load the inputs, and the state if there is one. Raises StateFileError if it would not end as the interrupted run."""
     from impasto import pictures
-    from impasto.jobs import records
+    from impasto.jobs import making, records
     from impasto.stylizer import Stylizer
 
     stylizer = stylizer or Stylizer(job.options, weights=job.inputs.weights)
@@ -123,7 +131,7 @@ def _start(
         run, notes = stylizer.paint(loaded, before.memory), list[str]()
     else:
         run, notes = _planned(stylizer.paint(loaded, limit), previous.record.memory if previous else 0)
-    record = records.begin(run, loaded, keep_exif=job.output.keep_exif, depth=job.output.depth)
+    record = making.begin(run, loaded, keep_exif=job.output.keep_exif, depth=job.output.depth)
     notes = [*stylizer.notes, *run.problem.notes, *notes]
     if job.output.path is not None:
         mine = card is not None and card.may_replace(job.output.path)
@@ -158,14 +166,14 @@ def _planned(run: Session, memory: int) -> tuple[Session, list[str]]:
 
 def _card(job: Job, run: Session, record: Record) -> Card | None:
     """What the state of a new run says; None for a job that cannot be stored, and for a painter that needs no state."""
-    from impasto.jobs import records, states
+    from impasto.jobs import records, unfinished
     from impasto.run import Run
 
     target = job.output.path
     if target is None or not job.storable or not isinstance(run, Run):
         return None
     replaced = files.digest(target) if job.output.overwrite else ""
-    return states.Card(
+    return unfinished.Card(
         job=job.to_json(),
         settings=records.settings(run.problem.options) | record.stored(),
         scales=_scales(run) or ((*run.problem.size, 1),),
@@ -296,13 +304,13 @@ class _Session:
 
     def _save(self, problem: _Problem | None, keeper: Keeper | None, recorder: Recorder | None) -> Saved:
         """Write the image, and a film of it."""
-        from impasto.jobs import records
+        from impasto.jobs import making, records
 
         run, output, previous = self.run, self.job.output, self.previous
         seconds = keeper.seconds if keeper else time.monotonic() - self.started
         image = run.image()
-        record = records.finish(self.record, run, image, seconds, whole=not problem)
-        record = records.repeatable(record, run) if output.repeatable else record
+        record = making.finish(self.record, run, image, seconds, whole=not problem)
+        record = making.repeatable(record, run) if output.repeatable else record
         compared = previous.compared(image, record) if previous and not problem else ""
         stored = records.settings(run.problem.options) | (previous.settled(record) if previous else record).stored()
         settings = stored if output.metadata else None

@@ -22,68 +22,23 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from impasto import cards, files
+from impasto import files
 from impasto.compute.mapped import drop
 from impasto.errors import StateFileError
+from impasto.jobs.unfinished import CARD, Card, Position, opened
 from impasto.lbfgs import Memory
 from impasto.optimize import Ahead, State
 
 MOST_BYTES = 1_000_000_000  # 3.3 megapixels with ten pairs in float32
-CARD = "impasto state"
 SUMS = "sums"
 
 _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-
-_Number = Annotated[float, Field(allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
-
-
-class Position(BaseModel):
-    """Where the engine is: `State` without its tensors. first: of L-BFGS; None in a state without its memory. pairs: their number."""
-
-    model_config = ConfigDict(frozen=True)
-
-    scale: _Count
-    step: _Count
-    losses: dict[str, _Number]
-    lowest: _Number
-    first: _Number | None = None
-    pairs: Annotated[int, Field(ge=0, le=1000)] = 0
-
-
-class Card(BaseModel):
-    """What a state file says.
-
-    job: as JSON. settings: what the image will store (`records`). scales: (height, width, steps) of each. done: share of the work,
-    0..1. seconds: spent so far. mine: SHA-256 of the files at the output that this run may replace; whole: of the finished file,
-    once it is
-    about to be written.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[3] = 3
-    job: dict[str, dict[str, Any]]
-    settings: dict[str, Any]
-    scales: Annotated[tuple[tuple[_Count, _Count, _Count], ...], Field(min_length=1)]
-    done: Annotated[float, Field(ge=0, le=1)] = 0.0
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    mine: tuple[str, ...] = ()
-    whole: str = ""
-    position: Position | None = None
-
-    def may_replace(self, output: Path) -> bool:
-        """Whether a file is one that the run itself left at the output, or was asked to replace."""
-        return files.digest(output) in {*self.mine, self.whole} - {""}
 
 
 # ----------------------------------------------------------------------------------------------------------------- writing
@@ -162,16 +117,10 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 # ----------------------------------------------------------------------------------------------------------------- reading
 
 
-def read(file: Path) -> Card:
-    """What a state file says. Raises StateFileError."""
-    with _opened(file) as (card, _):
-        return card
-
-
 def load(file: Path, device: torch.device) -> tuple[Card, State]:
     """A state and its card. Raises StateFileError."""
     name = files.printable(file)
-    with _opened(file) as (card, content):
+    with opened(file, "pt") as (card, content):
         # a copy of each: the order in which numbers are added may depend on their place in memory
         tensors = {key: content.get_tensor(key).clone() for key in set(content.keys())}
     try:
@@ -183,11 +132,6 @@ def load(file: Path, device: torch.device) -> tuple[Card, State]:
         if isinstance(error, StateFileError):
             raise
         raise StateFileError(f"{name} is damaged: its tensors do not match its card") from error
-
-
-def _opened(file: Path) -> AbstractContextManager[tuple[Card, Any]]:
-    """A state file's card and its safetensors, as a context manager. Raises StateFileError."""
-    return cards.opened(file, CARD, Card.model_validate_json, StateFileError, "state of an unfinished run")
 
 
 def _head(file: Path) -> bytes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from impasto.pictures.faults import RefusedError, check_size
 from impasto.pictures.spaces import BYTE, WORD, Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -36,6 +37,8 @@ def from_array(array: Array, max_pixels: int, *, channels: tuple[int, ...] = (1,
 
 def from_tensor(tensor: Tensor, max_pixels: int) -> Floats:
     """HxWx3 float32 in [0, 1] from 3xHxW or 1x3xHxW floats. Always a copy. Raises RefusedError."""
+    import torch  # here: whoever has a tensor has torch
+
     if tensor.is_nested:
         raise RefusedError("a tensor must not be nested")
     shape = tuple(tensor.shape)
@@ -83,5 +86,5 @@ def _unit_floats(array: Array) -> Floats:
     return np.clip(array, 0, 1).astype(np.float32)
 
 
-def _shape(shape: tuple[int, ...] | torch.Size) -> str:
+def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"

@@ -6,16 +6,17 @@ rounding. Little CMS, as Pillow offers it, is limited to 8 bits. It is used for 
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 import struct
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms
 
 from impasto.files import one_line
-from impasto.pictures.spaces import BYTE, FROM_D50, WORD, Curve, Floats, Space, power
+from impasto.pictures.spaces import BYTE, FROM_D50, WORD, Curve, Floats, Space, by_rows, power
 
 Tags: TypeAlias = dict[bytes, bytes]
 
@@ -84,10 +85,7 @@ class Profile:
         levels = np.linspace(0, BYTE, GRID).round().astype(np.uint8)
         cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1)
         table = self.to_srgb(Image.fromarray(cube.reshape(GRID, GRID * GRID, 3)))
-        grid = torch.from_numpy(table.reshape(GRID, GRID, GRID, 3)).permute(3, 0, 1, 2)[None]
-        points = torch.from_numpy(values[None, None, ..., ::-1].copy()).mul_(2).sub_(1)  # the last axis of the grid is x
-        found = torch.nn.functional.grid_sample(grid, points, mode="bilinear", padding_mode="border", align_corners=True)
-        return found[0, :, 0].permute(1, 2, 0).numpy()
+        return by_rows(functools.partial(interpolated, table.reshape(-1, 3)), values)
 
     def _apply(self, image: Image.Image) -> Image.Image:
         # A print or Lab gamut does not fit into sRGB, so it is compressed. Between screens, colors that fit stay exact.
@@ -102,6 +100,19 @@ class Profile:
             return transform.apply(image)
         except (ImageCms.PyCMSError, OSError, ValueError) as error:
             raise ProfileError("damaged") from error
+
+
+def interpolated(table: Floats, values: Floats) -> Floats:
+    """Trilinear interpolation. table: the colors at GRID^3 points, the last channel fastest. values: HxWx3 in [0, 1]."""
+    places = np.clip(values, 0, 1) * np.float32(GRID - 1)
+    low = np.minimum(places, GRID - 2).astype(np.int32)
+    shares = places - low
+    first = (low[..., 0] * GRID + low[..., 1]) * GRID + low[..., 2]
+    found = np.zeros_like(places)
+    for corner in itertools.product((0, 1), repeat=3):
+        weight = np.prod([shares[..., k] if up else 1 - shares[..., k] for k, up in enumerate(corner)], axis=0)
+        found += weight[..., None] * table[first + (corner[0] * GRID + corner[1]) * GRID + corner[2]]
+    return found
 
 
 def lab() -> Profile:

@@ -1,4 +1,4 @@
-"""Image files, bytes, PIL images, arrays and tensors to a `Picture`: upright, sRGB, with transparency, notes, EXIF and digest."""
+"""Image files, bytes, PIL images, arrays and tensors to a `Still`: upright, sRGB, with transparency, notes, EXIF and digest."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import hashlib
 import logging
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from impasto import files
 from impasto.catalog import defaults
@@ -33,7 +32,10 @@ from impasto.pictures.faults import RefusedError, too_many
 from impasto.pictures.metadata import Kept
 from impasto.pictures.profile import Floats, to_srgb
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | Array | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | Array | Tensor"
 
 DEFAULT_MAX_PIXELS: int = defaults("impasto")["max_pixels"]
 LARGEST_PIXEL = 16  # bytes of a file per pixel allowed: four channels of 32 bits
@@ -44,23 +46,23 @@ _pillow_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Picture:
+class Still:
     """A decoded image.
 
-    pixels: 1x3xHxW float32, sRGB in [0, 1], upright, with all the bits of the source. Where alpha is 0, the color is the mean of the
+    color: HxWx3 float32, sRGB in [0, 1], upright, with all the bits of the source. Where alpha is 0, the color is the mean of the
         visible colors.
-    alpha: 1x1xHxW float32 in [0, 1], or None when the image is opaque everywhere.
+    alpha: HxW float32 in [0, 1], or None when the image is opaque everywhere.
     notes: one sentence for the user about each property of the source that was changed or ignored.
     name: the file's name without folders; "" for a source that is not a path.
     digest: SHA-256 of the file or of the bytes, as hexadecimal; "" for a PIL image, an array or a tensor.
     exif: the part of a photograph's EXIF that `save` can keep: camera, exposure, date, place, owner. Empty where there is none.
     labels: HxW int32, upright: the numbers that a source with a single channel stores (grays of any depth, palette indices, bits); None
         for other sources.
-    lossless: whether the pixels are exactly those that were saved.
+    lossless: whether the colors are exactly those that were saved.
     """
 
-    pixels: Tensor
-    alpha: Tensor | None
+    color: Floats
+    alpha: Floats | None
     notes: tuple[str, ...] = ()
     name: str = ""
     digest: str = ""
@@ -71,40 +73,21 @@ class Picture:
     @property
     def size(self) -> Size:
         """(height, width) in pixels."""
-        height, width = self.pixels.shape[-2:]
-        return int(height), int(width)
-
-    def over(self, background: float) -> Tensor:
-        """The pixels over a gray background, 0 black to 1 white, 1x3xHxW."""
-        return self.pixels if self.alpha is None else self.pixels * self.alpha + background * (1 - self.alpha)
+        height, width = self.color.shape[:2]
+        return height, width
 
 
-def load(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "image") -> Picture:
-    """Read an image. The source is opened once and never changed.
-
-    source: a path; the bytes of an image file; a binary file object, read from its position to its end and not closed; a PIL image
-        (its current frame; EXIF orientation and profile are honored); an array HxW, HxWx1, HxWx3 or HxWx4 of uint8, uint16, bool
-        or float in [0, 1]; a float tensor 3xHxW or 1x3xHxW in [0, 1]. Integers of more than 8 bits of which none exceeds 255 are taken
-        as 8 bits, and floats may lie outside [0, 1] by rounding.
-    max_pixels: the largest height times width allowed, checked before pixels are decoded.
-    role: what the image is for; error messages begin with it.
-
-    Colors become sRGB by what the file says about them, in the order of browsers (`profile`); otherwise they are taken as sRGB.
-    Pillow keeps its size limit in a global, and Python its warning filters. Both are changed while a file is decoded and restored
-    afterwards, under a lock. Images are therefore decoded one at a time, and a thread that uses Pillow directly at that moment sees
-    the changed values.
-
-    Raises PictureError (the source is not a usable image) and MemoryLimitError.
-    """
+def load_still(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, role: str = "image") -> Still:
+    """Read an image without torch. source, max_pixels, role, errors: as in `load`, which makes tensors of the result."""
     path = printable(source) if isinstance(source, (str, os.PathLike)) else None
     with _named(role if path is None else f"{role} {path}"):
         decoded, digest = _read(source, role, max_pixels)
         with np.errstate(all="ignore"):  # whatever a file states: what is not finite is found
             color, notes = to_srgb(decoded.color, decoded.statements)
         color, alpha = _settle_alpha(color, decoded.alpha)
-        return Picture(
-            pixels=torch.from_numpy(np.ascontiguousarray(color.transpose(2, 0, 1)))[None],
-            alpha=None if alpha is None else torch.from_numpy(np.ascontiguousarray(alpha))[None, None],
+        return Still(
+            color=color,
+            alpha=alpha,
             notes=tuple(f"{path or role} {note}" for note in (*decoded.notes, *notes)),
             name=Path(source).name if isinstance(source, (str, os.PathLike)) else "",
             digest=digest,
@@ -151,7 +134,7 @@ def _read(source: object, role: str, max_pixels: int) -> tuple[Decoded, str]:
     """The decoded source, and the digest of its bytes."""
     if isinstance(source, np.ndarray):
         return replace(_of_floats(arrays.from_array(source, max_pixels)), labels=arrays.labels_of(source)), ""
-    if isinstance(source, Tensor):
+    if _is_tensor(source):
         return _of_floats(arrays.from_tensor(source, max_pixels)), ""
     if isinstance(source, Image.Image):
         with _pillow(max_pixels):
@@ -159,6 +142,11 @@ def _read(source: object, role: str, max_pixels: int) -> tuple[Decoded, str]:
     data = _bytes_of(source, role, max_pixels)
     with _pillow(max_pixels):
         return decode.from_bytes(data, max_pixels), hashlib.sha256(data).hexdigest()
+
+
+def _is_tensor(source: object) -> TypeGuard[Tensor]:
+    """Whether a source is a tensor, which nothing is before torch is loaded."""
+    return isinstance(source, getattr(sys.modules.get("torch"), "Tensor", ()))
 
 
 def _of_floats(values: Floats) -> Decoded:

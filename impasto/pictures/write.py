@@ -1,4 +1,4 @@
-"""Tensors to images, and images to files."""
+"""Floats to images, and images to files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageCms
-from torch import Tensor
 
 from impasto import files
 from impasto.errors import MemoryLimitError, OutputError, PictureError, SaveError, UnknownNameError
@@ -22,9 +20,10 @@ from impasto.files import printable, reason
 from impasto.ladder import Size
 from impasto.pictures import metadata, png
 from impasto.pictures.metadata import Kept
-from impasto.pictures.spaces import BYTE, WORD
+from impasto.pictures.spaces import BYTE, WORD, Floats
 
 Words: TypeAlias = npt.NDArray[np.uint16]  # HxWx3 RGB or HxWx4 RGBA
+Level = TypeVar("Level", np.uint8, np.uint16)
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 
@@ -40,32 +39,33 @@ DEEP = ("PNG", "TIFF")  # formats that hold 16 bits per channel
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # the limits of libjpeg and libwebp
 
 
-def to_image(pixels: Tensor, alpha: Tensor | None = None) -> Image.Image:
+def image_of(color: Floats, alpha: Floats | None = None) -> Image.Image:
     """Round to 8 bits, RGB or with alpha RGBA; values outside [0, 1] are clipped.
 
-    pixels: 1x3xHxW float, sRGB in [0, 1]; alpha: 1x1xHxW float in [0, 1]. Each value ends at most half a step of 1/255 away.
-    Raises PictureError for other shapes and for NaN or infinite values.
+    color: HxWx3 float32, sRGB in [0, 1]; alpha: HxW float32 in [0, 1]. Raises PictureError for other shapes and for NaN or infinite
+    values.
     """
-    return Image.fromarray(_rounded(pixels, alpha, BYTE).astype(np.uint8))
+    return Image.fromarray(_rounded(color, alpha, np.uint8, BYTE))
 
 
-def to_words(pixels: Tensor, alpha: Tensor | None = None) -> Words:
-    """Round to 16 bits, HxWx3 or with alpha HxWx4; everything else as in `to_image`."""
-    return _rounded(pixels, alpha, WORD).astype(np.uint16)
+def words_of(color: Floats, alpha: Floats | None = None) -> Words:
+    """Round to 16 bits, HxWx3 or with alpha HxWx4; everything else as in `image_of`."""
+    return _rounded(color, alpha, np.uint16, WORD)
 
 
-def _rounded(pixels: Tensor, alpha: Tensor | None, top: int) -> npt.NDArray[np.float32]:
+def _rounded(color: Floats, alpha: Floats | None, kind: type[Level], top: int) -> npt.NDArray[Level]:
     """HxWxC, integers from 0 to top."""
-    height, width = pixels.shape[-2:]
-    if pixels.shape != (1, 3, height, width):
-        raise PictureError(f"pixels must be 1x3xHxW, not {'x'.join(map(str, pixels.shape))}")
-    if alpha is not None and alpha.shape != (1, 1, height, width):
-        raise PictureError(f"alpha must be 1x1x{height}x{width} like the pixels, not {'x'.join(map(str, alpha.shape))}")
-    parts = [part.detach().to("cpu", torch.float32) for part in (pixels, alpha) if part is not None]
-    if not all(bool(torch.isfinite(part).all()) for part in parts):
-        raise PictureError("pixels must be finite, and some are NaN or infinite")
-    levels = torch.cat(parts, dim=1).clamp_(0, 1).mul_(top).round_()
-    return np.ascontiguousarray(levels[0].numpy().transpose(1, 2, 0))
+    if color.ndim != 3 or color.shape[2] != 3 or (alpha is not None and alpha.shape != color.shape[:2]):
+        shapes = [each.shape for each in (color, alpha) if each is not None]
+        raise PictureError(
+            f"colors must be HxWx3, and alpha HxW, not {' and '.join('x'.join(map(str, each)) for each in shapes)}"
+        )
+    levels = np.empty((*color.shape[:2], 3 if alpha is None else 4), kind)
+    for place, plane in enumerate((color[..., 0], color[..., 1], color[..., 2], *(() if alpha is None else (alpha,)))):
+        if not np.isfinite(plane).all():
+            raise PictureError("pixels must be finite, and some are NaN or infinite")
+        levels[..., place] = np.rint(np.clip(plane, 0, 1) * np.float32(top))
+    return levels
 
 
 def flatten(image: Image.Image, color: str = "white") -> Image.Image:
@@ -127,7 +127,7 @@ def encode(
 ) -> tuple[bytes, tuple[str, ...]]:
     """The bytes of an image file, and notes for the user. The same arguments give the same bytes.
 
-    image: sRGB, in 8 bits, or in 16 from `to_words`, which only PNG and TIFF hold. suffix: one of SUFFIXES, which chooses PNG, JPEG
+    image: sRGB, in 8 bits, or in 16 from `words_of`, which only PNG and TIFF hold. suffix: one of SUFFIXES, which chooses PNG, JPEG
     (quality 95, 4:4:4), WebP (lossless) or TIFF (deflate). Transparent parts of a JPEG become white. settings: what JSON can hold,
     stored in the EXIF UserComment (see `read_settings`); None stores nothing of impasto. exif: `Picture.exif` of a photograph, to be
     stored too; a TIFF cannot hold it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,14 +11,20 @@ import numpy.typing as npt
 
 from impasto.errors import ImpastoError, MemoryLimitError, RunError, WeightsFileError
 from impasto.files import one_line
+from impasto.ladder import Size
+from impasto.portable.card import FILE, REMEDY
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-FOLDER = Path(__file__).parent.parent / "assets"
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 32}  # directions of each tap of lite
+TAPS = tuple(KEPT)
 SEEN = TAPS[:4]  # taps of which a level takes the style's moments
 ERRORS = 3  # the level of what ONNX Runtime logs
-REMEDY = "install impasto again: `pip install --force-reinstall impasto`"
+
+
+def threads() -> int:
+    """How many threads a graph is computed with: one for each core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -28,8 +33,8 @@ def _session(name: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    path = FOLDER / f"instant-{name}.onnx"
+    options.intra_op_num_threads = threads()
+    path = FILE.with_name(f"instant-{name}.onnx")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a class for each of its status codes, without a base class
@@ -45,6 +50,16 @@ def run(name: str, **inputs: npt.ArrayLike) -> list[Floats]:
     except Exception as error:  # as above
         raise _worded(error) from error
     return found
+
+
+def planes(color: Floats) -> Floats:
+    """HxWx3 as 1x3xHxW."""
+    return np.ascontiguousarray(color.transpose(2, 0, 1))[None]
+
+
+def resized(image: Floats, size: Size) -> Floats:
+    """An image, 1x3xHxW in 0..1, at (height, width): antialiased bicubic, as `pictures.resize`."""
+    return image if image.shape[2:] == tuple(size) else run("resize", image=image, size=size)[0]
 
 
 def _worded(error: Exception) -> ImpastoError:

@@ -23,77 +23,29 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
 import torch
-from pydantic import Field, TypeAdapter
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from impasto import __version__, cards, files, pictures
+from impasto import __version__, files, pictures
 from impasto.compute import settings
 from impasto.encoders import Encoder
 from impasto.errors import StyleFileError
 from impasto.inputs import STYLE_SUFFIX
 from impasto.ladder import SMALLEST, position, rung
 from impasto.palette import DIRECTIONS, QUANTILES
-from impasto.styles import packing
+from impasto.styles import packing, remarks
+from impasto.styles.card import CARD, COLORS, FORMAT, INSTANT, LONGEST_TEXT, TUNING, Card, image_in, opened
 from impasto.styles.style import Means, Painted, Style, Targets
 from impasto.styles.swatch import swatch
 
-FORMAT = 3  # raised when earlier files can no longer be read
 RUNGS = range(round(position(SMALLEST)), round(position(1024)) + 1)
-COLORS = "quantiles"
-INSTANT = "instant/"
-TUNING = "tuning"
 IMAGES = {"thumbnail": 160, "painting": 1024}  # pixels of the longer side of the images that a file may hold
 QUALITY = {"thumbnail": 85, "painting": 90}  # of these JPEGs
-CARD = "impasto style"  # the only key of the metadata: the order of several would differ from run to run
 LARGEST = 1e9  # of a stored value: a sum of products of such is still finite; those of paintings are below 100
-LONGEST_TEXT = 300  # characters of a title, a source, a license
-
-_Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
-_Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
-_Count = Annotated[int, Field(ge=1)]
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a style file says of itself.
-
-    encoder, digest, pooling, padding: what the targets were computed with. taps, rungs: where they were taken. size: the painting's
-    (width, height). palette: ("#rrggbb", share), the largest share first. error: a bound on the relative error of each Gram matrix,
-    0 for an exact file. network: SHA-256 of the network that `instant/...` is for; tuned: whether a tuning is among that. impasto: the
-    version that made it.
-    """
-
-    format: int
-    impasto: str
-    title: _Text
-    source: _Text
-    licence: _Text
-    encoder: str
-    digest: str
-    pooling: str
-    padding: str
-    taps: Annotated[tuple[str, ...], Field(min_length=1)]
-    rungs: Annotated[tuple[Annotated[int, Field(ge=-14, le=20)], ...], Field(min_length=1)]
-    size: tuple[_Count, _Count]
-    palette: tuple[tuple[_Color, float], ...]
-    error: float = 0.0
-    network: str = ""
-    tuned: bool = False
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """The smallest and the largest longer side it is stored for, in pixels."""
-        return rung(min(self.rungs)), rung(max(self.rungs))
-
-
-_CARDS = TypeAdapter(Card)
 
 
 class Stored(Style):
@@ -148,20 +100,7 @@ class Stored(Style):
 
     def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """A note if nothing is stored for a side."""
-        stored = set(self.card.rungs)
-        missing = [side for side in sides if not {math.floor(position(side)), math.ceil(position(side))} <= stored]
-        if not missing:
-            return ()
-        least, most = self.card.sides
-        return (
-            f"style {self.name} is stored for {least} to {most} pixels, not for {_listed(missing)}; the nearest scale is used, "
-            "which changes the size of its strokes",
-        )
-
-
-def _listed(sides: Sequence[float]) -> str:
-    *most, last = (str(round(side)) for side in sides)
-    return f"{', '.join(most)} and {last}" if most else last
+        return remarks.of_stored(self.name, self.card.rungs, sides)
 
 
 # ------------------------------------------------------------------------------------------------------------------ writing
@@ -240,22 +179,6 @@ def _jpeg(painting: Tensor, name: str) -> Tensor:
 # ------------------------------------------------------------------------------------------------------------------ reading
 
 
-def read_card(path: files.PathLike) -> Card:
-    """What a style file says of itself. Raises StyleFileError."""
-    with _opened(path) as (card, _):
-        return card
-
-
-def read_image(path: files.PathLike, name: str) -> bytes | None:
-    """One of the JPEGs of the painting in a style file, "thumbnail" or "painting"; None if it has none. Raises StyleFileError."""
-    with _opened(path) as (_, content):
-        return _image(content, name)
-
-
-def _image(content: Any, name: str) -> bytes | None:
-    return content.get_tensor(name).numpy().tobytes() if name in set(content.keys()) else None
-
-
 @settings.default_settings()
 def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style:
     """Read a style for an encoder, at some of its taps.
@@ -264,10 +187,10 @@ def load(path: files.PathLike, encoder: Encoder, taps: tuple[str, ...]) -> Style
     Raises StyleFileError: not a style file, or made for another encoder and without a painting.
     """
     name = files.printable(path)
-    with _opened(path) as (card, content):
+    with opened(path, "pt") as (card, content):
         problem = _mismatch(card, encoder, taps)
         if problem:
-            return _made_again(name, problem, _image(content, "painting"), encoder, taps)
+            return _made_again(name, problem, image_in(content, "painting"), encoder, taps)
         found = {key: content.get_tensor(key) for key in set(content.keys()) - IMAGES.keys()}
     tensors = {COLORS: _colors_of(name, found)}
     tensors |= {key: tensor for tap in taps for key, tensor in _tensors_of(name, card, tap, found)}
@@ -285,26 +208,6 @@ def _made_again(name: str, problem: str, painting: bytes | None, encoder: Encode
     pixels = pictures.load(painting, role=f"painting in {name}").pixels
     device = next(encoder.parameters()).device
     return Painted(pixels.to(device), encoder, taps, (f"{name} {problem}; the painting stored in it is used",))
-
-
-def _opened(path: files.PathLike) -> AbstractContextManager[tuple[Card, Any]]:
-    """A style file's card and its safetensors, as a context manager. Raises StyleFileError."""
-    return cards.opened(path, CARD, lambda text: _card(files.printable(path), text), StyleFileError, "style file")
-
-
-def _card(name: str, text: str) -> Card:
-    """Read a card. text: its JSON."""
-    try:
-        found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise StyleFileError(f"style file {name} is damaged: its card is not JSON") from error
-    number = found.get("format") if isinstance(found, dict) else None
-    if isinstance(number, int) and number != FORMAT:
-        raise StyleFileError(
-            f"{name} has format {number}, made by impasto {files.one_line(str(found.get('impasto')))}; "
-            f"impasto {__version__} reads format {FORMAT}: make it again with `impasto style make PAINTING`"
-        )
-    return _CARDS.validate_json(text)
 
 
 def _mismatch(card: Card, encoder: Encoder, taps: tuple[str, ...]) -> str:

@@ -16,8 +16,10 @@ from impasto.errors import OptionError
 from impasto.ladder import SMALLEST, Size, position, rung
 from impasto.losses import ChannelSum, GramSum
 from impasto.objective import blocks
+from impasto.options import blend_shares
 from impasto.palette import quantiles
 from impasto.regions import check_aspect, guidance
+from impasto.styles import remarks
 
 Targets = Mapping[str, Tensor]  # {tap: NxN Gram matrix per position}
 Means = Mapping[str, Tensor]  # {tap: mean of each channel, (N,)}
@@ -200,18 +202,7 @@ class Painted(Style):
 
     def notes_at(self, sides: Sequence[float], *, squeeze: bool = False) -> tuple[str, ...]:
         """A note if the painting is smaller than the image."""
-        (height, width), longer = self.size, max(sides)
-        if longer <= max(self.size):
-            return ()
-        effect = (
-            "it is enlarged, so its strokes are blurred"
-            if squeeze
-            else "it is not enlarged to that, so its strokes look smaller"
-        )
-        return (
-            f"the painting has {width}x{height} pixels, smaller than the {round(longer)} asked for; {effect}. "
-            "Use a larger image of the painting or a smaller style scale",
-        )
+        return remarks.of_painting(self.size, sides, squeeze=squeeze)
 
     def recolored(self, change: Callable[[Tensor], Tensor]) -> Painted:
         """The style of the painting with other colors. change: 1x3xHxW, 0..1 -> the same."""
@@ -263,9 +254,7 @@ class Blend(Style):
 
 def blended(styles: Sequence[Style], weights: Sequence[float]) -> Style:
     """One style of several. weights: a number for each, of any sum; none for equal weights. Raises OptionError for another count."""
-    if weights and len(weights) != len(styles):
-        raise OptionError(f"must have one number for each of the {len(styles)} styles, not {len(weights)}", option="blend")
+    shares = blend_shares(weights, len(styles))
     if len(styles) == 1:
         return styles[0]
-    shares = weights or (1.0,) * len(styles)
-    return Blend([(style, share / sum(shares)) for style, share in zip(styles, shares, strict=True) if share])
+    return Blend([(style, share) for style, share in zip(styles, shares, strict=True) if share])

@@ -5,8 +5,9 @@ A front end makes a `Video`, calls `run`, and shows the events. `paint` does tha
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from impasto import lazy
 
 if TYPE_CHECKING:
     from impasto.clips import Window
@@ -16,22 +17,16 @@ if TYPE_CHECKING:
     from impasto.video.job import Output, Video
     from impasto.video.runner import finish_early, run
 
-_HOMES = {
-    "Blending": "impasto.video.blending",
-    "Output": "impasto.video.job",
-    "Video": "impasto.video.job",
-    "Window": "impasto.clips",
-    "finish_early": "impasto.video.runner",
-    "paint": "impasto.video.front",
-    "run": "impasto.video.runner",
-    "warping_error": "impasto.video.consistency",
-}
+__getattr__, __dir__ = lazy.exports(
+    __name__,
+    {
+        "impasto.clips": ("Window",),
+        "impasto.video.blending": ("Blending",),
+        "impasto.video.consistency": ("warping_error",),
+        "impasto.video.front": ("paint",),
+        "impasto.video.job": ("Output", "Video"),
+        "impasto.video.runner": ("finish_early", "run"),
+    },
+)
 
 __all__ = ["Blending", "Output", "Video", "Window", "finish_early", "paint", "run", "warping_error"]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name at first use, so that the help of the command line does not wait for torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'impasto.video' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -13,19 +13,20 @@ import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
 from impasto import files
 from impasto.clips import FRAME_NAME, Format, encode
 from impasto.errors import SaveError, StateFileError
 from impasto.files import printable
 from impasto.jobs.lock import state_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CARD = "card.json"
 FOLDER = "folder"
@@ -101,6 +102,8 @@ class Workspace:
 
     def kept(self, number: int) -> Tensor | None:
         """A painted frame, 1x3xHxW in 0..1; None if it is not there."""
+        import torch  # here: `impasto info` reads the card without torch
+
         found = self.pixels(number)
         return None if found is None else torch.from_numpy(found).permute(2, 0, 1)[None].contiguous().float() / 255
 
@@ -112,7 +115,7 @@ class Workspace:
 
     def store(self, number: int, image: Tensor) -> Path:
         """Write a painted frame, 1x3xHxW in whole levels. Raises SaveError."""
-        levels = (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        levels = (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
         buffer = io.BytesIO()
         Image.fromarray(levels).save(buffer, "PNG", compress_level=1)
         file = self.frame_file(number)

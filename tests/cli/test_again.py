@@ -16,7 +16,7 @@ from PIL import Image
 import impasto
 from impasto import pictures
 from impasto.inputs import built_in
-from impasto.jobs import states
+from impasto.jobs import unfinished
 from impasto.jobs.recorder import Recorder
 
 OUT, STATE = Path("out.png"), Path("out.png.unfinished")
@@ -194,7 +194,7 @@ def test_resumed_is_the_same_image_and_record(cli: Cli, here: Path, interrupted:
 def test_info_says_how_far_it_is(cli: Cli, slow: None) -> None:
     with after_step(3):
         cli(*WORDS, "-o", OUT)
-    seconds = states.read(STATE).seconds
+    seconds = unfinished.read(STATE).seconds
     assert seconds >= 42
     took = f"{seconds // 60:.0f} min {seconds % 60:02.0f} s" if seconds >= 59.5 else f"{seconds:.0f} s"
     told = rf"out\.png: unfinished, 33% done in {took}; `impasto resume out\.png` resumes it\n"

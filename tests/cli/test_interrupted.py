@@ -19,7 +19,7 @@ from command_line import LIMIT, QUICK, Cli, after_step, names, pixels_of, press_
 from jobs.small import record
 
 from impasto.cli import console, main
-from impasto.jobs import states
+from impasto.jobs import states, unfinished
 from impasto.jobs.clock import Clock
 
 OUT, STATE = Path("out.png"), Path("out.png.unfinished")
@@ -46,7 +46,7 @@ def test_signals_leave_an_image_and_a_state(cli: Cli, here: Path, number: signal
     assert said.line == f"{reason} at 33%; {RESUMES}"
     assert said.json["error"] == f"{reason} at 33%"
     assert names(here) == {OUT.name, STATE.name}
-    assert record(OUT)["done"] == pytest.approx(states.read(STATE).done, abs=1e-4)
+    assert record(OUT)["done"] == pytest.approx(unfinished.read(STATE).done, abs=1e-4)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert cli("resume", OUT).code == 0
 

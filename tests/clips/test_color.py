@@ -7,7 +7,7 @@ import pytest
 import torch
 from clip_cases.make import pattern, yuv
 
-from impasto.clips import color
+from impasto.clips import color, light
 from impasto.clips.color import Coding
 from impasto.pictures import hdr
 
@@ -27,7 +27,7 @@ KNOWN = {
 @pytest.mark.parametrize("levels", KNOWN)
 def test_bars_have_the_levels_of_the_standards(levels: tuple[int, ...]) -> None:
     planes = torch.tensor(levels[1:], dtype=torch.float32)[:, None, None]
-    found = color.to_srgb(planes, Coding(levels[0], 1, 1, False, 8)).flatten().tolist()
+    found = light.to_srgb(planes, Coding(levels[0], 1, 1, False, 8)).flatten().tolist()
     assert found == pytest.approx(KNOWN[levels], abs=0.006)
 
 
@@ -38,7 +38,7 @@ def test_every_matrix_range_and_depth_is_undone(name: str, number: int, full: bo
     image = pattern(3)
     data = np.frombuffer(yuv(image, name, full=full, bits=bits, chroma=(1, 1)), np.uint8 if bits == 8 else "<u2")
     planes = torch.from_numpy(data.reshape(3, *image.shape[:2]).astype(np.float32))
-    found = color.to_srgb(planes, Coding(number, 1, 1, full, bits)).permute(1, 2, 0).numpy()
+    found = light.to_srgb(planes, Coding(number, 1, 1, full, bits)).permute(1, 2, 0).numpy()
     assert np.abs(found - image).max() < 1.9 / (2**bits - 1) + 2e-6
 
 
@@ -47,7 +47,7 @@ def test_tables_of_the_tone_map_are_those_of_stills(transfer: int) -> None:
     rng = np.random.default_rng(4)
     values = rng.random((64, 64, 3), dtype=np.float32) ** 2
     stills = hdr.to_srgb(values, transfer, 9)
-    found = hdr.ToneMap(transfer, 9)(torch.from_numpy(values.transpose(2, 0, 1).copy())).permute(1, 2, 0).numpy()
+    found = light.ToneMap(transfer, 9)(torch.from_numpy(values.transpose(2, 0, 1).copy())).permute(1, 2, 0).numpy()
     assert np.abs(found - stills).max() < 0.25 / 255
 
 

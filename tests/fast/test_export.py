@@ -52,11 +52,11 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     file = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "two-levels.graph"
     exported = onnxfile._exported
 
-    def once(painter: Portable) -> Any:
+    def once(painter: Portable, examples: Any) -> Any:
         assert (painter.levels, painter.strength, painter.dtype) == (2, 0.5, torch.float32)
         with FileLock(f"{file}.lock"):
             if not file.exists():
-                file.write_bytes(exported(painter).SerializeToString())
+                file.write_bytes(exported(painter, examples).SerializeToString())
         return importlib.import_module("onnx").GraphProto.FromString(file.read_bytes())
 
     with pytest.MonkeyPatch.context() as patch:
@@ -203,7 +203,7 @@ def test_8_bits_keep_every_output_to_half_a_step() -> None:
 
 
 @pytest.mark.parametrize("make", [torch.rand, lambda *size: (torch.rand(*size) * 9).round() / 9], ids=["any", "tied"])
-def test_searching_by_comparisons_is_searchsorted(make: Callable[..., Tensor]) -> None:
+def test_searching_by_sorting_is_searchsorted(make: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
     rows, values = make(2, 7, palette.QUANTILES).sort(2).values, make(2, 7, 300)
     values[..., :2] = torch.tensor([-1.0, 2.0])

@@ -8,7 +8,8 @@ from tensors import image
 
 from impasto.fast import net as nets
 from impasto.fast.moments import Moments
-from impasto.fast.net import KEPT, LAYERS, SEEN, TILE, Net
+from impasto.fast.net import LAYERS, TILE, Net
+from impasto.portable.network import KEPT, SEEN
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from impasto import encoders, weights
 from impasto.compute.kernels import gram
 from impasto.encoders import Encoder
 from impasto.fast import objective
-from impasto.fast.net import TAPS, Net
+from impasto.fast.net import Net
 from impasto.losses import TintLoss, detail, positions, relative_content_loss, relative_style_loss
+from impasto.portable.network import TAPS
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from impasto import encoders, files, jobs, pictures
 from impasto.compute import memory
 from impasto.errors import DivergenceError, OutputError, SaveError, StateFileError
 from impasto.inputs import Inputs, Layer
-from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, records, states
+from impasto.jobs import Failed, Note, Preview, Progress, Saved, keeper, lock, records, unfinished
 from impasto.objective import levels
 from impasto.stylizer import Stylizer
 
@@ -87,7 +87,7 @@ def test_closing_saves_a_state_that_ends_in_the_same_pixels(here: Path) -> None:
     for steps in (1, 4, STEPS):
         leave(job(**blend), steps)
         assert names(here) == {"whole.png", STATE.name}
-        assert states.read(STATE).position.step == steps  # type: ignore[union-attr]
+        assert unfinished.read(STATE).position.step == steps  # type: ignore[union-attr]
         events = list(jobs.run(job(**blend), resume=True))
         assert [event.count for event in events if isinstance(event, Progress)] == list(range(steps + 1, STEPS + 1))
         assert same(OUT, "whole.png")
@@ -100,7 +100,7 @@ def test_control_c_saves_the_image_and_the_state_as_often_as_it_comes(here: Path
     first = interrupt(job(), 2)
     assert first.problem == f"interrupted at {2 / STEPS:.0%}"
     assert (first.exit_code, first.resume) == (130, "`impasto resume out.png` resumes it")
-    assert record(OUT)["done"] == pytest.approx(states.read(STATE).done, abs=1e-4) == pytest.approx(2 / STEPS, abs=1e-4)
+    assert record(OUT)["done"] == pytest.approx(unfinished.read(STATE).done, abs=1e-4) == pytest.approx(2 / STEPS, abs=1e-4)
     before = OUT.read_bytes()
     second = interrupt(job(), 3)
     assert (second.problem, OUT.read_bytes() == before) == (f"interrupted at {5 / STEPS:.0%}", False)
@@ -128,7 +128,7 @@ def test_what_started_in_blocks_resumes_in_blocks(monkeypatch: pytest.MonkeyPatc
         patch.setattr(memory, "limit_of", lambda device: 1)
         finish(job("whole.png", **large))
         leave(job(**large), 2)
-    assert states.read(STATE).settings["memory"] == 1
+    assert unfinished.read(STATE).settings["memory"] == 1
     finish(job(**large))
     assert same(OUT, "whole.png")
 
@@ -160,7 +160,7 @@ def test_killed_between_the_image_and_the_end(here: Path, monkeypatch: pytest.Mo
         patch.setattr(keeper.Keeper, "remove", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             finish(job())
-    assert states.read(STATE).whole == files.digest(OUT) == hashlib.sha256(OUT.read_bytes()).hexdigest()
+    assert unfinished.read(STATE).whole == files.digest(OUT) == hashlib.sha256(OUT.read_bytes()).hexdigest()
     before = pixels_of(OUT)
     finish(job())
     assert (pixels_of(OUT) == before).all()
@@ -361,7 +361,7 @@ with after_step(3, lambda: os.kill(os.getpid(), signal.SIGKILL)):
         assert process.communicate() == ("", "")
     assert process.returncode == -signal.SIGKILL
     assert not OUT.exists()
-    assert states.read(STATE).done == pytest.approx(5 / STEPS)
+    assert unfinished.read(STATE).done == pytest.approx(5 / STEPS)
     finish(job())
     assert same(OUT, "whole.png")
     assert names(here) == {OUT.name, "whole.png"}

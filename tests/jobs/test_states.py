@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from impasto import cards
 from impasto.errors import OptionError, OutputError, StateFileError
 from impasto.inputs import Inputs, Layer
-from impasto.jobs import keeper, states
+from impasto.jobs import keeper, states, unfinished
 from impasto.optimize import State
 from impasto.run import Run
 from impasto.stylizer import Stylizer
@@ -26,8 +26,8 @@ from impasto.stylizer import Stylizer
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def card_of(run: Run) -> states.Card:
-    return states.Card(job={}, settings={}, scales=tuple((*scale.size, scale.steps) for scale in run.scales))
+def card_of(run: Run) -> unfinished.Card:
+    return unfinished.Card(job={}, settings={}, scales=tuple((*scale.size, scale.steps) for scale in run.scales))
 
 
 def run_of(inputs: Inputs | None = None, **changes: Any) -> Run:
@@ -110,7 +110,7 @@ def test_tensors_keep_their_types_and_the_file_is_as_large_as_said() -> None:
     size = states.write(STATE, card_of(run), replace(state, ahead=replace(state.ahead, memory=half)))
     assert size <= STATE.stat().st_size < size + 500
     card, found = states.load(STATE, torch.device("cpu"))
-    assert card == states.read(STATE)
+    assert card == unfinished.read(STATE)
     assert found.ahead is not None
     assert len(found.ahead.memory.pairs) == len(memory.pairs) > 1
     for pair, other in zip(half.pairs, found.ahead.memory.pairs, strict=True):
@@ -239,7 +239,7 @@ def test_a_state_whose_tensors_are_not_what_the_engine_keeps_is_refused(
     assert name in tensors
     card = card_of(run)
     states.write(STATE, card, run.state)
-    card = states.read(STATE)
+    card = unfinished.read(STATE)
     tensors = states._ordered(tensors | {name: change(tensors[name])})
     STATE.write_bytes(b"".join(states._parts(states._header(card, tensors), tensors)))
     with pytest.raises(StateFileError, match=r"out.png.unfinished is damaged: its tensors do not match its card"):
@@ -250,7 +250,7 @@ def test_what_is_no_state_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatc
     STATE.mkdir()
     for says in ("is a directory", "is a safetensors file, but not a state"):
         with pytest.raises(StateFileError, match=says):
-            states.read(STATE)
+            unfinished.read(STATE)
         if STATE.is_dir():
             shutil.rmtree(STATE)
         save_file({"best": torch.zeros(2)}, STATE)
@@ -260,4 +260,4 @@ def test_what_is_no_state_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(cards, "safe_open", replaced)  # by another process, while it is opened
     with pytest.raises(StateFileError, match=r"out.png.unfinished is being written at this moment; try again$"):
-        states.read(STATE)
+        unfinished.read(STATE)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pictures.samples import colors, encoded, gray, png, random_bytes, tiff, written
 from PIL import Image, ImageCms
 
 from impasto import pictures
+from impasto.pictures import icc as profiles
+from impasto.pictures import spaces
 
 
 def s15f16(*values: float) -> bytes:
@@ -232,3 +237,42 @@ def test_unusable_profiles_are_ignored_with_a_note() -> None:
         picture = pictures.load(encoded(Image.fromarray(stored), "PNG", icc_profile=profile))
         np.testing.assert_array_equal(pictures.to_image(picture.pixels), stored)
         assert picture.notes == (f"image has a {words}, which is ignored",)
+
+
+# --------------------------------------------------------------------------------------------------------- in NumPy alone
+
+
+def test_tables_are_interpolated_as_torch_does() -> None:
+    rng = np.random.default_rng(5)
+    table = rng.random((*(profiles.GRID,) * 3, 3), dtype=np.float32)
+    values = np.concatenate((rng.random((40, 50, 3), dtype=np.float32), rng.integers(0, 2, (8, 50, 3)).astype(np.float32)))
+    points = torch.from_numpy(values[None, None, ..., ::-1].copy()) * 2 - 1
+    grid = torch.from_numpy(table).permute(3, 0, 1, 2)[None]
+    found = torch.nn.functional.grid_sample(grid, points, padding_mode="border", align_corners=True)
+    expected = found[0, :, 0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(profiles.interpolated(table.reshape(-1, 3), values), expected, atol=2e-5)  # places are rounded
+
+
+def test_rows_are_converted_on_all_cores_as_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(6).random((64, 32, 3), dtype=np.float32)
+    space = spaces.Space("P3", (spaces.srgb_to_linear,), spaces.to_linear_srgb(spaces.PRIMARIES[12][1]))
+    whole, seen = space.to_srgb(values), set[str]()
+    monkeypatch.setattr(spaces, "PIXELS_AT_ONCE", 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    np.testing.assert_allclose(space.to_srgb(values), whole, atol=1e-6)
+
+    def inverse(rows: np.ndarray) -> np.ndarray:
+        seen.add(threading.current_thread().name)
+        return 1 / (rows - rows)
+
+    with np.errstate(divide="ignore"):  # which holds in the threads as well
+        assert np.isinf(spaces.by_rows(inverse, values)).all()
+    assert threading.current_thread().name not in seen
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        spaces.by_rows(inverse, values)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    seen.clear()
+    with np.errstate(divide="ignore"):
+        spaces.by_rows(inverse, values)
+    assert seen == {threading.current_thread().name}

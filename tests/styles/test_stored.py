@@ -118,7 +118,7 @@ def test_a_stored_style_paints_the_same_bytes(options: dict[str, Any], stylizer:
 
 def test_rungs_reach_to_the_paintings_own_size_and_what_is_not_stored_is_said(stylizer: impasto.Stylizer) -> None:
     for side, most in ((40, 64), (128, 128), (129, 181), (200, 256), (3000, 1024)):
-        rungs = styles.stored.rungs_of(Painted(torch.zeros(1, 3, 20, side), stylizer.encoder, TAPS))
+        rungs = styles.rungs_of(Painted(torch.zeros(1, 3, 20, side), stylizer.encoder, TAPS))
         assert (rung(min(rungs)), rung(max(rungs))) == (64, most)
     painted, stored = make(stylizer)
     assert stored.notes_at([64, 150, 256]) == ()
