@@ -67,7 +67,7 @@ def content(runtime_at: Path) -> dict[str, bytes]:
         found |= _packed(f"network/instant-{name}.onnx", (ASSETS / f"instant-{name}.onnx").read_bytes())
     for name in WEIGHTS:
         found |= _packed(f"network/{name}", (ASSETS / name).read_bytes())
-    listed = styles.listed(files.digest(ASSETS / WEIGHTS[0]))
+    listed = styles.listed()
     for name, (_, data) in listed.items():
         found |= _packed(f"styles/{name}.safetensors", data)
     found["styles/styles.json"] = json.dumps([{"name": name, **words} for name, (words, _) in listed.items()]).encode()

@@ -15,37 +15,34 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save
+
 from impasto.errors import StyleFileError
-from impasto.inputs import built_in, style_names
-from impasto.ladder import SMALLEST, rung
-
-CARD = "impasto style"  # the key of a style file's metadata
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-
-
-def listed(network: str) -> dict[str, tuple[dict[str, str], bytes]]:
-    """The built-in styles by name: title and source, and the bytes of the page's file.
-
-    network: SHA-256 of the network's file. Raises StyleFileError for a style that was made for another one.
-    """
-    return {name: _style(built_in(name), network) for name in style_names()}
+from impasto.inputs import StyleFile, built_in, style_names
+from impasto.portable import stored
+from impasto.portable.network import KEPT
+from impasto.portable.styles import Stored
+from impasto.styles import read_card
 
 
-def _style(path: Path, network: str) -> tuple[dict[str, str], bytes]:
-    import numpy as np
-    from safetensors import safe_open
-    from safetensors.numpy import save
+def listed() -> dict[str, tuple[dict[str, str], bytes]]:
+    """The built-in styles by name: title and source, and the bytes of the page's file. Raises StyleFileError."""
+    return {name: _style(built_in(name)) for name in style_names()}
 
-    with safe_open(path, framework="np") as content:
-        card = json.loads(content.metadata()[CARD])
-        if card["network"] != network:
-            raise StyleFileError(f"{path.name} was made for another network")
-        rungs = sorted(card["rungs"])
-        tensors = {"quantiles": content.get_tensor("quantiles")}
-        for name in (f"{tap}/{part}" for tap in TAPS for part in ("mean", "covariance")):
-            tensors[name] = np.stack([content.get_tensor(f"instant/{number}/{name}") for number in rungs])
-        if card["tuned"]:
-            tensors["tuning"] = content.get_tensor("instant/tuning")
-    longest = max(SMALLEST, min(max(card["size"]), rung(rungs[-1])))
-    facts = json.dumps({"rungs": rungs, "longest": longest})
-    return {"title": card["title"], "source": card["source"]}, save(tensors, {"style": facts})
+
+def _style(path: Path) -> tuple[dict[str, str], bytes]:
+    card, style = read_card(path), stored.load(StyleFile(path, digest=""))
+    if not isinstance(style, Stored):
+        raise StyleFileError(f"{path.name} was made for another network")
+    rungs = sorted(style.looks)
+    tensors = {"quantiles": style.palette}
+    for tap, count in KEPT.items():
+        at = [style.looks[number][tap] for number in rungs]
+        upper = np.triu_indices(count)
+        tensors[f"{tap}/mean"] = np.stack([one.mean for one in at]).astype(np.float16)
+        tensors[f"{tap}/covariance"] = np.stack([one.covariance[upper] for one in at]).astype(np.float16)
+    if style.tuning is not None:
+        tensors["tuning"] = style.tuning.astype(np.float16)
+    facts = json.dumps({"rungs": rungs, "longest": style.longest})
+    return {"title": card.title, "source": card.source}, save(tensors, {"style": facts})

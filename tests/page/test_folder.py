@@ -78,7 +78,7 @@ def test_licences_are_those_of_impasto() -> None:
 
 def test_styles_hold_what_the_network_needs() -> None:
     stored = network()
-    found = styles.listed(stored.digest)
+    found = styles.listed()
     assert sorted(found) == style_names()
     words, data = found["udnie"]
     assert words["title"] == "Udnie"
