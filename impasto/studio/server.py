@@ -24,7 +24,7 @@ from impasto import __version__
 from impasto.errors import OptionError, OutputError
 from impasto.files import printable, reason
 from impasto.page import SHARED
-from impasto.studio import api, reference
+from impasto.studio import anywhere, api, reference
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import GoneError, Queue
@@ -98,6 +98,7 @@ def application(settings: Settings, store: Store, port: int) -> FastAPI:
     )
     for router in api.ROUTERS:
         app.include_router(router)
+    app.include_router(anywhere.router)
     app.mount("/page/shared", StaticFiles(directory=SHARED), name="shared")
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import launched, skip_without
-from page.serving import ISOLATED, Server
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request, expect
+from static_server import ISOLATED, Server
 
 import impasto
 from impasto.fast.painter import level_sizes
@@ -30,6 +31,11 @@ skip_without()
 
 PATIENCE = 300_000  # milliseconds: a busy machine is slow
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+WEBGPU = (
+    ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader")
+    if "IMPASTO_WEBGPU" in os.environ
+    else ()
+)
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 Open = Callable[..., Page]
 
@@ -38,7 +44,7 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with launched(*CAMERA) as found:
+    with launched(*CAMERA, *WEBGPU) as found:
         yield found
 
 
@@ -102,9 +108,9 @@ def choose(page: Page, photo: FilePayload) -> None:
     page.locator("#photo-file").set_input_files([photo])
 
 
-def saved(page: Page, kind: str = "PNG") -> Image.Image:
+def saved(page: Page, kind: str = "PNG", patience: float = PATIENCE) -> Image.Image:
     """The picture, downloaded once it is there."""
-    expect(page.locator("#showing")).to_contain_text("painted in")
+    expect(page.locator("#showing")).to_contain_text("painted in", timeout=patience)
     with page.expect_download() as download:
         page.get_by_role("button", name=f"Download {kind}").click()
     with Image.open(io.BytesIO(download.value.path().read_bytes())) as image:
@@ -113,9 +119,11 @@ def saved(page: Page, kind: str = "PNG") -> Image.Image:
         return image
 
 
-def same(page: Page, photo: FilePayload, style: Any, size: int = 256, **options: Any) -> Image.Image:
+def same(
+    page: Page, photo: FilePayload, style: Any, size: int = 256, patience: float = PATIENCE, **options: Any
+) -> Image.Image:
     """Check the page's picture against that of Python. Returns the page's."""
-    found = saved(page)
+    found = saved(page, patience=patience)
     expected = impasto.stylize(
         io.BytesIO(photo["buffer"]), style, quality="instant", precision="fp32", device="cpu", size=size, **options
     )
@@ -224,6 +232,22 @@ def test_the_camera_without_a_mouse(show: Open, site: Path) -> None:
     expect(page.get_by_label("Before and after").locator("visible=true").last).to_be_visible()
     expect(page.locator("#say")).to_contain_text("Painted in the style of Starry Night")
     server.stop()
+
+
+@pytest.mark.skipif(not WEBGPU, reason="takes minutes on a processor: set IMPASTO_WEBGPU=1")
+def test_webgpu_where_it_agrees(browser: Browser, server: Server, cat: Image.Image) -> None:
+    """On SwiftShader, which computes on the processor what is meant for a graphics processor; the page is made to take it for one."""
+    page = browser.new_page()
+    page.set_default_timeout(10 * PATIENCE)
+    page.add_init_script("Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false })")
+    page.add_init_script("localStorage['impasto.page'] ??= '{\"options\": {\"size\": 256}}'")
+    page.goto(server.page)
+    expect(page.locator("#engine")).to_contain_text("graphics processor", timeout=10 * PATIENCE)
+    photo = file("cat.png", cat)
+    choose(page, photo)
+    same(page, photo, "starry-night", patience=10 * PATIENCE)
+    expect(page.locator("#engine")).to_contain_text("graphics processor")
+    page.close()
 
 
 def test_sizes_are_those_of_python_and_a_file_is_no_picture(show: Open, server: Server) -> None:

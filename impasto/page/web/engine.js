@@ -1,6 +1,6 @@
 // The network, once for the page: when it is loaded, what it computes with, and starting it again when memory ran out.
 
-import { Cancelled, OutOfMemory, call as asked, end } from "./client.js";
+import { Cancelled, OutOfMemory, call as asked } from "./client.js";
 import { $, problem } from "./shared/dom.js";
 import { keep } from "./offline.js";
 import { bytes } from "./shared/words.js";
@@ -40,9 +40,16 @@ function total(gpu) {
   return Object.entries(files).filter(wanted).reduce((sum, [, [, size]]) => sum + size, 0);
 }
 
+const threads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
+
+/** Say what computes: "wasm" or "webgpu". */
+export function computesOn(on) {
+  const processor = `the processor, with ${threads > 1 ? `${threads} threads` : "one thread"} (WebAssembly)`;
+  $("engine").textContent = `Paints on ${on === "webgpu" ? "the graphics processor (WebGPU)" : processor}.`;
+}
+
 async function load() {
   const gpu = await wantsGpu();
-  const threads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   const all = total(gpu);
   let done = 0;
   $("loading").hidden = false;
@@ -54,8 +61,7 @@ async function load() {
   try {
     const { on } = await asked("load", { gpu, threads }, { progress });
     if (gpu) remember(on === "webgpu" ? "yes" : "no");
-    const processor = threads > 1 ? `the processor, with ${threads} threads` : "the processor, with one thread";
-    $("engine").textContent = `Paints on ${on === "webgpu" ? "the graphics processor (WebGPU)" : `${processor} (WebAssembly)`}.`;
+    computesOn(on);
     asked("warm").catch(() => {}); // the first picture says it again
     keep(gpu).then((all) => ($("offline").textContent = all ? "Saved on this device: the page works offline." : ""));
   } finally {
@@ -99,12 +105,6 @@ export async function teach({ id, blob }) {
 
 export async function forget(id) {
   if (known.delete(id)) await call("forget", { id });
-}
-
-/** Start again from nothing, after a failure. */
-export function restart() {
-  end();
-  lost();
 }
 
 export const failed = (error) => problem($("paint-problem"), error instanceof Cancelled ? null : error);

@@ -17,8 +17,9 @@ export async function fetched(name, progress = () => {}) {
   return new Response(new Blob(parts).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
-/** How a session is made for each way to compute. Only the levels are worth a graphics processor. */
-const PROVIDERS = { wasm: () => ["wasm"], webgpu: (name) => (name === "level" ? ["webgpu"] : ["wasm"]) };
+/** How a session is made for each way to compute. Only the levels are worth a graphics processor. With NHWC, onnxruntime-web 1.30
+    computes a convolution of 162 channels wrong. */
+const PROVIDERS = { wasm: () => ["wasm"], webgpu: (name) => [name === "level" ? { name: "webgpu", preferredLayout: "NCHW" } : "wasm"] };
 
 export class Network {
   /** ort: the runtime. files: bytes of graphs and weights by name. on: "wasm" or "webgpu". */

@@ -1,7 +1,7 @@
 // Painting: always the newest state, one picture at a time. A change cancels what is being painted at its next level.
 
 import { progress, stage } from "./easel.js";
-import { Cancelled, OutOfMemory, call, failed, teach } from "./engine.js";
+import { Cancelled, OutOfMemory, call, computesOn, failed, teach } from "./engine.js";
 import { $, problem, say } from "./shared/dom.js";
 import { SIZES, change, editor, state, styles } from "./state.js";
 import { number } from "./shared/words.js";
@@ -52,7 +52,8 @@ async function paintOnce(signal) {
     $("showing").textContent = `Painting, level ${at + 1} of ${of}`;
     if (blob) stage.showBlob(1, blob, "");
   };
-  const { blob, width, height, seconds } = await call("paint", { styles: list, options, levels: true }, { level, signal });
+  const { blob, width, height, seconds, on } = await call("paint", { styles: list, options, levels: true }, { level, signal });
+  computesOn(on);
   if (signal.aborted) throw new Cancelled();
   await stage.showBlob(1, blob, `${photo.name} in the style of ${namesOf(list)}`);
   picture = { blob, name: `${stem(photo.name)}-${list.map(({ id }) => stem(nameOf(id))).join("-")}` };

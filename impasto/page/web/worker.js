@@ -55,10 +55,8 @@ const CALLS = {
     looks = new Looks(network);
     if (!gpu) return { on: "wasm" };
     const other = network.computedOn("webgpu");
-    const usable = await agrees(other).catch(() => false);
-    if (usable) network = other;
-    looks.network = network;
-    return { on: usable ? "webgpu" : "wasm" };
+    if (await agrees(other).catch(() => false)) settle(other);
+    return { on: network.on };
   },
 
   /** Take a photograph. Gives its size, {width, height}. */
@@ -81,24 +79,17 @@ const CALLS = {
     looks.remove(id);
   },
 
-  /** Paint the photograph. Gives {blob, width, height, seconds}: a PNG. */
-  async paint({ number, styles, options, levels }, { level }) {
-    const look = await styled(styles);
+  /** Paint the photograph. Gives {blob, width, height, seconds, on}: a PNG, and what computed it. */
+  async paint(request, { level }) {
     const began = performance.now();
-    let last = null;
-    // a thumbnail has sizes of its own: those of the photograph stay ready for the next picture
-    const source = levels ? photo : new Photo(network, photo.image);
-    for await (const one of painted(network, source, look, options)) {
-      await breathe();
-      if (cancelled.delete(number)) return null;
-      last = one;
-      if (one.number === one.of || !levels) continue;
-      const [, , height, width] = one.image.dims;
-      const blob = Math.max(height, width) <= SHOWN ? await finished(one.image) : null;
-      level({ number: one.number, of: one.of, blob });
-    }
-    const [, , height, width] = last.image.dims;
-    return { blob: await finished(last.image), width, height, seconds: (performance.now() - began) / 1000 };
+    const image = await painting(request, level).catch((error) => {
+      if (network.on === "wasm") throw error;
+      settle(network.computedOn("wasm")); // the graphics processor has less memory, or is gone
+      return painting(request, level);
+    });
+    if (!image) return null;
+    const [, , height, width] = image.dims;
+    return { blob: await finished(image), width, height, seconds: (performance.now() - began) / 1000, on: network.on };
   },
 
   /** Paint a frame of a camera. Gives {bitmap}. Finding the way to a style's colors takes long, and is done now and then. */
@@ -118,6 +109,28 @@ const CALLS = {
     for (const name of ["level", "colors", "modulation", "finish"]) await network.session(name);
   },
 };
+
+/** The picture that a request of `paint` asks for; null if it was cancelled. */
+async function painting({ number, styles, options, levels }, level) {
+  const look = await styled(styles);
+  // a thumbnail has sizes of its own: those of the photograph stay ready for the next picture
+  const source = levels ? photo : new Photo(network, photo.image);
+  let last = null;
+  for await (const one of painted(network, source, look, options)) {
+    await breathe();
+    if (cancelled.delete(number)) return null;
+    last = one;
+    if (one.number === one.of || !levels) continue;
+    const [, , height, width] = one.image.dims;
+    level({ number: one.number, of: one.of, blob: Math.max(height, width) <= SHOWN ? await finished(one.image) : null });
+  }
+  return last.image;
+}
+
+/** Compute with a network from now on. */
+function settle(chosen) {
+  network = looks.network = chosen;
+}
 
 /** A picture with the photograph's transparency. */
 async function finished(image) {

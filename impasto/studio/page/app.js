@@ -120,6 +120,7 @@ async function start() {
   await session();
   const [limits] = await Promise.all([api.limits(), restorePhoto()]);
   drawLimits(limits);
+  $("anywhere").hidden = !limits.anywhere;
   startDials(limits);
   startPhoto(limits);
   startInstant();
