@@ -8,8 +8,9 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -180,6 +181,25 @@ def replacing(path: PathLike, suffixes: Collection[str] = (), *, overwrite: bool
     finally:  # after Ctrl-C too
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
+    """Write a folder whole or not at all: a new one beside it is filled, which then takes its place.
+
+    content: the bytes of every file by its path in the folder, with slashes. An existing folder is replaced. Raises SaveError.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".impasto-", dir=folder.parent, ignore_cleanup_errors=True) as place:
+            new, old = Path(place) / "new", Path(place) / "old"
+            for name, data in content.items():
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                (new / name).write_bytes(data)
+            with contextlib.suppress(FileNotFoundError):
+                folder.replace(old)
+            new.replace(folder)
+    except OSError as error:
+        raise SaveError(f"{printable(folder)} could not be written: {reason(error)}") from error
 
 
 def _temporary_prefix(final: Path) -> str:

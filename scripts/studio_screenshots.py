@@ -8,7 +8,6 @@ python scripts/studio_screenshots.py --output /tmp/shots --format png
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import screenshots
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +27,6 @@ from studio.running import Studio  # noqa: E402  (the tests' way to start a stud
 
 PHOTO = ROOT / "impasto" / "assets" / "chelsea.jpg"
 PATIENCE = 300_000  # milliseconds
-LARGEST = 150_000  # bytes of a screenshot
-QUALITIES = range(90, 40, -5)  # of JPEG, the first that is small enough
 PHONE: dict[str, Any] = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 STYLES = ("Starry Night", "Great Wave", "Udnie", "The Scream", "Composition VII", "Gauguin Tahiti")
 
@@ -89,19 +86,7 @@ def view(page: Page, name: str) -> None:
 
 def save(page: Page, folder: Path, name: str, suffix: str) -> None:
     """Take a screenshot."""
-    page.mouse.move(1, 1)
-    target = folder / f"studio-{name}.{suffix}"
-    data = page.screenshot(animations="disabled")
-    if suffix == "jpg":
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        for chosen in QUALITIES:
-            stream = io.BytesIO()
-            image.save(stream, "JPEG", quality=chosen, optimize=True, progressive=True)
-            data = stream.getvalue()
-            if len(data) < LARGEST:
-                break
-    target.write_bytes(data)
-    print(f"{target} {len(data):,} bytes", flush=True)
+    screenshots.save(page, folder / f"studio-{name}.{suffix}")
 
 
 def save_clip(browser: Browser, studio: Studio, folder: Path, suffix: str) -> None:

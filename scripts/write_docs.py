@@ -26,6 +26,7 @@ COMMANDS = (
     "style show",
     "compare",
     "export",
+    "page",
     "weights",
     "weights list",
     "weights fetch",

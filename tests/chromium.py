@@ -22,12 +22,14 @@ def skip_without() -> None:
 
 
 @contextlib.contextmanager
-def launched() -> Iterator[Browser]:
-    """A browser without a window, which shows colors as sRGB. The test fails where there is none."""
+def launched(*arguments: str) -> Iterator[Browser]:
+    """A browser without a window, which shows colors as sRGB. arguments: more of its own. The test fails where there is none."""
     if CHROMIUM is None:
         pytest.fail(MISSING)
     sandbox = [] if os.getuid() else ["--no-sandbox"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*sandbox, "--force-color-profile=srgb"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*sandbox, "--force-color-profile=srgb", *arguments]
+        )
         yield browser
         browser.close()

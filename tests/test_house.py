@@ -25,7 +25,7 @@ RINGS = (
     {"objective", "lbfgs", "optimize", "portable", "styles"},
     {"terms", "problem", "session", "run", "fast", "front", "stylizer"},
     {"report", "jobs"},
-    {"batches", "video"},
+    {"batches", "page", "video"},
     {"studio"},
     {"cli"},
 )

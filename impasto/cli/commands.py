@@ -15,6 +15,7 @@ from impasto.cli.batch import BATCH_EXAMPLES, BatchFlags, batch
 from impasto.cli.compare import CompareFlags, compare
 from impasto.cli.export import EXPORT_EXAMPLES, ExportFlags, export
 from impasto.cli.forms import PaintFlags, with_flags
+from impasto.cli.page import PAGE_EXAMPLES, PageFlags, page
 from impasto.cli.sheet import SHEET_OPTIONS, SheetFlags, sheet
 from impasto.cli.studio import studio
 from impasto.cli.styles import style_app, styles
@@ -108,6 +109,7 @@ def app(short: bool = False) -> App:
     )
     made.command(_switches(again.resume), usage="Usage: impasto resume FILE [OPTIONS]", help_epilogue=RESUME_EXAMPLES)
     made.command(with_flags(export, ExportFlags), usage="Usage: impasto export [OPTIONS]", help_epilogue=EXPORT_EXAMPLES)
+    made.command(with_flags(page, PageFlags), usage="Usage: impasto page -o FOLDER [OPTIONS]", help_epilogue=PAGE_EXAMPLES)
     made.command(_switches(studio), usage="Usage: impasto studio [OPTIONS]", help_epilogue="")
     made.command(styles)
     made.command(style_app)

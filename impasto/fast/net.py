@@ -203,15 +203,14 @@ class Net(nn.Module):
 
 def folded(weights: Mapping[str, Tensor], modulation: Tensor) -> dict[str, Filters]:
     """The network's weights with a style's modulation folded in, in float32."""
-    found, at, parts = {}, 0, torch.split_with_sizes(modulation, [size for sizes in MODULATED for size in sizes])
-    for name, _, _, _, experts in LAYERS:
-        weight, scale, shift = weights[name], parts[at], parts[at + 1]
-        at += 2
-        if experts > 1:
-            weight = ((1 / experts + parts[at]).view(-1, 1, 1, 1, 1) * weight).sum(0)
-            at += 1
-        else:
-            weight = weight[0]
+    found, at = {}, 0
+    for (name, _, _, _, experts), sizes in zip(LAYERS, MODULATED, strict=True):
+        parts = []
+        for size in sizes:  # not one split, which WebGPU would need more buffers for than it has
+            parts.append(modulation[at : at + size])
+            at += size
+        weight, scale, shift = weights[name], parts[0], parts[1]
+        weight = weight[0] if experts == 1 else ((1 / experts + parts[2]).view(-1, 1, 1, 1, 1) * weight).sum(0)
         found[name] = Filters(weight * (1 + scale).view(-1, 1, 1, 1), shift)
     return found
 
@@ -237,9 +236,10 @@ def noise_for(noise: Tensor, like: Tensor, origin: tuple[int, int], stride: int)
     origin: of `like`, in pixels of the level; stride: of its positions, in pixels.
     """
     batch, _, height, width = like.shape
+    noise = noise.to(like.dtype)  # first: few graphics processors have float16
     for axis, length, first in ((2, height, origin[0]), (3, width, origin[1])):
         noise = noise.index_select(axis, (torch.arange(length, device=noise.device) + first // stride) % TILE)
-    return noise.to(like.dtype).expand(batch, -1, -1, -1)
+    return noise.expand(batch, -1, -1, -1)
 
 
 def doubled(x: Tensor) -> Tensor:

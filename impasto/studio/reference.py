@@ -20,9 +20,10 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
 <title>API · impasto studio</title>
-<link rel="icon" href="/page/icon.svg" type="image/svg+xml">
+<link rel="icon" href="/page/shared/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/page/shared/look.css">
 <link rel="stylesheet" href="/page/studio.css">
-<script src="/page/theme.js"></script>
+<script src="/page/shared/theme.js"></script>
 </head>
 <body>
 <header class="top"><a class="brand" href="/">impasto</a><nav aria-label="Main"><a href="/">Studio</a>

@@ -23,7 +23,8 @@ from starlette.exceptions import HTTPException
 from impasto import __version__
 from impasto.errors import OptionError, OutputError
 from impasto.files import printable, reason
-from impasto.studio import api, reference
+from impasto.page import SHARED
+from impasto.studio import anywhere, api, reference
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import GoneError, Queue
@@ -97,6 +98,8 @@ def application(settings: Settings, store: Store, port: int) -> FastAPI:
     )
     for router in api.ROUTERS:
         app.include_router(router)
+    app.include_router(anywhere.router)
+    app.mount("/page/shared", StaticFiles(directory=SHARED), name="shared")
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
     @app.get("/", include_in_schema=False)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 
 from impasto import __version__, catalog
 from impasto.options import Options
-from impasto.studio import shapes
+from impasto.studio import anywhere, shapes
 from impasto.studio.api.context import PROBLEMS, Here, Refused
 
 DIALS = ("quality", "size", "strength", "style_scale", "keep_colors", "seed")  # options that the page shows
@@ -53,6 +53,7 @@ def limits(studio: Here) -> dict[str, Any]:
         "max_queued": studio.limits.most_queued,
         "keep_days": studio.limits.keep_days,
         "free_disk": studio.store.free_disk(),
+        "anywhere": anywhere.available(),
         "version": __version__,
         "options": {name: _described(name, known[name]) for name in DIALS},
     }

@@ -1,6 +1,6 @@
 // The server: requests, uploads, the session and the stream of events.
 
-import { bus, wait } from "./dom.js";
+import { bus, wait } from "./shared/dom.js";
 
 export const server = bus(); // "locked": a session is needed; "connection": true or false; "job", "removed", "style", "style-removed"; "reload": read the lists again
 

@@ -3,7 +3,7 @@
 import { UNREACHABLE, api, hush, listen, server } from "./api.js";
 import { startBlend } from "./blend.js";
 import { startDials } from "./dials.js";
-import { $, icon, problem, say } from "./dom.js";
+import { $, problem, say } from "./shared/dom.js";
 import { showGallery, startGallery } from "./gallery.js";
 import { startInstant } from "./instant.js";
 import { changes, reload } from "./jobs.js";
@@ -13,33 +13,14 @@ import { startQueue } from "./queue.js";
 import { startRegions } from "./regions.js";
 import { editor, restore, state } from "./state.js";
 import { loadStyles, startStyles } from "./styles.js";
+import { themeButton } from "./shared/theme-button.js";
 import { startViewer } from "./viewer.js";
 import { bytes, count, title } from "./words.js";
 
 const LOW = 2e9; // bytes of free disk below which the page says so
 const VIEWS = ["studio", "queue", "gallery"];
 
-// ---------------------------------------- theme
-
-const root = document.documentElement;
-const isDark = () => root.dataset.theme === "dark";
-
-function drawTheme() {
-  $("theme").replaceChildren(icon(isDark() ? "sun" : "moon"));
-  $("theme").setAttribute("aria-pressed", String(isDark()));
-}
-
-$("theme").addEventListener("click", () => {
-  const theme = isDark() ? "light" : "dark";
-  root.dataset.theme = theme;
-  try {
-    localStorage.setItem("impasto.theme", theme);
-  } catch {
-    // It holds until the page is closed.
-  }
-});
-new MutationObserver(drawTheme).observe(root, { attributeFilter: ["data-theme"] }); // by the button, or by the system
-drawTheme();
+themeButton($("theme"));
 
 // ---------------------------------------- views
 
@@ -139,6 +120,7 @@ async function start() {
   await session();
   const [limits] = await Promise.all([api.limits(), restorePhoto()]);
   drawLimits(limits);
+  $("anywhere").hidden = !limits.anywhere;
   startDials(limits);
   startPhoto(limits);
   startInstant();

@@ -1,6 +1,6 @@
 // The shares of a blend: a bar for two styles, a triangle with three sliders for three, sliders for four.
 
-import { $, clamp, h, svg } from "./dom.js";
+import { $, clamp, h, svg } from "./shared/dom.js";
 import { change, editor, state } from "./state.js";
 import { nameOf, pictureOf } from "./styles.js";
 import { percent } from "./words.js";

@@ -1,6 +1,6 @@
 // The buttons of a job that waits or runs.
 
-import { act, ask, button } from "./dom.js";
+import { act, ask, button } from "./shared/dom.js";
 import { control, move, remove } from "./jobs.js";
 import { title } from "./words.js";
 

@@ -1,8 +1,9 @@
 // Dials made from the options that the server lists: ranges for numbers, radio buttons for choices.
 
-import { $, clamp, h } from "./dom.js";
+import { $, h } from "./shared/dom.js";
+import { ofStrength, ofStrokes, slider } from "./shared/slider.js";
 import { change, editor, recolorable, state, usable } from "./state.js";
-import { COLORS, FIXED, HINTS, QUALITIES, number, percent } from "./words.js";
+import { COLORS, FIXED, HINTS, QUALITIES } from "./words.js";
 
 const STOPS = [256, 384, 512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192];
 
@@ -12,25 +13,12 @@ const updates = []; // run when options change elsewhere
 
 const set = (name, value) => change(name === "quality" || name === "seed" ? "plan" : "options", { options: { ...state.options, [name]: value } });
 
-/** A labelled range. at, value: from the option's value to the slider's and back. shown: the value in words. */
-function range(name, label, { min, max, step, at, value, shown, ends }) {
-  const id = `dial-${name}`;
-  const output = h("output", { for: id });
-  const input = h("input", { type: "range", id, min, max, step, "aria-describedby": `${id}-problem` });
-  const place = h("p", { class: "problem", id: `${id}-problem`, role: "alert", hidden: true });
-  const update = () => {
-    if (document.activeElement !== input || Number(input.value) !== at(state.options[name])) input.value = at(state.options[name]);
-    output.textContent = shown(state.options[name]);
-    input.setAttribute("aria-valuetext", output.textContent);
-  };
-  input.addEventListener("input", () => {
-    const next = value(Number(input.value));
-    if (next !== state.options[name]) set(name, next);
-  });
-  places.set(name, place);
-  updates.push(update);
-  const marks = ends ? h("p", { class: "ends", "aria-hidden": "true" }, h("span", { text: ends[0] }), h("span", { text: ends[1] })) : null;
-  return h("div", { class: "dial", title: known[name].about }, h("label", { for: id, text: label }), output, input, marks, place);
+/** A labelled range for an option. */
+function range(name, label, more) {
+  const made = slider(`dial-${name}`, label, { ...more, title: known[name].about, get: () => state.options[name], set: (value) => set(name, value) });
+  places.set(name, made.place);
+  updates.push(made.update);
+  return made.element;
 }
 
 /** Radio buttons in one row. closed: why none but the default can be chosen now, or "". */
@@ -55,23 +43,6 @@ function choice(name, label, words, hints, closed = () => "", barred = () => fal
   places.set(name, place);
   updates.push(update);
   return h("fieldset", { class: "dial choice" }, h("legend", { text: label }), h("div", { class: "segments" }, ...radios), hint, place);
-}
-
-function strength() {
-  const { minimum = 0, maximum = 1 } = known.strength;
-  return range("strength", "Strength", { min: minimum, max: maximum, step: 0.01, at: (x) => x, value: (x) => x, shown: percent });
-}
-
-/** On a logarithmic scale: half and double are equally far from 1. */
-function strokes() {
-  const { minimum = 0.25, maximum = 4 } = known.style_scale;
-  const value = (x) => clamp(Number((2 ** x).toFixed(3)), minimum, maximum);
-  const at = (scale) => Number(Math.log2(scale).toFixed(2));
-  return range("style_scale", "Stroke size", {
-    ...{ min: Math.log2(minimum), max: Math.log2(maximum), step: 0.05, at, value },
-    shown: (scale) => `${number(Number(scale.toPrecision(2)))} ×`,
-    ends: ["Finer", "Broader"],
-  });
 }
 
 /** The longer side in a few stops; the last is the photograph's own. */
@@ -144,7 +115,7 @@ export function startDials({ options }) {
   const defaults = Object.fromEntries(Object.entries(options).map(([name, { default: value }]) => [name, value]));
   const kept = Object.entries(state.options).filter(([name, value]) => name in defaults && fits(options[name], value));
   state.options = { ...defaults, ...Object.fromEntries(kept) };
-  $("dials").append(strength(), strokes(), choice("keep_colors", "Colors", COLORS, () => HINTS.keep_colors, () => (recolorable() ? "" : FIXED)));
+  $("dials").append(range("strength", "Strength", ofStrength(known.strength)), range("style_scale", "Stroke size", ofStrokes(known.style_scale)), choice("keep_colors", "Colors", COLORS, () => HINTS.keep_colors, () => (recolorable() ? "" : FIXED)));
   const clip = () => Boolean(state.photo?.clip);
   const quality = choice("quality", "Quality", QUALITIES, () => (clip() ? HINTS.film : HINTS.quality), undefined, (value) => clip() && value === "draft");
   $("paint-dials").append(quality, size(), film());

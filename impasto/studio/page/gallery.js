@@ -1,7 +1,7 @@
 // Everything that was made, newest first.
 
 import { api, at } from "./api.js";
-import { $, act, button, h, icon, problem } from "./dom.js";
+import { $, act, button, h, icon, problem } from "./shared/dom.js";
 import { ENDED, changes, remove } from "./jobs.js";
 import { confirmDrop, isPicture, openVersus, openViewer } from "./viewer.js";
 import { facts, title } from "./words.js";

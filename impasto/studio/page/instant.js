@@ -1,7 +1,7 @@
 // The instant picture. It follows the dials: one request at a time, the newest state next, and never a queue of stale ones.
 
 import { api } from "./api.js";
-import { $, problem, wait } from "./dom.js";
+import { $, problem, wait } from "./shared/dom.js";
 import { stage } from "./easel.js";
 import { change, editor, masks, state, usable } from "./state.js";
 

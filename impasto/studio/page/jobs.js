@@ -1,7 +1,7 @@
 // The jobs that the page knows, kept current by events.
 
 import { api, at, connected, server, stayOpenWhile } from "./api.js";
-import { bus } from "./dom.js";
+import { bus } from "./shared/dom.js";
 import { state } from "./state.js";
 
 export const jobs = new Map();

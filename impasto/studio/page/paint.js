@@ -1,7 +1,7 @@
 // Paint: post a job, and follow it on the stage.
 
 import { at } from "./api.js";
-import { $, act, button, h, say } from "./dom.js";
+import { $, act, button, h, say } from "./shared/dom.js";
 import { controls } from "./controls.js";
 import { blame, unblame } from "./dials.js";
 import { stage } from "./easel.js";

@@ -1,7 +1,8 @@
 // The photograph or the clip: dropped, pasted or picked, uploaded, and restored.
 
 import { api, at, upload } from "./api.js";
-import { $, problem, say } from "./dom.js";
+import { $, problem, say } from "./shared/dom.js";
+import { dropping, picker } from "./shared/dropping.js";
 import { addStyles } from "./styles.js";
 import { change, editor, state } from "./state.js";
 import { stage } from "./easel.js";
@@ -69,54 +70,6 @@ function take(files, onStyles) {
   if (photo) use(photo);
 }
 
-function picker(input, onStyles) {
-  input.addEventListener("change", () => {
-    take(input.files, onStyles);
-    input.value = "";
-  });
-}
-
-function dropping() {
-  const veil = $("drop");
-  let depth = 0;
-  const holdsFiles = (event) => [...(event.dataTransfer?.types || [])].includes("Files");
-  const overStyles = (event) => Boolean(event.target.closest?.("#styles"));
-  const hide = () => {
-    depth = 0;
-    veil.hidden = true;
-    $("styles").classList.remove("target");
-  };
-  const mark = (event) => {
-    const styles = overStyles(event);
-    veil.hidden = false;
-    veil.classList.toggle("aside", styles);
-    $("styles").classList.toggle("target", styles);
-    veil.firstElementChild.textContent = styles ? "Drop the painting: it becomes a style" : "Drop the photograph or the clip";
-  };
-  window.addEventListener("dragenter", (event) => {
-    if (!holdsFiles(event)) return;
-    depth++;
-    mark(event);
-    event.preventDefault();
-  });
-  window.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
-    mark(event);
-    event.preventDefault();
-  });
-  window.addEventListener("dragleave", (event) => holdsFiles(event) && --depth <= 0 && hide());
-  window.addEventListener("drop", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    hide();
-    take(event.dataTransfer.files, overStyles(event));
-  });
-  window.addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files || [])];
-    if (files.length) take(files, Boolean(document.activeElement?.closest("#styles")));
-  });
-}
-
 /** Check whether the studio still has the photograph of last time. */
 export async function restorePhoto() {
   if (!state.photo) return;
@@ -133,9 +86,9 @@ export async function restorePhoto() {
 export function startPhoto(found) {
   limits = found;
   for (const id of ["choose", "replace"]) $(id).addEventListener("click", () => $("photo-file").click());
-  picker($("photo-file"), false);
-  picker($("style-file"), true);
-  dropping();
+  picker($("photo-file"), false, take);
+  picker($("style-file"), true, take);
+  dropping(take, { photo: "Drop the photograph or the clip", style: "Drop the painting: it becomes a style" });
   editor.on("photo", show);
 }
 

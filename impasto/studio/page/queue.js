@@ -1,7 +1,7 @@
 // The queue: all that waits, runs, is paused or on hold; and what ended without a picture.
 
 import { at } from "./api.js";
-import { $, h } from "./dom.js";
+import { $, h } from "./shared/dom.js";
 import { controls } from "./controls.js";
 import { OPEN, changes, isOpen, jobs, pictureOf } from "./jobs.js";
 import { status, title } from "./words.js";

@@ -2,7 +2,7 @@
 // A region's canvas is white where the region is and transparent elsewhere; it is uploaded as white on black.
 
 import { api, at, upload } from "./api.js";
-import { $, button, clamp, h, problem, say } from "./dom.js";
+import { $, button, clamp, h, problem, say } from "./shared/dom.js";
 import { stage } from "./easel.js";
 import { change, editor, state, styles } from "./state.js";
 import { nameOf } from "./styles.js";

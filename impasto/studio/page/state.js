@@ -1,6 +1,6 @@
 // What is being edited. It survives a reload: every change is stored in this browser.
 
-import { bus } from "./dom.js";
+import { bus } from "./shared/dom.js";
 
 const KEY = "impasto.studio";
 

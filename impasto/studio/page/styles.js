@@ -1,7 +1,7 @@
 // The styles: a grid to choose from, thumbnails of the photograph in each, own paintings.
 
 import { api, at, server, upload } from "./api.js";
-import { $, act, ask, button, h, icon, problem, say, wait } from "./dom.js";
+import { $, act, ask, button, h, icon, problem, say, wait } from "./shared/dom.js";
 import { idle } from "./instant.js";
 import { changes, isOpen, jobs, learn } from "./jobs.js";
 import { balanced, change, editor, state, styles } from "./state.js";

@@ -1,10 +1,10 @@
 // One picture in full: before and after, magnifier, downloads, how it was made, again with changes. And two pictures, compared.
 
 import { api, at } from "./api.js";
-import { $, act, ask, button, closable, h, problem, say } from "./dom.js";
+import { $, act, ask, button, closable, h, problem, say } from "./shared/dom.js";
 import { ENDED, changes, remove } from "./jobs.js";
 import { setPhoto } from "./photo.js";
-import { Stage, switches } from "./stage.js";
+import { Stage, switches } from "./shared/stage.js";
 import { balanced, change, state, styles } from "./state.js";
 import { facts, field, number, photoName, title } from "./words.js";
 

@@ -1,0 +1,41 @@
+// The photograph: dropped, pasted, picked, from the camera, or the sample.
+
+import { $, say } from "./shared/dom.js";
+import { dropping, picker } from "./shared/dropping.js";
+import { hasPhoto, takePhoto } from "./paint.js";
+import { editor, state } from "./state.js";
+import { addPaintings } from "./styles.js";
+
+function take(files, onStyles) {
+  const list = [...files];
+  if (!list.length) return;
+  if (onStyles) addPaintings(list);
+  else takePhoto({ blob: list[0], name: list[0].name || "pasted picture" });
+}
+
+async function sample() {
+  const answer = await fetch(new URL("sample.jpg", import.meta.url));
+  await takePhoto({ blob: await answer.blob(), name: "Chelsea" });
+}
+
+function show() {
+  const chose = $("empty").contains(document.activeElement);
+  const shown = Boolean(state.photo) && !state.camera;
+  $("empty").hidden = Boolean(state.photo) || state.camera;
+  $("stage").hidden = $("picture-tools").hidden = !shown;
+  if (!state.photo) return;
+  if (chose) $("replace").focus({ preventScroll: true });
+  say(`${state.photo.name} is here, ${state.photo.width} by ${state.photo.height} pixels.`);
+}
+
+export function startPhoto() {
+  for (const id of ["choose", "replace"]) $(id).addEventListener("click", () => $("photo-file").click());
+  $("sample").addEventListener("click", sample);
+  picker($("photo-file"), false, take);
+  picker($("style-file"), true, take);
+  dropping(take, { photo: "Drop the photograph", style: "Drop the painting: it becomes a style" });
+  editor.on("photo", show);
+  editor.on("camera", show);
+}
+
+export { hasPhoto };
