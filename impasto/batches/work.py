@@ -93,7 +93,6 @@ def plan(
     missing if a list names them. masks: a mask for all photographs, or a folder with one named like each, and its style or None, in
     words; a list's row may have masks of its own instead. options: of every item; those of a list's row come on top. Raises UsageError.
     """
-    _check_metadata(settings)
     names.check_template(template)
     lists = [word for word in photos if manifest.is_manifest(word)]
     rows = [row for word in lists for row in manifest.read(word)]
@@ -105,13 +104,30 @@ def plan(
         raise OptionError("a style is needed", remedy=f"name one of {{styles}}, such as {style_names()[0]}")
     if known is not None and not unpaired:
         raise OptionError("every row of the list has a style of its own", option="styles")
-    make = _Making(template, dict(options or {}), Masks(masks, leave_out=settings.output))
+    notes = (*found.notes, *(known.notes if known else ()))
+    masked = Masks(masks, leave_out=settings.output)
+    return arranged(rows, known.sources if known else (), settings, pairs, template, dict(options or {}), masked, notes)
+
+
+def arranged(
+    rows: Sequence[Row],
+    styles: Sequence[Source],
+    settings: Settings,
+    pairs: Pairs,
+    template: str,
+    options: Mapping[str, Any],
+    masks: Masks,
+    notes: tuple[str, ...] = (),
+) -> Work:
+    """The work of rows, and of styles for those that have none. Raises UsageError."""
+    _check_metadata(settings)
+    make = _Making(template, options, masks)
     items = [make(row, row.styles) for row in rows if row.styles]
-    if known is not None:
-        items += _paired(unpaired, known.sources, pairs, make)
+    if styles:
+        items += _paired([row for row in rows if not row.styles], styles, pairs, make)
     names.check_different((item.output, item.subject) for item in items)
     _check_depth(items, settings)
-    return Work(tuple(items), settings, (*found.notes, *(known.notes if known else ()), *make.masks.notes()))
+    return Work(tuple(items), settings, (*notes, *masks.notes()))
 
 
 def _paired(
