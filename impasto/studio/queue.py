@@ -24,6 +24,7 @@ SELECT id FROM jobs
 WHERE NOT EXISTS (SELECT 1 FROM json_each(:words) WHERE NOT instr(words, value))
   AND (:all OR state IN (SELECT value FROM json_each(:states)))
   AND (:any_result OR result IS NOT NULL)
+  AND (:kind = '' OR kind = :kind)
   AND (:before = '' OR (created, id) < (SELECT created, id FROM jobs WHERE id = :before))
 ORDER BY created DESC, id DESC LIMIT :limit
 """
@@ -59,13 +60,21 @@ class Jobs:
         return decoded(row) | {"place": place}
 
     def list(
-        self, *, query: str = "", states: tuple[str, ...] = (), with_result: bool = False, before: str = "", limit: int = 50
+        self,
+        *,
+        query: str = "",
+        states: tuple[str, ...] = (),
+        kind: str = "",
+        with_result: bool = False,
+        before: str = "",
+        limit: int = 50,
     ) -> list[Row]:
         """Jobs, the newest first. query: words of the photograph's and the styles' names. before: only older ones than this."""
         asked = {
             "words": json.dumps(query.replace("\0", "\ufffd").casefold().split()),  # a text of SQLite ends at a NUL
             "states": json.dumps(states),
             "all": not states,
+            "kind": kind,
             "any_result": not with_result,
             "before": before,
             "limit": limit,

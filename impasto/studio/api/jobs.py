@@ -145,13 +145,14 @@ def list_jobs(
     studio: Here,
     query: Annotated[str, Query(max_length=200)] = "",
     state: Annotated[str, Query(max_length=100, description="States, separated by commas.")] = "",
+    kind: Annotated[str, Query(max_length=20)] = "",
     result: Annotated[bool, Query(description="Only jobs that have a result.")] = False,
     before: Annotated[str, Query(max_length=16, description="Only jobs older than this one.")] = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> shapes.Jobs:
     """Jobs, the newest first."""
     states = tuple(one for one in state.split(",") if one)
-    rows = studio.queue.list(query=query, states=states, with_result=result, before=before, limit=limit + 1)
+    rows = studio.queue.list(query=query, states=states, kind=kind, with_result=result, before=before, limit=limit + 1)
     return shapes.Jobs(jobs=[shapes.job_of(row) for row in rows[:limit]], more=len(rows) > limit)
 
 
