@@ -45,7 +45,8 @@ class Painter:
 
     def paint(self, number: int, item: Item, tell: Tell = bool) -> Result:
         """Paint an item, unless its result is there. tell: may raise StoppedError, which is passed on."""
-        torch.set_num_threads(self.settings.threads)  # of this thread: OpenMP has one setting for each
+        if torch.get_num_threads() != self.settings.threads:  # setting them makes oneDNN forget its compiled kernels
+            torch.set_num_threads(self.settings.threads)  # of this thread: OpenMP has one setting for each
         began = time.monotonic()
 
         def result(state: State, **more: Any) -> Result:
