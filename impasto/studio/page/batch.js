@@ -9,7 +9,7 @@ import { QUALITIES, bytes, count, percent, status, styleName, title } from "./wo
 
 const MOST = 100; // batches that are listed
 const SIZES = [256, 512, 768, 1024, 1536, 2048, "original"];
-const EVERY = { all: "Every photograph in every style", "random:1": "Every photograph in one style, drawn at random" };
+const EVERY = { all: "every style", "random:1": "one style, at random" };
 const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP", tif: "TIFF" };
 
 const rows = new Map(); // of the list, by job
@@ -32,7 +32,7 @@ const pick = button("Upload a zip", () => file.click());
 const grid = h("div", { class: "grid batch-grid", role: "group", "aria-label": "Styles of the batch" });
 const quality = select("quality", "Quality", QUALITIES, "instant");
 const size = select("size", "Size", Object.fromEntries(SIZES.map((one) => [one, one === "original" ? "As the photographs" : `${one} pixels`])), 512);
-const pairs = select("pairs", "Pairs", EVERY, "all");
+const pairs = select("pairs", "Each photograph in", EVERY, "all");
 const format = select("format", "Format", FORMATS, "png");
 const hint = h("p", { class: "soft small" });
 const wrong = h("p", { class: "problem", role: "alert", hidden: true });
