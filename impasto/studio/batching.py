@@ -20,7 +20,7 @@ from impasto import batches, files
 from impasto.batches import Item, Pairs, Settings, Status, Work, ledger, masks, names, work
 from impasto.batches.manifest import Row as Photo
 from impasto.batches.sources import Source
-from impasto.errors import OutputError
+from impasto.errors import OutputError, PictureError
 from impasto.inputs import style_names
 from impasto.jobs.events import Note
 from impasto.options import Options
@@ -31,6 +31,7 @@ from impasto.studio.words import sentence, without_paths
 
 NAMES = "names.json"  # {file: {"name", "photo", "styles"}} of every result
 MOST_SHOWN = 1000  # failures
+MOST_IMAGES = 20_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ def work_of(store: Store, spec: Mapping[str, Any], output: Path, device: str = "
     styles = _styles(store, spec["styles"], options)
     batch = spec["batch"]
     pairs = Pairs.parse(batch["pairs"], batch["pairs_seed"])
+    count = len(photos) * {"all": len(styles), "zip": 1, "random": min(pairs.count, len(styles))}[pairs.kind]
+    if count > MOST_IMAGES:
+        raise PictureError(f"these are {count:,} images; a batch has at most {MOST_IMAGES:,}")
     given = {name: getattr(options, name) for name in options.model_fields_set}
 
     def planned(template: str) -> Work:
@@ -63,7 +67,10 @@ def work_of(store: Store, spec: Mapping[str, Any], output: Path, device: str = "
     try:
         found = planned(names.TEMPLATE)
     except OutputError:  # photographs that differ in their suffixes only
-        found = planned(names.DIFFERENT)
+        try:
+            found = planned(names.DIFFERENT)
+        except OutputError as error:
+            raise PictureError("two photographs have names that differ in upper and lower case only") from error
     items, known = list[Item](), dict[str, Row]()
     for item in found.items:
         file = f"{hashlib.sha256(item.output.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.{batch['format']}"

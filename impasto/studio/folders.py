@@ -14,7 +14,7 @@ from pathlib import Path
 from impasto import files
 from impasto.batches.sources import Source, find
 from impasto.errors import PictureError
-from impasto.studio.store import Row, Store, is_id
+from impasto.studio.store import SERVER_FOLDERS, Row, Store, is_id
 
 NAMES = "names.json"  # in the folder of a zip: [file, name in the zip] of every photograph
 MOST_LISTED = 200  # folders on the server
@@ -84,7 +84,7 @@ def _row(found: Row) -> Row:
 
 
 def _home(store: Store) -> Path:
-    return store.files.root / "folders"
+    return store.files.root / SERVER_FOLDERS
 
 
 def _on_server(store: Store) -> Iterator[Row]:

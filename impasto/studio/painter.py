@@ -70,8 +70,8 @@ class _Ended:
         self._asked = True
 
 
-class _Work:
-    """One job, from when it was claimed to when it is left."""
+class _Reports:
+    """What is entered about a job, from when it was claimed to when it is left."""
 
     def __init__(self, queue: Queue, job: Row, device: str, ended: _Ended, painters: int) -> None:
         self.queue, self.job, self.device, self.ended, self.painters = queue, job, device, ended, painters
@@ -82,77 +82,9 @@ class _Work:
         self.previews: int = job["preview"]
         self.notes: list[str] = []
 
-    def carry_out(self) -> None:
-        """Do it, and report how it ended. Errors of any kind end this job only."""
-        try:
-            if self._is_done():
-                return
-            if self.job["kind"] in ("video", "batch") and self.job["wanted"] == "cancel":
-                self._end_early()
-                return
-            self._follow(kinds.events_of(self.queue.store, self.job, self.device, self.painters))
-        except ImpastoError as error:
-            self.queue.leave(self.number, "failed", error=self._words(error), notes=self.notes)
-        except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
-            words = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
-            self.queue.leave(self.number, "failed", error=self._words(words))
-
     def _words(self, problem: str | ImpastoError) -> str:
         """An error as people read it, without paths of this machine."""
         return sentence(without_paths(sentence(problem), self.place.root))
-
-    def _is_done(self) -> bool:
-        """Whether an earlier process wrote the whole result and died before it said so."""
-        if not self.result.exists() or state_of(self.result).exists():
-            return False
-        found = _whole(self.job["kind"], self.result)
-        if found is not None:
-            self._finish(*found)
-        return found is not None
-
-    # ------------------------------------------------------------------------------------------------------------- events
-
-    def _follow(self, events: Generator[Any, None, None]) -> None:
-        """Go through the events, and do what people ask for meanwhile."""
-        stop = False
-        while True:
-            try:
-                event = events.throw(KeyboardInterrupt()) if stop else next(events)
-            except StopIteration:
-                return
-            except KeyboardInterrupt:  # before there was anything to keep
-                self.queue.leave(self.number, "cancelled", whole=0)
-                return
-            stop = False
-            ended = self._report(event)
-            if ended or not isinstance(event, (Progress, Tile, Preview, Frame, Status)):
-                continue
-            wanted = self.queue.wanted(self.number)
-            if self.ended() or (not wanted and self.job["kind"] == "batch" and self.queue.others_wait()):
-                self._put_back(events)
-                return
-            if wanted == "pause":
-                events.close()
-                self.queue.leave(self.number, "paused")
-                return
-            if wanted == "remove":
-                events.close()
-                self.queue.forget(self.number)
-                return
-            stop = wanted == "cancel"
-            if stop and self.job["kind"] == "video":
-                events.close()
-                self._end_early()
-                return
-
-    def _put_back(self, events: Generator[Any, None, None]) -> None:
-        """Leave the job to a later process, or to this one after jobs that go first."""
-        if self.ended():  # first: a server that ends does not wait for all workers of a batch
-            self.queue.leave(self.number, "queued")
-            events.close()
-        else:
-            events.close()
-            self.queue.leave(self.number, "queued")
 
     def _end_early(self) -> None:
         """Have the frames of a clip, or the images of a batch, that are painted so far as its result."""
@@ -243,6 +175,78 @@ class _Work:
             self.place.preview(self.number).unlink(missing_ok=True)
         done = {"done": 1.0} if state == "done" else {}
         self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+
+
+class _Work(_Reports):
+    """One job that is carried out."""
+
+    def carry_out(self) -> None:
+        """Do it, and report how it ended. Errors of any kind end this job only."""
+        try:
+            if self._is_done():
+                return
+            if self.job["kind"] in ("video", "batch") and self.job["wanted"] == "cancel":
+                self._end_early()
+                return
+            self._follow(kinds.events_of(self.queue.store, self.job, self.device, self.painters))
+        except ImpastoError as error:
+            self.queue.leave(self.number, "failed", error=self._words(error), notes=self.notes)
+        except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
+            words = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
+            self.queue.leave(self.number, "failed", error=self._words(words))
+
+    def _is_done(self) -> bool:
+        """Whether an earlier process wrote the whole result and died before it said so."""
+        if not self.result.exists() or state_of(self.result).exists():
+            return False
+        found = _whole(self.job["kind"], self.result)
+        if found is not None:
+            self._finish(*found)
+        return found is not None
+
+    # ------------------------------------------------------------------------------------------------------------- events
+
+    def _follow(self, events: Generator[Any, None, None]) -> None:
+        """Go through the events, and do what people ask for meanwhile."""
+        stop = False
+        while True:
+            try:
+                event = events.throw(KeyboardInterrupt()) if stop else next(events)
+            except StopIteration:
+                return
+            except KeyboardInterrupt:  # before there was anything to keep
+                self.queue.leave(self.number, "cancelled", whole=0)
+                return
+            stop = False
+            ended = self._report(event)
+            if ended or not isinstance(event, (Progress, Tile, Preview, Frame, Status)):
+                continue
+            wanted = self.queue.wanted(self.number)
+            if self.ended() or (not wanted and self.job["kind"] == "batch" and self.queue.others_wait()):
+                self._put_back(events)
+                return
+            if wanted == "pause":
+                events.close()
+                self.queue.leave(self.number, "paused")
+                return
+            if wanted == "remove":
+                events.close()
+                self.queue.forget(self.number)
+                return
+            stop = wanted == "cancel"
+            if stop and self.job["kind"] == "video":
+                events.close()
+                self._end_early()
+                return
+
+    def _put_back(self, events: Generator[Any, None, None]) -> None:
+        """Leave the job to a later process, or to this one after jobs that go first."""
+        if self.ended():  # first: a server that ends does not wait for all workers of a batch
+            self.queue.leave(self.number, "queued")
+            events.close()
+        else:
+            events.close()
+            self.queue.leave(self.number, "queued")
 
 
 def _facts(event: Progress | Tile | Frame | Status) -> dict[str, Any]:

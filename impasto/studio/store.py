@@ -27,6 +27,7 @@ Row: TypeAlias = dict[str, Any]
 
 FINISHED = ("done", "failed", "cancelled")
 KEPT_EVENTS = 20_000
+SERVER_FOLDERS = "folders"  # where somebody may put photographs for batches
 FOLDERS = ("images", "styles", "zips", "results", "previews")
 _JSON = ("spec", "progress", "result", "notes")  # columns that hold JSON
 _TABLES = """
@@ -111,7 +112,7 @@ class Database:
         self.files = Place(root)
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for folder in FOLDERS:
+            for folder in (*FOLDERS, SERVER_FOLDERS):
                 (root / folder).mkdir(exist_ok=True, mode=0o700)
             with self.changing() as db:
                 db.executescript(_TABLES)

@@ -93,7 +93,7 @@ def _chosen(entries: list[zipfile.ZipInfo]) -> tuple[list[tuple[zipfile.ZipInfo,
     """(entry, name) of the photographs, and notes on what is left out. Raises PictureError."""
     if len(entries) > MOST_FILES:
         raise PictureError(f"this zip has more than {MOST_FILES:,} files; make several of it")
-    taken, others, known = list[tuple[zipfile.ZipInfo, str]](), list[str](), set[str]()
+    taken, others, known = list[tuple[zipfile.ZipInfo, str]](), list[str](), dict[str, str]()
     for info in entries:
         if info.is_dir():
             continue
@@ -106,9 +106,10 @@ def _chosen(entries: list[zipfile.ZipInfo]) -> tuple[list[tuple[zipfile.ZipInfo,
             continue
         if info.flag_bits & 1:
             raise PictureError(f"{files.one_line(name)} in this zip is encrypted; make one without a password")
-        if name in known:
-            raise PictureError(f"this zip has two files {files.one_line(name)}")
-        known.add(name)
+        other = known.get(name.casefold())
+        if other is not None:
+            raise PictureError(f"this zip has two files of one name, {files.one_line(other)} and {files.one_line(name)}")
+        known[name.casefold()] = name
         taken.append((info, name))
     if not taken:
         more = f"; {len(others)} files are no images by their names" if others else ""

@@ -20,6 +20,7 @@ from studio.running import PATIENCE, Studio, png, zipped
 
 from impasto import pictures
 from impasto.errors import PictureError
+from impasto.inputs import style_names
 from impasto.studio import batching, folders, unpack
 from impasto.studio.queue import Queue
 from impasto.studio.store import Store
@@ -121,12 +122,14 @@ def test_a_folder_on_the_server_and_nothing_outside_it(studio: Studio, tmp_path:
         ({"styles": ["nosuch"]}, "This style is not here any more."),
         ({"pairs": "some"}, "Pairs must be all, zip or random:N with a number from 1, not 'some'."),
         ({"pairs": "zip"}, "Zip needs as many styles as photographs, not 1 and 2; use pairs all or random:N."),
+        ({"styles": style_names()}, "These are 24,000 images; a batch has at most 20,000."),
         ({"options": {"size": 3}}, "Size must be from 16"),
         ({"options": {"device": "cuda"}}, "The server decides about device."),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_it_is_queued(studio: Studio, more: Any, problem: str) -> None:
-    folder = studio.upload(photos(2), "a.zip", "/folders")["id"]
+    content = zipped(*((f"{number}.jpg", b"x") for number in range(2000))) if "images" in problem else photos(2)
+    folder = studio.upload(content, "a.zip", "/folders")["id"]
     answer = studio.client.post("/api/batches", json={"folder": folder, "styles": ["udnie"]} | more)
     assert answer.status_code in (400, 404)
     assert answer.json()["error"].startswith(problem)
@@ -197,7 +200,8 @@ HOSTILE = {
     "up": (zipped(("../../a.png", PHOTO)), "../../a.png in this zip leads out of it."),
     "absolute": (zipped(("/etc/a.png", PHOTO)), "/etc/a.png in this zip leads out of it."),
     "backslashes": (zipped(("a\\..\\..\\a.png", PHOTO)), "A/../../a.png in this zip leads out of it."),
-    "twice": (zipped(("a.png", PHOTO), ("./a.png", PHOTO)), "This zip has two files a.png."),
+    "twice": (zipped(("a.png", PHOTO), ("./a.png", PHOTO)), "This zip has two files of one name, a.png and a.png."),
+    "twice but for case": (zipped(("a.png", PHOTO), ("A.PNG", PHOTO)), "This zip has two files of one name, a.png and A.PNG."),
     "long": (zipped((f"{'a' * 300}.png", PHOTO)), "A name in this zip is too long: aaa"),
     "link": (
         zipped((entry("a.png", create_system=3, external_attr=(stat.S_IFLNK | 0o777) << 16), b"/etc/passwd")),

@@ -25,11 +25,10 @@ from impasto.studio.api.context import (
     style_of,
 )
 from impasto.studio.api.uploads import display, received
-from impasto.studio.store import Row, new_id
+from impasto.studio.store import Row, erase, new_id
 from impasto.studio.words import sentence, without_paths
 
 MOST_TIMES = 4  # the largest upload, to which a zip may unpack
-MOST_IMAGES = 20_000  # of a batch
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
@@ -45,6 +44,9 @@ async def add_folder(file: Annotated[UploadFile, File()], studio: Here) -> shape
         if studio.store.free_disk() < LEAST_DISK + most:
             raise Refused(503, "There is too little space on the server's disk.")
         found = await answered(studio, studio.previewing.ask("unpack", archive=archive, target=target, most=most))
+    except Refused:
+        erase(target)  # it may have taken too long
+        raise
     finally:
         archive.unlink(missing_ok=True)
     row = await asyncio.to_thread(folders.add, studio.store, number, name, found["photos"], found["notes"])
@@ -109,15 +111,13 @@ def _spec(asked: shapes.NewBatch, studio: Studio) -> Row:
 
 
 def _count(spec: Mapping[str, Any], studio: Studio) -> int:
-    """How many images a batch makes. Raises Refused if that is not possible, or too many."""
+    """How many images a batch makes. Raises Refused if it is not possible."""
     try:
         work, _ = batching.work_of(studio.store, spec, studio.store.files.result("0" * 16, spec))
     except OptionError as error:
         raise Refused(400, sentence(error), error.option or None) from error
     except ImpastoError as error:
         raise Refused(400, sentence(without_paths(sentence(error), studio.store.files.root))) from error
-    if len(work.items) > MOST_IMAGES:
-        raise Refused(400, f"These are {len(work.items):,} images; a batch has at most {MOST_IMAGES:,}.")
     return len(work.items)
 
 
