@@ -1,4 +1,4 @@
-"""Ray: a real cluster of three nodes on this machine, one of which is killed, on addresses and on files."""
+"""Ray: a real cluster of three nodes on this machine, one of which is killed, with photographs and results at addresses."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ import impasto
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 others = [cluster.add_node(num_cpus=1) for _ in range(2)]
 here = Path.cwd()
-for photos, styles, output in (
-    (f"shared://{here}/in", [f"shared://{here}/style.png"], f"shared://{here}/addresses"),
-    (f"file://{here}/in", ["style.png"], f"file://{here}/files"),
-):
-    found = impasto.batch(photos, styles, output=output, ray=cluster.address, size=48, iterations=8, device="cpu")
-    for count, result in enumerate(found, 1):
-        print(output, result.output, result.state, result.photo, sep="|", flush=True)
-        if count == 2 and len(others) == 2:
-            cluster.remove_node(others.pop(), allow_graceful=False)
+found = impasto.batch(
+    f"shared://{here}/in", f"file://{here}/style.png", output=f"shared://{here}/out", ray=cluster.address, size=48, iterations=8,
+    device="cpu"
+)
+for count, result in enumerate(found, 1):
+    print(result.output, result.state, result.photo, sep="|", flush=True)
+    if count == 2:
+        cluster.remove_node(others.pop(), allow_graceful=False)
 cluster.shutdown()
 """
 # A shared folder as an address. Every process finds it as it finds s3fs and the like, by the entry point of an installed package.
@@ -56,7 +55,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 
 @needs_ray
-def test_three_nodes_on_addresses_and_the_two_that_are_left_make_the_bytes_of_one_machine(
+def test_three_nodes_of_which_one_is_killed_make_the_bytes_of_one_machine_at_addresses(
     here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos(here / "in", *NAMES[1:])
@@ -73,15 +72,12 @@ def test_three_nodes_on_addresses_and_the_two_that_are_left_make_the_bytes_of_on
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
-    said = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 3]
-    for output, scheme in (("addresses", "shared"), ("files", "file")):
-        found = [one for one in said if one[0] == f"{scheme}://{here}/{output}"]
-        assert {name: state for _, name, state, _ in found} == local
-        assert len(found) == len(local)
-        assert {photo for *_, photo in found} == {f"{'shared://' * (scheme == 'shared')}{here}/in/{name}" for name in NAMES}
-        assert {name: data for name, data in tree(output).items() if not Path(name).name.startswith(".impasto-")} == tree(
-            "whole"
-        )
+    said = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 2]
+    assert {output: state for output, state, _ in said} == local
+    assert {photo for *_, photo in said} == {f"shared://{here}/in/{name}" for name in NAMES}
+    assert len(said) == len(local)
+    written = {name: data for name, data in tree("out").items() if ".impasto-" not in name}  # the lost node may leave a part
+    assert written == tree("whole")
 
 
 @needs_ray

@@ -1,4 +1,4 @@
-"""Batches in the studio: zips, hostile ones too, folders on the server, and what may happen to a batch."""
+"""Batches in the studio: zips, also hostile ones, folders on the server, and what may happen to a batch."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ HOSTILE = {
     "absolute": (zipped(("/etc/a.png", PHOTO)), "/etc/a.png in this zip leads out of it."),
     "backslashes": (zipped(("a\\..\\..\\a.png", PHOTO)), "A/../../a.png in this zip leads out of it."),
     "twice": (zipped(("a.png", PHOTO), ("./a.png", PHOTO)), "This zip has two files of one name, a.png and a.png."),
-    "twice but for case": (zipped(("a.png", PHOTO), ("A.PNG", PHOTO)), "This zip has two files of one name, a.png and A.PNG."),
+    "case": (zipped(("a.png", PHOTO), ("A.PNG", PHOTO)), "This zip has two files of one name, a.png and A.PNG."),
     "long": (zipped((f"{'a' * 300}.png", PHOTO)), "A name in this zip is too long: aaa"),
     "link": (
         zipped((entry("a.png", create_system=3, external_attr=(stat.S_IFLNK | 0o777) << 16), b"/etc/passwd")),
