@@ -9,7 +9,7 @@ python scripts/batch_trials.py ray [--images 60]
 kill: a batch is killed at random moments (SIGKILL of the program, every second time without its workers, which then end by
 themselves) and then run to its end. Every output must be whole, none missing, and all of them the bytes of a batch that was not
 interrupted. bad: files of 30 kinds that no image can be read from, among good ones; exactly those must fail, each with a reason.
-ray: one node against three on this machine, and three of which one is killed under way; the bytes must be the same. Exits 1 if
+ray: one node against two and three on this machine, and three of which one is killed under way; the bytes must be the same. Exits 1 if
 anything is wrong.
 """
 
@@ -225,12 +225,17 @@ cluster.shutdown()
 
 
 def ray(place: Path, images: int) -> tuple[Rows, bool]:
-    """One node, three nodes, and three of which one is killed."""
+    """One node, two, three, and three of which one is killed."""
     photos = place / "photos"
     photographs(photos, images)
     rows, trees = Rows(), []
     right = True
-    for label, nodes, kill_at in (("1 node", 1, 0), ("3 nodes", 3, 0), ("3 nodes, one killed", 3, max(3, images // 3))):
+    for label, nodes, kill_at in (
+        ("1 node", 1, 0),
+        ("2 nodes", 2, 0),
+        ("3 nodes", 3, 0),
+        ("3 nodes, one killed", 3, max(3, images // 3)),
+    ):
         output = place / label.replace(" ", "-")
         began = time.monotonic()
         words = [sys.executable, "-c", NODES, str(nodes), str(kill_at), str(photos), str(output)]

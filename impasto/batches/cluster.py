@@ -124,7 +124,7 @@ class Actors:
         """Give an actor an item."""
         one, self._items[number] = self._known[worker], item
         one.items.append(number)
-        call = one.handle.paint.options(concurrency_group="paint").remote(number, _everywhere(item))
+        call = one.handle.paint.options(concurrency_group="paint").remote(number, item.with_places(_of))
         self._waiting[call] = (worker, number)
 
     def wait(self, seconds: float) -> list[Report]:
@@ -202,13 +202,8 @@ def _check_reached(address: str) -> None:
         socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=REACHED).close()
 
 
-def _everywhere(item: Item) -> Item:
-    """An item whose places are the same in every working directory."""
-    photo, *styles = (_of(source) for source in (item.photo, *item.styles))
-    return replace(item, photo=photo, styles=tuple(styles))
-
-
 def _of(source: Source) -> Source:
+    """A source whose place is the same in every working directory."""
     if not source.kind and source.place in style_names() and not files.is_file(source.place):
         return source
     return replace(source, place=_shared(source.place))

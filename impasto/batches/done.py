@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import io
+import json
 import struct
 import zlib
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from impasto import pictures
+from impasto.batches.events import Made
 from impasto.errors import ImpastoError
 from impasto.jobs import records
 from impasto.jobs.records import HARDLY_CHANGES, Record
@@ -51,6 +54,28 @@ def matches(
         return False
     wanted = records.settings(options)
     return all(settings.get(name) == value for name, value in wanted.items() if name not in HARDLY_CHANGES)
+
+
+def verdict_unmarked(data: bytes, wanted: str, made: Made | None) -> Verdict:
+    """What a file is to an item whose results store no metadata. wanted: from `digest`; made: what is known of the item's result."""
+    if made is None:
+        return Verdict.CHANGED if _is_ours(data) else Verdict.FOREIGN
+    if hashlib.sha256(data).hexdigest() == made.sha256:
+        return Verdict.DONE if made.of == wanted else Verdict.CHANGED
+    return Verdict.FOREIGN if made.sha256 and is_whole(data) and not _is_ours(data) else Verdict.DAMAGED
+
+
+def digest(options: Options, hashes: Mapping[str, str], depth: int) -> str:
+    """A digest of what an image without metadata is made from, and how."""
+    kept = {name: value for name, value in records.settings(options).items() if name not in HARDLY_CHANGES}
+    return hashlib.sha256(json.dumps([kept, dict(hashes), depth], sort_keys=True).encode()).hexdigest()
+
+
+def _is_ours(data: bytes) -> bool:
+    try:
+        return pictures.read_settings(data) is not None
+    except ImpastoError:
+        return False
 
 
 def is_whole(data: bytes) -> bool:

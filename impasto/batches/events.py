@@ -12,13 +12,21 @@ State = Literal["painted", "kept", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
+class Made:
+    """A result that stores no metadata. of: a digest of its inputs and options; sha256: of its file. Both are "" until it is there."""
+
+    of: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """What became of an item.
 
     number: which item, from 0. photo, styles, output: as in the item; place: the file or the address of the result. state: painted;
     kept, because it was there already; failed; or skipped, because it failed before and nothing has changed since. problem: why it
     failed, with `error`, whose text the problem is, where there is one. again: whether trying again may help although its files
-    have not changed, as after a full disk. seconds: it took. worker: of which one, in words.
+    have not changed, as after a full disk. seconds: it took. worker: of which one, in words. made: of a result without metadata.
     """
 
     number: int
@@ -35,6 +43,7 @@ class Result:
     height: int = 0
     notes: tuple[str, ...] = ()
     worker: str = ""
+    made: Made | None = None
 
     @property
     def good(self) -> bool:

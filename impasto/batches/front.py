@@ -13,6 +13,7 @@ from impasto.batches.names import TEMPLATE
 from impasto.batches.pairs import Pairs
 from impasto.batches.work import Settings, plan
 from impasto.errors import OptionError
+from impasto.inputs import Layer
 
 Words: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -30,6 +31,8 @@ def batch(
     ray: str | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
+    masks: Sequence[tuple[str | os.PathLike[str], str | os.PathLike[str] | None]] = (),
+    metadata: bool = True,
     keep_exif: bool = False,
     depth: Literal[8, 16] = 8,
     weights: str | os.PathLike[str] | None = None,
@@ -42,7 +45,9 @@ def batch(
     {photo_type} and {style_type} are filled in. workers: processes that paint at once; None for one to a GPU or to every `threads`
     cores. The number of threads changes the last bits of an image, the number of workers does not. ray: the address of a Ray cluster,
     or "auto". retry_failed: try again also what failed before and has not changed since. overwrite: replace files that impasto did
-    not make. keep_exif, depth: see `jobs.Output`. weights: a file for the encoder. options: any of `Options`.
+    not make. masks: (mask, style) pairs, later ones on top; a mask is an image for all photographs, or a folder with an image named
+    like each of them; None as the style keeps the photograph. metadata: store settings in the results; without, the output folder has
+    a list of them. keep_exif, depth: see `jobs.Output`. weights: a file for the encoder. options: any of `Options`.
 
     An item that fails has a result with state "failed" and its problem, and ends nothing else. What is there already, whole and made
     from the same inputs with the same options, is kept. Raises UsageError before anything is painted, and RunError if nothing can be.
@@ -53,12 +58,21 @@ def batch(
     settings = Settings(
         output=os.fspath(output),
         weights=None if weights is None else os.fspath(weights),
+        metadata=metadata,
         keep_exif=keep_exif,
         depth=depth,
         overwrite=overwrite,
         threads=threads,
     )
-    work = plan(_words(photos), _words(styles), settings, pairs=Pairs.parse(pairs, pairs_seed), template=names, options=options)
+    work = plan(
+        _words(photos),
+        _words(styles),
+        settings,
+        pairs=Pairs.parse(pairs, pairs_seed),
+        template=names,
+        masks=[Layer(os.fspath(mask), None if style is None else os.fspath(style)) for mask, style in masks],
+        options=options,
+    )
     return _results(runner.run(work, workers=workers, ray=ray, retry_failed=retry_failed))
 
 

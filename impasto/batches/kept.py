@@ -17,7 +17,7 @@ from impasto.batches.sources import Source
 from impasto.batches.work import Settings
 from impasto.compute import memory
 from impasto.errors import StyleFileError
-from impasto.inputs import StyleFile
+from impasto.inputs import StyleFile, kind_of, words_of
 from impasto.options import Options
 from impasto.pictures import Picture
 from impasto.stylizer import FIXED, Stylizer
@@ -58,6 +58,12 @@ class Kept:
             shared = 1 if device.type == "cuda" else self.settings.workers
             self._limits[device.type] = own + (memory.limit_of(device) - own) // shared
         return self._limits[device.type]
+
+    def opened(self, source: Source, role: str, max_pixels: int) -> Picture | StyleFile:
+        """Read the input of a role: a style is kept, anything else is read. Raises PictureError, StyleFileError."""
+        if kind_of(role) in ("style", "style of mask"):
+            return self.style(source, max_pixels)
+        return self.picture(source, words_of(role), max_pixels)
 
     def picture(self, source: Source, role: str, max_pixels: int) -> Picture:
         """Read an image, from a file or an address. Raises PictureError."""

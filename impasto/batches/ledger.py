@@ -106,7 +106,7 @@ def _listed(lines: Iterator[str]) -> str:
 
 def fingerprint(item: Item) -> str:
     """What changes when an item's files or options change."""
-    stamps = [places.stamp(source.place) for source in (item.photo, *item.styles)]
+    named = [source.place for source in item.sources.values()]
     options = json.dumps(item.options.model_dump(mode="json", exclude_unset=True), sort_keys=True)
-    text = json.dumps([*(source.place for source in (item.photo, *item.styles)), *stamps, options])
+    text = json.dumps([*named, *map(places.stamp, named), options])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

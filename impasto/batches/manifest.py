@@ -5,6 +5,8 @@
 | photo | a file, relative to the list's folder, or an address |
 | style | a file, an address or a built-in name; in JSON lines also a list of several, which are blended; optional |
 | output | the result's name in the output folder; optional |
+| mask | where it is white, the result gets the style of mask_style; in JSON lines also a list of several; optional |
+| mask_style | a style, or keep for the photograph unchanged; a list where mask is one |
 | options | JSON lines only: an object of options |
 | any option | its value; an empty cell is no value |
 """
@@ -26,21 +28,24 @@ from impasto.batches import names, places
 from impasto.batches.sources import Source, key_of
 from impasto.catalog import OPTIONS
 from impasto.errors import ImpastoError, PictureError, UsageError
-from impasto.inputs import style_names
+from impasto.inputs import KEEP, Layer, style_names
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
-COLUMNS = ("photo", "style", "output")
+COLUMNS = ("photo", "style", "output", "mask", "mask_style")
 LONGEST = 2_000_000_000  # bytes
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a list. styles: none where the photograph is paired with styles that are named elsewhere. options: those given."""
+    """A row of a list. styles: none where the photograph is paired with styles that are named elsewhere. options: those given.
+    layers: its masks, as `inputs.Layer` of sources.
+    """
 
     photo: Source
     styles: tuple[Source, ...] = ()
     output: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
 
 
 def is_manifest(word: str) -> bool:
@@ -118,20 +123,33 @@ def _row(values: Mapping[str, Any], home: _Home) -> Row:
     if unknown is not None:
         near = difflib.get_close_matches(unknown, (*COLUMNS, *OPTIONS), n=1)
         raise UsageError(f"unknown column {files.one_line(repr(unknown))}" + (f"; did you mean {near[0]}?" if near else ""))
-    photo, styles, output = (values.get(column) for column in COLUMNS)
+    photo, output = values.get("photo"), values.get("output")
     if not isinstance(photo, str) or not photo:
         raise UsageError("has no photo")
-    named = styles if isinstance(styles, list) else [] if styles is None else [styles]
-    if not all(isinstance(style, str) and style for style in named):
-        raise UsageError("style must be a name, or a list of names")
+    named, masks, applied = (_names(values, column) for column in ("style", "mask", "mask_style"))
+    if len(masks) != len(applied):
+        raise UsageError(f"each mask needs a mask_style, a style or {KEEP}")
     if output is not None and not isinstance(output, str):
         raise UsageError("output must be a name")
     return Row(
         photo=home.source(photo),
         styles=tuple(home.source(style, style=True) for style in named),
         output=names.check_output(output) if output else "",
+        layers=tuple(
+            Layer(home.source(mask), None if style == KEEP else home.source(style, style=True))
+            for mask, style in zip(masks, applied, strict=True)
+        ),
         options={name: value for name, value in values.items() if name in OPTIONS and value is not None},
     )
+
+
+def _names(values: Mapping[str, Any], column: str) -> list[str]:
+    """The names in a column: none, one, or a list of them."""
+    found = values.get(column)
+    named = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(isinstance(name, str) and name for name in named):
+        raise UsageError(f"{column} must be a name, or a list of names")
+    return named
 
 
 class _Home:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,13 @@ import torch
 
 from impasto import files, jobs, pictures
 from impasto.batches import places
-from impasto.batches.done import Verdict, verdict
-from impasto.batches.events import Result, State
+from impasto.batches.done import Verdict, digest, verdict, verdict_unmarked
+from impasto.batches.events import Made, Result, State
 from impasto.batches.kept import Kept
 from impasto.batches.sources import Source
 from impasto.batches.work import Item, Settings, result_of
 from impasto.errors import ImpastoError, OutputError, SaveError, UsageError
-from impasto.inputs import Inputs
+from impasto.inputs import Inputs, words_of
 from impasto.jobs import Failed, Job, Output, Progress, Saved
 from impasto.jobs.lock import state_of
 from impasto.jobs.runner import Prepared
@@ -44,7 +45,8 @@ class Painter:
 
     def paint(self, number: int, item: Item, tell: Tell = bool) -> Result:
         """Paint an item, unless its result is there. tell: may raise StoppedError, which is passed on."""
-        torch.set_num_threads(self.settings.threads)  # of this thread: OpenMP has one setting for each
+        if torch.get_num_threads() != self.settings.threads:  # setting them makes oneDNN forget its compiled kernels
+            torch.set_num_threads(self.settings.threads)  # of this thread: OpenMP has one setting for each
         began = time.monotonic()
 
         def result(state: State, **more: Any) -> Result:
@@ -70,9 +72,11 @@ class Painter:
         there = self._is_there(item, stylizer)
         if there:
             return {"state": "kept"}
-        photo = self.kept.picture(item.photo, "photograph", item.options.max_pixels)
-        loaded = Inputs(photo, tuple(self.kept.style(style, item.options.max_pixels) for style in item.styles))
-        loaded = replace(loaded, weights=self.settings.weights)
+        sources, most = item.sources, item.options.max_pixels
+        loaded = replace(
+            Inputs.of({role: self.kept.opened(source, role, most) for role, source in sources.items()}),
+            weights=self.settings.weights,
+        )
         if there is None and self._is_same_panorama(item, stylizer, loaded):
             return {"state": "kept"}
         job, target = self._job(item, loaded)
@@ -94,7 +98,8 @@ class Painter:
             raise SaveError(
                 f"{files.printable(target)} could not be written, and it was saved as {files.printable(str(saved.path))}"
             )
-        return {"state": "painted", "width": saved.width, "height": saved.height, "notes": saved.notes}
+        made = None if self.settings.metadata or target is None else Made(self._digest(item, stylizer), files.digest(target))
+        return {"state": "painted", "width": saved.width, "height": saved.height, "notes": saved.notes, "made": made}
 
     def _job(self, item: Item, loaded: Inputs) -> tuple[Job, Path | None]:
         """The job of an item, and the file that it writes; None if its bytes go to an address.
@@ -103,13 +108,14 @@ class Painter:
         """
         target, settings = self.folder.file(item.output), self.settings
         self.folder.make_parent(item.output)
-        named = [item.photo.place, *(style.place for style in item.styles)]
-        kept = target is not None and not any(map(places.is_address, named))
-        of = Inputs(Path(named[0]), tuple(named[1:]), weights=settings.weights) if kept else loaded
+        named = {role: source.place for role, source in item.sources.items()}
+        kept = target is not None and not any(map(places.is_address, named.values()))
+        of = replace(Inputs.of(named), weights=settings.weights) if kept else loaded
         output = Output(
             path=target,
             suffix=Path(item.output).suffix,
             overwrite=True,
+            metadata=settings.metadata,
             repeatable=True,
             keep_exif=settings.keep_exif,
             depth=settings.depth,
@@ -143,12 +149,23 @@ class Painter:
         return target is not None and state_of(target).exists()
 
     def _verdict(self, data: bytes, item: Item, options: Options) -> Verdict:
-        hashes = {"photo": self.kept.hash_of(item.photo, "photograph")}
-        for number, style in enumerate(item.styles, 1):
-            hashes["style" if number == 1 else f"style {number}"] = self.kept.hash_of(style, "style image")
+        hashes, settings = self._hashes(item), self.settings
+        if not settings.metadata:
+            return verdict_unmarked(data, digest(options, hashes, settings.depth), item.made)
+        found = verdict(data, options, hashes, keep_exif=settings.keep_exif, depth=settings.depth)
+        ours = item.made and item.made.sha256 in ("", hashlib.sha256(data).hexdigest())
+        return Verdict.CHANGED if found is Verdict.FOREIGN and ours else found
+
+    def _digest(self, item: Item, stylizer: Stylizer) -> str:
+        """Of a result without metadata: what it is made from, and how."""
+        return digest(stylizer.having(item.options).options, self._hashes(item), self.settings.depth)
+
+    def _hashes(self, item: Item) -> dict[str, str]:
+        """{role: SHA-256} of all inputs."""
+        sources = item.sources
         if self.settings.weights:
-            hashes["weights"] = self.kept.hash_of(Source(self.settings.weights, ""), "weights file")
-        return verdict(data, options, hashes, keep_exif=self.settings.keep_exif, depth=self.settings.depth)
+            sources["weights"] = Source(self.settings.weights, "")
+        return {role: self.kept.hash_of(source, words_of(role)) for role, source in sources.items()}
 
     def _is_same_panorama(self, item: Item, stylizer: Stylizer, loaded: Inputs) -> bool:
         """Whether a photograph that is too thin for the default size has the result that it would get now."""

@@ -14,6 +14,7 @@ from impasto import files
 from impasto.batches import places
 from impasto.batches.crew import AHEAD, Crew, Done, Lost, Part, Processes
 from impasto.batches.events import Event, Result, State, Status
+from impasto.batches.journal import Journal
 from impasto.batches.ledger import NAME, Ledger
 from impasto.batches.order import Order
 from impasto.batches.work import Work, result_of
@@ -105,6 +106,7 @@ class _Batch:
 
     def __init__(self, work: Work, folder: places.Folder, ledger: Ledger, *, retry_failed: bool) -> None:
         self.work, self.folder, self.ledger = work, folder, ledger
+        self.journal = Journal(folder, metadata=work.settings.metadata)
         self.known_bad = {} if retry_failed else self._known_bad()
         items = enumerate(work.items)
         self.order = Order((number, item) for number, item in items if number not in self.known_bad)
@@ -158,7 +160,8 @@ class _Batch:
         for most in range(1, AHEAD + 1):
             for worker, load in crew.loads().items():
                 if load < most and len(self.order) > (count if load else 0):
-                    crew.give(worker, *self.order.next(worker))
+                    number, item = self.order.next(worker)
+                    crew.give(worker, number, self.journal.handed_out(item))
 
     def _lost(self, report: Lost) -> Iterator[Result]:
         """Try the items of a worker that is gone again. Yields a result for one that has ended too many workers."""
@@ -178,6 +181,7 @@ class _Batch:
     def _finished(self, number: int, result: Result) -> Result:
         self.parts.pop(number, None)
         self.ledger.add(self.work.items[number], result)
+        self.journal.add(self.work.items[number], result)
         return result
 
     def _status(self, left: int, workers: int) -> Status:

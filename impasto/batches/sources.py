@@ -102,7 +102,7 @@ def find(words: Iterable[str], *, styles: bool = False, leave_out: str = "") -> 
     Raises PictureError for a word that names nothing, and UnknownNameError for what is nearly the name of a style.
     """
     words = [places.plain(word) for word in words]
-    several = sum(_is_folder(word) for word in words) > 1
+    several = sum(is_folder(word) for word in words) > 1
     sources, notes = dict[str, Source](), list[str]()
     for word in words:
         found, others = _of_word(word, styles=styles, leave_out=leave_out)
@@ -110,7 +110,7 @@ def find(words: Iterable[str], *, styles: bool = False, leave_out: str = "") -> 
             what = "styles" if styles else "photographs"
             more = f"; {len(others)} files are not images by their names" if others else ""
             raise PictureError(f"{files.printable(word)}: there are no {what} in it{more}")
-        prefix = f"{PurePosixPath(key_of(word).rstrip('/')).name}/" if several and _is_folder(word) else ""
+        prefix = f"{PurePosixPath(key_of(word).rstrip('/')).name}/" if several and is_folder(word) else ""
         for place, path in sorted(found, key=lambda one: key_of(one[1])):
             sources.setdefault(place, Source(place, key_of(prefix + path)))
         if others:
@@ -122,7 +122,8 @@ def find(words: Iterable[str], *, styles: bool = False, leave_out: str = "") -> 
     return Found(tuple(sources.values()), tuple(notes))
 
 
-def _is_folder(word: str) -> bool:
+def is_folder(word: str) -> bool:
+    """Whether a word names a folder, of this machine or at an address."""
     if places.is_address(word):
         return not PurePosixPath(word).suffix and not _is_pattern(word)
     return Path(word).is_dir()

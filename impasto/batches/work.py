@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from impasto import files
 from impasto.batches import manifest, names, places
-from impasto.batches.events import Result, State
+from impasto.batches.events import Made, Result, State
 from impasto.batches.manifest import Row
+from impasto.batches.masks import Masks
 from impasto.batches.pairs import Pairs
 from impasto.batches.sources import Source, find
 from impasto.errors import OptionError
-from impasto.inputs import style_names
+from impasto.inputs import Inputs, Layer, style_names
 from impasto.jobs.job import BYTE_DEPTH, DEEP_SUFFIXES
 from impasto.options import Options
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a batch. output: its name in the output folder, with slashes. options: all of them."""
+    """One image of a batch. output: its name in the output folder, with slashes. options: all of them. layers: masks with the style
+    of each, as `inputs.Layer` of sources. made: what is known of a result without metadata.
+    """
 
     photo: Source
     styles: tuple[Source, ...]
     options: Options
     output: str
+    layers: tuple[Layer, ...] = ()
+    made: Made | None = None
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """{role: source} of everything that it is made from, in the order and with the roles of `Inputs`."""
+        return Inputs(self.photo, self.styles, self.layers).sources()
+
+    def with_places(self, place_of: Callable[[Source], Source]) -> Item:
+        """The item with other places of its sources."""
+        layers = tuple(Layer(place_of(one.mask), one.style and place_of(one.style)) for one in self.layers)
+        styles = tuple(place_of(style) for style in self.styles)
+        return replace(self, photo=place_of(self.photo), styles=styles, layers=layers)
 
     @property
     def subject(self) -> str:
@@ -37,12 +53,14 @@ class Item:
 class Settings:
     """What is the same for all items.
 
-    output: the folder, or an address. weights: a weights file for the encoder. keep_exif, depth: see `jobs.Output`. overwrite: replace
-    files that impasto did not make. threads: of each worker. workers: how many paint at once, which only divides the memory.
+    output: the folder, or an address. weights: a weights file for the encoder. metadata, keep_exif, depth: see `jobs.Output`.
+    overwrite: replace files that impasto did not make. threads: of each worker. workers: how many paint at once, which only divides
+    the memory.
     """
 
     output: str
     weights: str | None = None
+    metadata: bool = True
     keep_exif: bool = False
     depth: Literal[8, 16] = 8
     overwrite: bool = False
@@ -66,12 +84,14 @@ def plan(
     *,
     pairs: Pairs = Pairs(),  # noqa: B008  (frozen)
     template: str = names.TEMPLATE,
+    masks: Sequence[Layer] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Work:
     """The work that words ask for.
 
     photos: files, folders, patterns, addresses and lists of work. styles: the same, and names of built-in styles; they may be
-    missing if a list names them. options: of every item; those of a list's row come on top. Raises UsageError.
+    missing if a list names them. masks: a mask for all photographs, or a folder with one named like each, and its style or None, in
+    words; a list's row may have masks of its own instead. options: of every item; those of a list's row come on top. Raises UsageError.
     """
     names.check_template(template)
     lists = [word for word in photos if manifest.is_manifest(word)]
@@ -84,13 +104,30 @@ def plan(
         raise OptionError("a style is needed", remedy=f"name one of {{styles}}, such as {style_names()[0]}")
     if known is not None and not unpaired:
         raise OptionError("every row of the list has a style of its own", option="styles")
-    make = _Making(template, dict(options or {}))
+    notes = (*found.notes, *(known.notes if known else ()))
+    masked = Masks(masks, leave_out=settings.output)
+    return arranged(rows, known.sources if known else (), settings, pairs, template, dict(options or {}), masked, notes)
+
+
+def arranged(
+    rows: Sequence[Row],
+    styles: Sequence[Source],
+    settings: Settings,
+    pairs: Pairs,
+    template: str,
+    options: Mapping[str, Any],
+    masks: Masks,
+    notes: tuple[str, ...] = (),
+) -> Work:
+    """The work of rows, and of styles for those that have none. Raises UsageError."""
+    _check_metadata(settings)
+    make = _Making(template, options, masks)
     items = [make(row, row.styles) for row in rows if row.styles]
-    if known is not None:
-        items += _paired(unpaired, known.sources, pairs, make)
+    if styles:
+        items += _paired([row for row in rows if not row.styles], styles, pairs, make)
     names.check_different((item.output, item.subject) for item in items)
     _check_depth(items, settings)
-    return Work(tuple(items), settings, (*found.notes, *(known.notes if known else ())))
+    return Work(tuple(items), settings, (*notes, *masks.notes()))
 
 
 def _paired(
@@ -110,8 +147,8 @@ def _paired(
 class _Making:
     """Makes items of rows. Rows with the same options share them."""
 
-    def __init__(self, template: str, options: Mapping[str, Any]) -> None:
-        self.template, self.given = template, options
+    def __init__(self, template: str, options: Mapping[str, Any], masks: Masks) -> None:
+        self.template, self.given, self.masks = template, options, masks
         self.known = dict[str, Options]()
 
     def __call__(self, row: Row, styles: tuple[Source, ...]) -> Item:
@@ -119,7 +156,17 @@ class _Making:
         key = repr(sorted(given.items()))
         if key not in self.known:
             self.known[key] = Options(**given)
-        return Item(row.photo, styles, self.known[key], row.output or names.named(self.template, row.photo, styles))
+        output = row.output or names.named(self.template, row.photo, styles)
+        return Item(row.photo, styles, self.known[key], output, row.layers or self.masks.of(row.photo))
+
+
+def _check_metadata(settings: Settings) -> None:
+    if settings.metadata:
+        return
+    if settings.keep_exif:
+        raise OptionError("EXIF cannot be kept without metadata", remedy="drop {keep_exif}")
+    if places.is_address(places.plain(settings.output)):
+        raise OptionError("results at an address need their metadata, which says what is done", remedy="drop {no_metadata}")
 
 
 def _check_depth(items: Sequence[Item], settings: Settings) -> None:

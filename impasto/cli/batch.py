@@ -16,7 +16,7 @@ from impasto.cli.console import exact_seconds, fail, note, report, seconds, tell
 from impasto.cli.forms import GROUPS, OUTPUT, STARTS, AnyFlags, flag, whole_number
 from impasto.errors import ImpastoError, OptionError
 from impasto.files import escaped, is_file, one_line, printable
-from impasto.inputs import STYLE_SUFFIX, style_names
+from impasto.inputs import STYLE_SUFFIX, Layer, style_names
 from impasto.jobs import signals
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ class BatchFlags(AnyFlags):
         bool, flag(OUTPUT, "Try again what failed before. Otherwise only what may succeed now: changed files, a full disk.")
     ] = False
     overwrite: Annotated[bool, flag(OUTPUT, "Replace files in the folder that impasto did not make.")] = False
+    no_metadata: Annotated[
+        bool, flag(OUTPUT, "Don't embed settings in the results. A list in the folder says what is done, and must stay there.")
+    ] = False
     keep_exif: Annotated[bool, flag(OUTPUT, "Copy the photographs' EXIF to the results.")] = False
     depth: Annotated[
         int,
@@ -77,6 +80,14 @@ class BatchFlags(AnyFlags):
             converter=whole_number("depth", least=8, most=16),
         ),
     ] = 8
+    mask: Annotated[
+        tuple[str, ...],
+        flag(
+            GROUPS["Look"],
+            "MASK=STYLE, repeatable: where MASK is white, results get STYLE; MASK=keep leaves the photographs unchanged there. MASK is "
+            "an image, or a folder with an image named like each photograph.",
+        ),
+    ] = ()
     workers: Annotated[
         int | None,
         flag(
@@ -125,7 +136,9 @@ def batch(*words: str, flags: BatchFlags) -> int:
         raise OptionError(f"must be 8 or 16, not {flags.depth}", option="depth")
     settings = _settings(flags)
     pairs = batches.Pairs.parse(flags.pairs, flags.pairs_seed)
-    work = batches.plan(photos, styles, settings, pairs=pairs, template=flags.names or TEMPLATE, options=flags.given)
+    masks = tuple(map(Layer.parse, flags.mask))
+    template = flags.names or TEMPLATE
+    work = batches.plan(photos, styles, settings, pairs=pairs, template=template, masks=masks, options=flags.given)
     return _carry_out(work, flags)
 
 
@@ -135,6 +148,7 @@ def _settings(flags: BatchFlags) -> Settings:
     return batches.Settings(
         output=flags.output,
         weights=None if flags.weights is None else str(flags.weights),
+        metadata=not flags.no_metadata,
         keep_exif=flags.keep_exif,
         depth=16 if flags.depth == 16 else 8,
         overwrite=flags.overwrite,

@@ -18,10 +18,9 @@ from impasto.studio.store import Place, Row, Store
 PREVIEWS = ((768, 2), (1536, 4), (65_535, 10))  # (longer side up to, steps between previews)
 
 
-def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]:
-    """Carry out a job. The last event is Saved or Failed. Closing the iterator cancels it, and saves its state where there is one.
-
-    Raises ImpastoError.
+def events_of(store: Store, job: Row, device: str, painters: int = 1) -> Generator[Any, None, None]:
+    """Carry out a job. The last event is Saved or Failed, of a batch Ended. Closing the iterator cancels it, and saves its state where
+    there is one. painters: of the studio. Raises ImpastoError.
     """
     spec, place = job["spec"], store.files
     if job["kind"] == "tune":
@@ -31,6 +30,10 @@ def events_of(store: Store, job: Row, device: str) -> Generator[Any, None, None]
         from impasto.studio import films  # here: the server must not load torch
 
         return films.events_of(store, job, device)
+    if job["kind"] == "batch":
+        from impasto.studio import batching  # here: it needs what is above in this module
+
+        return batching.events_of(store, job, device, painters)
     options = Options(**spec["options"] | ({} if device == "auto" else {"device": device}))
     photo, result = place.picture(spec["photo"]["id"]), place.result(job["id"])
     styles = tuple(style_file(store, style, options) for style in spec["styles"])

@@ -16,12 +16,14 @@ from types import FrameType
 from typing import Any
 
 from impasto import files
+from impasto.batches import Status
 from impasto.errors import ImpastoError
 from impasto.jobs.clock import Clock
 from impasto.jobs.events import Failed, Frame, Note, Preview, Progress, Saved, Tile
 from impasto.jobs.lock import state_of
 from impasto.jobs.signals import INTERRUPTED
-from impasto.studio import kinds
+from impasto.studio import batching, kinds
+from impasto.studio.batching import Ended
 from impasto.studio.queue import Queue
 from impasto.studio.store import Place, Row, Store
 from impasto.studio.words import sentence, without_paths
@@ -33,8 +35,8 @@ LARGEST_PREVIEW = 1280  # pixels: of a clip's frame, longer side
 NICE = 10  # so that the previewer and the server come first
 
 
-def work(root: Path, device: str, server: Connection) -> None:
-    """The process: carry out jobs until the server has ended. server: a pipe that closes with it."""
+def work(root: Path, device: str, server: Connection, painters: int) -> None:
+    """The process: carry out jobs until the server has ended. server: a pipe that closes with it. painters: how many there are."""
     ended = _Ended(server)
     if hasattr(os, "nice"):
         os.nice(NICE)
@@ -47,7 +49,7 @@ def work(root: Path, device: str, server: Connection) -> None:
         if job is None:
             ended(IDLE)
         else:
-            _Work(queue, job, device, ended).carry_out()
+            _Work(queue, job, device, ended, painters).carry_out()
 
 
 class _Ended:
@@ -68,11 +70,11 @@ class _Ended:
         self._asked = True
 
 
-class _Work:
-    """One job, from when it was claimed to when it is left."""
+class _Reports:
+    """What is entered about a job, from when it was claimed to when it is left."""
 
-    def __init__(self, queue: Queue, job: Row, device: str, ended: _Ended) -> None:
-        self.queue, self.job, self.device, self.ended = queue, job, device, ended
+    def __init__(self, queue: Queue, job: Row, device: str, ended: _Ended, painters: int) -> None:
+        self.queue, self.job, self.device, self.ended, self.painters = queue, job, device, ended, painters
         self.number: str = job["id"]
         self.place: Place = queue.store.files
         self.result = self.place.result(self.number, job["spec"])
@@ -80,24 +82,118 @@ class _Work:
         self.previews: int = job["preview"]
         self.notes: list[str] = []
 
+    def _words(self, problem: str | ImpastoError) -> str:
+        """An error as people read it, without paths of this machine."""
+        return sentence(without_paths(sentence(problem), self.place.root))
+
+    def _end_early(self) -> None:
+        """Have the frames of a clip, or the images of a batch, that are painted so far as its result."""
+        if self.job["kind"] == "batch":
+            failed = (self.job["progress"] or {}).get("failed", 0)
+            self._report(batching.ended(self.result, failed, 0.0, stopped=True))
+            return
+        from impasto.studio import films
+
+        saved = films.end_early(self.queue.store, self.job, self.device)
+        if saved is None:
+            self.queue.leave(self.number, "cancelled", whole=0)
+        else:
+            self._report(saved)
+
+    def _report(self, event: Any) -> bool:
+        """Enter what happened. Returns whether the job has ended."""
+        if isinstance(event, Note):
+            self.notes.append(without_paths(event.text, self.place.root))
+        elif isinstance(event, Preview):
+            self._keep_preview(event.path)
+            event.path.unlink(missing_ok=True)
+        elif isinstance(event, (Progress, Tile, Frame, Status)):
+            self._report_progress(event)
+        elif isinstance(event, Ended):
+            self._finish_batch(event)
+            return True
+        elif isinstance(event, Failed):
+            self.queue.leave(self.number, "failed", error=self._words(event.problem), notes=self.notes)
+            return True
+        elif isinstance(event, Saved):
+            self.notes = [without_paths(note, self.place.root) for note in event.notes]
+            if event.problem and event.exit_code == INTERRUPTED:
+                self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
+            elif event.problem:
+                self._finish(
+                    event.width, event.height, event.seconds, state="failed", whole=0, error=self._words(event.problem)
+                )
+            else:
+                self._finish(event.width, event.height, event.seconds)
+            return True
+        return False
+
+    def _report_progress(self, event: Progress | Tile | Frame | Status) -> None:
+        done = event.done / event.items if isinstance(event, Status) else event.done
+        left, now = event.left if isinstance(event, Status) else self.clock.left(done), time.monotonic()
+        if now - self.reported < EVERY and done < 1:
+            return
+        self.reported = now
+        if isinstance(event, Frame):
+            self._keep_preview(event.path)
+        progress = {"left": None if left is None else round(left, 1)} | _facts(event)
+        self.queue.report(self.number, done=done, progress=progress)
+
+    def _keep_preview(self, file: Path) -> None:
+        """A preview as a JPEG under the job's id, which replaces the one before."""
+        from PIL import Image
+
+        target = self.place.preview(self.number)
+        part = target.with_suffix(".part")
+        with Image.open(file) as image:
+            if self.job["kind"] == "video":
+                image.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
+            image.convert("RGB").save(part, "JPEG", quality=PREVIEW_QUALITY)
+        part.replace(target)
+        self.previews += 1
+        self.queue.report(self.number, preview=self.previews)
+
+    def _finish_batch(self, event: Ended) -> None:
+        found = {"images": event.images, "bytes": event.bytes} if event.images else None
+        state, news = "failed", dict[str, Any](error="None of the photographs could be painted.")
+        if event.stopped:
+            state, news = "cancelled", {"whole": 0}
+        elif found:
+            state, news = "done", {"done": 1.0}
+        self.queue.leave(self.number, state, result=found, seconds=event.seconds, notes=self.notes, **news)
+
+    def _finish(self, width: int, height: int, seconds: float, *, state: str = "done", **news: Any) -> None:
+        size = self.result.stat().st_size if self.result.exists() else 0
+        found = {"width": width, "height": height, "bytes": size} if size else None
+        if self.job["kind"] == "tune" and state == "done":
+            self.queue.store.enter_tuned(self.job["spec"]["styles"][0]["id"])
+        if found and self.job["kind"] == "video":
+            from impasto.studio import films
+
+            films.keep_poster(self.result, self.place.preview(self.number))
+        else:
+            self.place.preview(self.number).unlink(missing_ok=True)
+        done = {"done": 1.0} if state == "done" else {}
+        self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+
+
+class _Work(_Reports):
+    """One job that is carried out."""
+
     def carry_out(self) -> None:
         """Do it, and report how it ended. Errors of any kind end this job only."""
         try:
             if self._is_done():
                 return
-            if self.job["kind"] == "video" and self.job["wanted"] == "cancel":
+            if self.job["kind"] in ("video", "batch") and self.job["wanted"] == "cancel":
                 self._end_early()
                 return
-            self._follow(kinds.events_of(self.queue.store, self.job, self.device))
+            self._follow(kinds.events_of(self.queue.store, self.job, self.device, self.painters))
         except ImpastoError as error:
             self.queue.leave(self.number, "failed", error=self._words(error), notes=self.notes)
         except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
             words = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
             self.queue.leave(self.number, "failed", error=self._words(words))
-
-    def _words(self, problem: str | ImpastoError) -> str:
-        """An error as people read it, without paths of this machine."""
-        return sentence(without_paths(sentence(problem), self.place.root))
 
     def _is_done(self) -> bool:
         """Whether an earlier process wrote the whole result and died before it said so."""
@@ -123,12 +219,11 @@ class _Work:
                 return
             stop = False
             ended = self._report(event)
-            if ended or not isinstance(event, (Progress, Tile, Preview, Frame)):
+            if ended or not isinstance(event, (Progress, Tile, Preview, Frame, Status)):
                 continue
             wanted = self.queue.wanted(self.number)
-            if self.ended():
-                events.close()
-                self.queue.leave(self.number, "queued")
+            if self.ended() or (not wanted and self.job["kind"] == "batch" and self.queue.others_wait()):
+                self._put_back(events)
                 return
             if wanted == "pause":
                 events.close()
@@ -144,82 +239,21 @@ class _Work:
                 self._end_early()
                 return
 
-    def _end_early(self) -> None:
-        """Have the frames of a clip that are painted so far as its result."""
-        from impasto.studio import films
-
-        saved = films.end_early(self.queue.store, self.job, self.device)
-        if saved is None:
-            self.queue.leave(self.number, "cancelled", whole=0)
+    def _put_back(self, events: Generator[Any, None, None]) -> None:
+        """Leave the job to a later process, or to this one after jobs that go first."""
+        if self.ended():  # first: a server that ends does not wait for all workers of a batch
+            self.queue.leave(self.number, "queued")
+            events.close()
         else:
-            self._report(saved)
-
-    def _report(self, event: Any) -> bool:
-        """Enter what happened. Returns whether the job has ended."""
-        if isinstance(event, Note):
-            self.notes.append(without_paths(event.text, self.place.root))
-        elif isinstance(event, Preview):
-            self._keep_preview(event.path)
-            event.path.unlink(missing_ok=True)
-        elif isinstance(event, (Progress, Tile, Frame)):
-            self._report_progress(event)
-        elif isinstance(event, Failed):
-            self.queue.leave(self.number, "failed", error=self._words(event.problem), notes=self.notes)
-            return True
-        elif isinstance(event, Saved):
-            self.notes = [without_paths(note, self.place.root) for note in event.notes]
-            if event.problem and event.exit_code == INTERRUPTED:
-                self._finish(event.width, event.height, event.seconds, state="cancelled", whole=0)
-            elif event.problem:
-                self._finish(
-                    event.width, event.height, event.seconds, state="failed", whole=0, error=self._words(event.problem)
-                )
-            else:
-                self._finish(event.width, event.height, event.seconds)
-            return True
-        return False
-
-    def _report_progress(self, event: Progress | Tile | Frame) -> None:
-        left, now = self.clock.left(event.done), time.monotonic()
-        if now - self.reported < EVERY and event.done < 1:
-            return
-        self.reported = now
-        if isinstance(event, Frame):
-            self._keep_preview(event.path)
-        progress = {"left": None if left is None else round(left, 1)} | _facts(event)
-        self.queue.report(self.number, done=event.done, progress=progress)
-
-    def _keep_preview(self, file: Path) -> None:
-        """A preview as a JPEG under the job's id, which replaces the one before."""
-        from PIL import Image
-
-        target = self.place.preview(self.number)
-        part = target.with_suffix(".part")
-        with Image.open(file) as image:
-            if self.job["kind"] == "video":
-                image.thumbnail((LARGEST_PREVIEW, LARGEST_PREVIEW))
-            image.convert("RGB").save(part, "JPEG", quality=PREVIEW_QUALITY)
-        part.replace(target)
-        self.previews += 1
-        self.queue.report(self.number, preview=self.previews)
-
-    def _finish(self, width: int, height: int, seconds: float, *, state: str = "done", **news: Any) -> None:
-        size = self.result.stat().st_size if self.result.exists() else 0
-        found = {"width": width, "height": height, "bytes": size} if size else None
-        if self.job["kind"] == "tune" and state == "done":
-            self.queue.store.enter_tuned(self.job["spec"]["styles"][0]["id"])
-        if found and self.job["kind"] == "video":
-            from impasto.studio import films
-
-            films.keep_poster(self.result, self.place.preview(self.number))
-        else:
-            self.place.preview(self.number).unlink(missing_ok=True)
-        done = {"done": 1.0} if state == "done" else {}
-        self.queue.leave(self.number, state, result=found, seconds=seconds, notes=self.notes, **done, **news)
+            events.close()
+            self.queue.leave(self.number, "queued")
 
 
-def _facts(event: Progress | Tile | Frame) -> dict[str, Any]:
+def _facts(event: Progress | Tile | Frame | Status) -> dict[str, Any]:
     """How far a job is, as the page shows it."""
+    if isinstance(event, Status):
+        names = ("items", "painted", "kept", "failed", "workers", "rate")
+        return {name: getattr(event, name) for name in names}
     if isinstance(event, Frame):
         return {"frame": event.number, "frames": event.of}
     if isinstance(event, Tile):

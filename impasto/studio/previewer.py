@@ -108,6 +108,12 @@ class Previewer:
 
         return films.settings(path)
 
+    def unpack(self, archive: Path, target: Path, most: int) -> dict[str, Any]:
+        """Unpack the photographs of a zip. Raises PictureError."""
+        from impasto.studio.unpack import unpack
+
+        return unpack(archive, target, most)
+
     def view(self, path: Path, size: int) -> tuple[bytes, str]:
         """An image file at most so large, upright and in sRGB: its bytes and their media type."""
         from impasto import pictures

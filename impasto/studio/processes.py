@@ -5,6 +5,7 @@ All are spawned, never forked: torch's threads do not survive a fork.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import sqlite3
@@ -134,6 +135,7 @@ class Painting:
         self._devices = devices
         self._running: list[tuple[Any, Connection] | None] = [None] * len(devices)
         self._ended = threading.Event()
+        atexit.register(self._let_go)
         self._thread = threading.Thread(target=self._look_after, name="painting", daemon=True)
         self._thread.start()
 
@@ -144,11 +146,10 @@ class Painting:
 
     def end(self) -> None:
         """Have every painter save its state and end."""
+        atexit.unregister(self._let_go)
         self._ended.set()
         self._thread.join(timeout=LAST_CHANCE)
-        for one in self._running:
-            if one:
-                one[1].close()
+        self._let_go()
         until = time.monotonic() + LAST_CHANCE
         for one in self._running:
             if one:
@@ -157,6 +158,15 @@ class Painting:
                     one[0].kill()
                     one[0].join()
                     self.queue.crashed(one[0].pid)
+
+    def _let_go(self) -> None:
+        """Have the painters notice that this is the end. They are no daemons, which could not start the workers of a batch. A program
+        that ended without this would wait for them.
+        """
+        self._ended.set()
+        for one in self._running:
+            if one:
+                one[1].close()
 
     def _look_after(self) -> None:
         while not self._ended.is_set():
@@ -178,7 +188,7 @@ class Painting:
     def _started(self, device: str) -> tuple[Any, Connection]:
         mine, theirs = _SPAWN.Pipe()
         root: Path = self.queue.store.files.root
-        process = _SPAWN.Process(target=painter.work, args=(root, device, theirs), daemon=True, name=f"painter {device}")
+        process = _SPAWN.Process(target=painter.work, args=(root, device, theirs, len(self._devices)), name=f"painter {device}")
         process.start()
         theirs.close()
         return process, mine

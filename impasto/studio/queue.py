@@ -24,6 +24,7 @@ SELECT id FROM jobs
 WHERE NOT EXISTS (SELECT 1 FROM json_each(:words) WHERE NOT instr(words, value))
   AND (:all OR state IN (SELECT value FROM json_each(:states)))
   AND (:any_result OR result IS NOT NULL)
+  AND (:kind = '' OR kind = :kind)
   AND (:before = '' OR (created, id) < (SELECT created, id FROM jobs WHERE id = :before))
 ORDER BY created DESC, id DESC LIMIT :limit
 """
@@ -53,18 +54,27 @@ class Jobs:
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (number,)).fetchone()
             if row is None:
                 return None
-            ahead = "SELECT count(*) FROM jobs WHERE state = 'queued' AND position < ?"
-            place = db.execute(ahead, (row["position"],)).fetchone()[0] + 1 if row["state"] == "queued" else None
+            ahead = "SELECT count(*) FROM jobs WHERE state = 'queued' AND (kind = 'batch', position) < (?, ?)"
+            asked = (row["kind"] == "batch", row["position"])
+            place = db.execute(ahead, asked).fetchone()[0] + 1 if row["state"] == "queued" else None
         return decoded(row) | {"place": place}
 
     def list(
-        self, *, query: str = "", states: tuple[str, ...] = (), with_result: bool = False, before: str = "", limit: int = 50
+        self,
+        *,
+        query: str = "",
+        states: tuple[str, ...] = (),
+        kind: str = "",
+        with_result: bool = False,
+        before: str = "",
+        limit: int = 50,
     ) -> list[Row]:
         """Jobs, the newest first. query: words of the photograph's and the styles' names. before: only older ones than this."""
         asked = {
             "words": json.dumps(query.replace("\0", "\ufffd").casefold().split()),  # a text of SQLite ends at a NUL
             "states": json.dumps(states),
             "all": not states,
+            "kind": kind,
             "any_result": not with_result,
             "before": before,
             "limit": limit,
@@ -105,10 +115,10 @@ class Reports(Jobs):
     """What workers take and report."""
 
     def claim(self, worker: int) -> Row | None:
-        """The first job in the queue, which is running then; None if there is none. worker: number of the process."""
+        """The first job in the queue, which is running then; None if there is none. Batches come last. worker: of the process."""
         with self.store.changing() as db:
             row = db.execute(
-                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY wanted = 'cancel' DESC, position LIMIT 1"
+                "SELECT id FROM jobs WHERE state = 'queued' ORDER BY wanted = 'cancel' DESC, kind = 'batch', position LIMIT 1"
             ).fetchone()
             if row is None:
                 return None
@@ -125,6 +135,11 @@ class Reports(Jobs):
         with self.store.reading() as db:
             row = db.execute("SELECT wanted FROM jobs WHERE id = ?", (number,)).fetchone()
         return row["wanted"] if row else "remove"
+
+    def others_wait(self) -> bool:
+        """Whether jobs wait that are no batches, which go first: a batch takes hours."""
+        with self.store.reading() as db:
+            return db.execute("SELECT 1 FROM jobs WHERE state = 'queued' AND kind != 'batch' LIMIT 1").fetchone() is not None
 
     def report(self, number: str, **news: Any) -> None:
         """Enter news of a job: any of its columns."""
@@ -216,7 +231,8 @@ class Queue(Reports):
     def _saved(self, number: str, spec: Mapping[str, Any]) -> bool:
         from impasto.jobs.lock import state_of
 
-        return state_of(self.store.files.result(number, spec)).exists()
+        result = self.store.files.result(number, spec)
+        return result.is_dir() or state_of(result).exists()
 
     def pause(self, number: str) -> None:
         """Stop a job and keep its state. Raises ConflictError."""
@@ -247,7 +263,9 @@ class Queue(Reports):
         with self.store.changing() as db:
             if _row(db, number)["state"] != "queued":
                 raise ConflictError("Only a job that waits in the queue can be moved.")
-            rows = db.execute("SELECT id, position FROM jobs WHERE state = 'queued' ORDER BY position").fetchall()
+            rows = db.execute(
+                "SELECT id, position FROM jobs WHERE state = 'queued' ORDER BY kind = 'batch', position"
+            ).fetchall()
             order = [row["id"] for row in rows if row["id"] != number]
             order.insert(min(place - 1, len(order)), number)
             for row, other in zip(rows, order, strict=True):
@@ -281,5 +299,5 @@ def _enter(db: sqlite3.Connection, number: str, news: Mapping[str, Any]) -> None
 
 def _announce_all_queued(db: sqlite3.Connection) -> None:
     """Places have changed."""
-    for row in db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position LIMIT 100").fetchall():
+    for row in db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY kind = 'batch', position LIMIT 100").fetchall():
         announce(db, "job", row["id"])

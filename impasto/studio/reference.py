@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 Schema: TypeAlias = Mapping[str, Any]
 
 METHODS = ("get", "post", "put", "delete")
-SHAPES = ("Job", "Film", "Image", "Clip", "Style", "Weighted", "Masked", "Problem")
+SHAPES = ("Job", "Film", "Image", "Clip", "Folder", "Failure", "Style", "Weighted", "Masked", "Problem")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -89,12 +89,12 @@ def _curl(method: str, path: str, content: Schema, parameters: Any, schemas: Sch
     if method != "get":
         words.append(f"-X {method.upper()}")
     if "multipart/form-data" in content:
-        words.append("-F file=@photo.jpg")
+        words.append(f"-F file=@{'photos.zip' if path.endswith('/folders') else 'photo.jpg'}")
     if "application/json" in content:
         schema = content["application/json"]["schema"]
         body = _example("", schema, schemas)
         if "styles" in body:
-            body["styles"] = [{"id": "starry-night"}]
+            body["styles"] = ["starry-night"] if path.endswith("/batches") else [{"id": "starry-night"}]
         words += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(body, separators=(',', ':'))}'"]
     choices = {one["name"]: one["schema"].get("enum", ["$ID"])[0] for one in parameters}
     return " \\\n  ".join([*words, '"$STUDIO' + re.sub(r"\{(\w+)\}", lambda match: choices.get(match[1], "$ID"), path) + '"'])

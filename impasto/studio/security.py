@@ -32,7 +32,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SAFE = frozenset({"GET", "HEAD"})
 OPEN = frozenset({("GET", "/api/health"), ("HEAD", "/api/health"), ("POST", "/api/session")})
 SMALL_BODY = 1 << 20  # bytes of a body that is no upload
-UPLOADS = frozenset({"/api/images", "/api/styles"})
+UPLOADS = frozenset({"/api/images", "/api/styles", "/api/folders"})
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; connect-src 'self'; "
     "manifest-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"

@@ -24,7 +24,7 @@ from impasto import __version__
 from impasto.errors import OptionError, OutputError
 from impasto.files import printable, reason
 from impasto.page import SHARED
-from impasto.studio import anywhere, api, reference
+from impasto.studio import anywhere, api, folders, reference
 from impasto.studio.events import Events
 from impasto.studio.processes import Painting, Previewing
 from impasto.studio.queue import GoneError, Queue
@@ -122,6 +122,7 @@ async def _keep_tidy(studio: api.Studio) -> None:
             if studio.limits.keep_days is not None:
                 await asyncio.to_thread(studio.queue.remove_old, studio.limits.keep_days)
             await asyncio.to_thread(studio.store.remove_unused_images, UNUSED_HOURS)
+            await asyncio.to_thread(folders.remove_unused, studio.store, UNUSED_HOURS)
         await asyncio.sleep(SWEEP_EVERY)
 
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 StyleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 FilmFormat = Literal["mp4", "webm", "gif"]
+FolderId = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 MOST_STYLES, MOST_MASKS = 8, 8
+MOST_BATCH_STYLES = 100
 
 
 class Asked(BaseModel):
@@ -77,6 +79,19 @@ class NewJob(Picture):
     video: Film | None = None
 
 
+class NewBatch(Asked):
+    """Photographs to be painted: those of a zip that was uploaded, or of a folder on the server, in each of the styles, or as `pairs`
+    says: "all", "zip" for the first photograph in the first style and so on, or "random:N". pairs_seed: of random pairs.
+    """
+
+    folder: FolderId
+    styles: Annotated[list[StyleId], Field(min_length=1, max_length=MOST_BATCH_STYLES)]
+    pairs: Annotated[str, Field(max_length=20)] = "all"
+    pairs_seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    format: Literal["png", "jpg", "webp", "tif"] = "png"
+    options: dict[str, Any] = {}
+
+
 class Move(Asked):
     """The place in the queue, counted from 1."""
 
@@ -102,6 +117,28 @@ class Image(BaseModel):
     clip: Clip | None
 
 
+class Folder(BaseModel):
+    """Photographs for a batch. kind: a zip that was uploaded, or a folder on the server, of which the id is its name. photos: how many
+    there are in a zip. notes: what was left out of it.
+    """
+
+    id: str
+    name: str
+    kind: Literal["zip", "folder"]
+    photos: int | None
+    notes: list[str]
+    created: float | None
+
+
+class Failure(BaseModel):
+    """An image of a batch that could not be painted. name: as it would have in the result."""
+
+    name: str
+    photo: str
+    styles: list[str]
+    problem: str
+
+
 class Style(BaseModel):
     """A style. kind: it comes with impasto, or is a painting or a style file that was added. tuned: for quality instant."""
 
@@ -114,11 +151,12 @@ class Style(BaseModel):
 
 class Job(BaseModel):
     """A job. Times are seconds since 1970. place: in the queue, from 1. preview: grows with every new preview. video: how a clip is
-    painted. whole: false where it was stopped, and the best image, or the frames, so far were kept.
+    painted. folder, batch: of what and how a batch is painted. whole: false where it was stopped, and the best image, or the frames or
+    images, so far were kept.
     """
 
     id: str
-    kind: Literal["paint", "sheet", "video", "tune"]
+    kind: Literal["paint", "sheet", "video", "batch", "tune"]
     state: Literal["queued", "running", "paused", "done", "failed", "cancelled", "held"]
     place: int | None
     done: float
@@ -133,6 +171,8 @@ class Job(BaseModel):
     masks: list[dict[str, Any]]
     options: dict[str, Any]
     video: dict[str, Any] | None
+    folder: dict[str, Any] | None
+    batch: dict[str, Any] | None
     result: dict[str, int] | None
     whole: bool
     error: str | None
@@ -177,6 +217,8 @@ def job_of(row: dict[str, Any]) -> Job:
         masks=spec.get("masks", []),
         options=spec.get("options", {}),
         video=spec.get("video"),
+        folder=spec.get("folder"),
+        batch=spec.get("batch"),
         whole=bool(row["whole"]),
         error=row["error"],
         notes=row["notes"] or [],

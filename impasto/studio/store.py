@@ -27,7 +27,8 @@ Row: TypeAlias = dict[str, Any]
 
 FINISHED = ("done", "failed", "cancelled")
 KEPT_EVENTS = 20_000
-FOLDERS = ("images", "styles", "results", "previews")
+SERVER_FOLDERS = "folders"  # where somebody may put photographs for batches
+FOLDERS = ("images", "styles", "zips", "results", "previews")
 _JSON = ("spec", "progress", "result", "notes")  # columns that hold JSON
 _TABLES = """
 CREATE TABLE IF NOT EXISTS images (
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS images (
 );
 CREATE TABLE IF NOT EXISTS styles (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, tuned INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS zips (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, photos INTEGER NOT NULL, notes TEXT NOT NULL, created REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, state TEXT NOT NULL, position REAL NOT NULL, spec TEXT NOT NULL, words TEXT NOT NULL,
@@ -83,8 +87,12 @@ class Place:
         return self.root / "styles" / (number + (".style" if kind == "file" else ""))
 
     def result(self, number: str, spec: Mapping[str, Any] | None = None) -> Path:
-        """What a job makes: an image, or what the job's spec says of a clip. The folder of a clip in progress is next to it."""
-        film = (spec or {}).get("video")
+        """What a job makes: an image, what the job's spec says of a clip, or the folder of a batch. The folder of a clip in progress
+        is next to it.
+        """
+        film, batch = (spec or {}).get("video"), (spec or {}).get("batch")
+        if batch:
+            return self.root / "results" / f"{number}.batch"
         return self.root / "results" / f"{number}.{film['format'] if film else 'png'}"
 
     def preview(self, number: str) -> Path:
@@ -104,7 +112,7 @@ class Database:
         self.files = Place(root)
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for folder in FOLDERS:
+            for folder in (*FOLDERS, SERVER_FOLDERS):
                 (root / folder).mkdir(exist_ok=True, mode=0o700)
             with self.changing() as db:
                 db.executescript(_TABLES)
@@ -243,7 +251,7 @@ class Store(Database):
     def sweep(self) -> int:
         """Remove files that belong to nothing: of uploads that were cut off, and of what was deleted. Returns how many."""
         with self.reading() as db:
-            text = "SELECT id FROM images UNION SELECT id FROM styles UNION SELECT id FROM jobs"
+            text = "SELECT id FROM images UNION SELECT id FROM styles UNION SELECT id FROM zips UNION SELECT id FROM jobs"
             known = {row["id"] for row in db.execute(text)}
         removed = 0
         for folder in FOLDERS:
@@ -288,5 +296,5 @@ def decoded(row: sqlite3.Row) -> Row:
 
 def words_of(spec: Mapping[str, Any]) -> str:
     """What a search for a job looks at."""
-    photo = spec.get("photo") or {}  # tuning a style needs none
+    photo = spec.get("photo") or spec.get("folder") or {}  # tuning a style needs none
     return " ".join([photo.get("name", ""), *(style["name"] for style in spec.get("styles", ()))]).casefold()

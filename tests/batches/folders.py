@@ -51,7 +51,9 @@ def photos(folder: Path, *names: str) -> Path:
 
 
 def work(where: str | list[str], *styles: str, output: str | Path = "out", **more: Any) -> Work:
-    settings = {name: more.pop(name) for name in ("overwrite", "keep_exif", "depth", "weights", "threads") if name in more}
+    settings = {
+        name: more.pop(name) for name in ("overwrite", "metadata", "keep_exif", "depth", "weights", "threads") if name in more
+    }
     plans = {name: more.pop(name) for name in ("pairs", "template") if name in more}
     words = [where] if isinstance(where, str) else where
     return plan(words, styles or (STYLE,), Settings(str(output), **settings), options=SMALL | more, **plans)

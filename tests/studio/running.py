@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,4 +154,13 @@ def png(*size: int, seed: int = 0, mode: str = "RGB") -> bytes:
     noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     data = io.BytesIO()
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode).save(data, "PNG")
+    return data.getvalue()
+
+
+def zipped(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
+    """A zip of files."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
     return data.getvalue()

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,8 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Locator, Page, Request, expect
 from small_clips import film, pictures
 from studio.running import PATIENCE as SECONDS
-from studio.running import Studio
+from studio.running import Studio, zipped
 
-import impasto
 from impasto.clips import open_clip
 from impasto.inputs import built_in
 from impasto.studio.store import Store
@@ -37,7 +37,6 @@ from impasto.studio.store import Store
 skip_without()
 
 AXE = os.environ.get("IMPASTO_AXE", "")
-PAGE = Path(impasto.__file__).parent / "studio" / "page"
 PHONE: dict[str, Any] = {"width": 390, "height": 844, "is_mobile": True, "has_touch": True}
 PATIENCE = 1000 * SECONDS  # milliseconds
 Open = Callable[..., Page]
@@ -285,10 +284,15 @@ def test_the_session_and_the_first_load(show: Open, page_studio: Studio, wrong: 
     dark = page.evaluate(color)
     page.reload()
     assert page.evaluate(color) == dark != light
+    expect(page.get_by_role("button", name="Choose a file")).to_be_visible()
+    loaded = [
+        one for one in page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)") if "/page/" in one
+    ]
+    assert {one.rpartition("/")[2] for one in loaded} >= {"app.js", "viewer.js", "studio.css"}
+    assert sum(len(page.request.get(one).body()) for one in {*loaded, page_studio.base}) < 150_000
     page.get_by_role("link", name="API").click()
     expect(page.locator(".call", has_text="/api/jobs/{number}/place")).to_contain_text('{"place":1}')
     accessible(page)
-    assert sum(len(page.request.get(f"{page_studio.base}/page/{one.name}").body()) for one in PAGE.iterdir()) < 150_000
 
 
 def test_the_editor(show: Open, wrong: list[str]) -> None:
@@ -406,6 +410,56 @@ def test_the_editor(show: Open, wrong: list[str]) -> None:
     page.mouse.move(1, 1)
     expect(page.locator("#stage .lens")).to_be_hidden()
     accessible(page)
+
+
+def test_a_batch(show: Open, wrong: list[str], tmp_path: Path) -> None:
+    page = show()
+    view(page, "Batch")
+    go, batch = page.get_by_role("button", name="Paint all"), page.locator("#view-batch")
+    expect(go).to_be_disabled()
+    page.locator("#batch-file").set_input_files(FilePayload(name="none.zip", mimeType="application/zip", buffer=b"no zip"))
+    expect(batch.locator(".problem:visible")).to_contain_text("it is no zip")
+    assert len(wrong) == 1
+    assert "415" in wrong.pop()
+    name = "<b>Holidays.zip"
+    content = zipped(("sea.jpg", jpeg(64, 48)), ("hills.jpg", jpeg(48, 64)), ("bad.jpg", b"no image"))
+    page.locator("#batch-file").set_input_files(FilePayload(name=name, mimeType="application/zip", buffer=content))
+    expect(page.get_by_label("Photographs", exact=True)).to_contain_text(f"{name} (3 photographs)")
+    for style in ("Udnie", "Mondrian"):
+        batch.locator(".tile", has_text=style).click()
+    page.get_by_label("Size", exact=True).last.select_option("256")
+    page.get_by_label("Format", exact=True).last.select_option("jpg")
+    expect(batch).to_contain_text("6 images.")
+    accessible(page)
+    go.click()
+    row = batch.locator(".job")
+    expect(row).to_contain_text(f"Batch of {name}: Udnie, Mondrian")
+    expect(row).to_contain_text("Done in")
+    row.get_by_text("2 images failed").click()
+    expect(row.locator("details li")).to_have_count(2)
+    expect(row.locator("details")).to_contain_text(
+        "bad.jpg in mondrian: Photograph: not an image, or its format is not supported."
+    )
+    with page.expect_download() as download:
+        row.get_by_role("link", name="Download ZIP").click()
+    download.value.save_as(tmp_path / "found.zip")
+    with zipfile.ZipFile(tmp_path / "found.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            f"{photo}--{style}.jpg" for photo in ("hills", "sea") for style in ("mondrian", "udnie")
+        ]
+    accessible(page)
+    view(page, "Gallery")
+    expect(page.locator("#wall")).not_to_contain_text("Batch of")
+    page.reload()
+    view(page, "Batch")
+    expect(row).to_contain_text("4 images")
+    press(row, re.compile("^Delete"))
+    page.locator("#ask-yes").click()
+    expect(row).to_have_count(0)
+    page.get_by_label("Photographs", exact=True).select_option(index=1)
+    press(page, "Delete the zip")
+    page.locator("#ask-yes").click()
+    expect(page.get_by_label("Photographs", exact=True)).to_contain_text("No folders yet")
 
 
 def test_painting_and_the_queue(show: Open, page_studio: Studio, wrong: list[str]) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from command_line import LIMIT
 
 from impasto import files
 from impasto.options import Options
@@ -439,3 +443,21 @@ def test_ids() -> None:
     assert all(is_id(new_id()) for _ in range(50))
     for odd in ("", "0" * 15, "0" * 17, "../../../../etc", "ABCDEFABCDEFABCD", "0" * 15 + "\n", "\uff10" * 16):
         assert not is_id(odd)
+
+
+def test_a_program_that_ends_without_ending_its_painters_does_not_wait_for_them(tmp_path: Path) -> None:
+    """Painters are no daemons, and multiprocessing waits for such processes."""
+    program = """
+import sys, time
+from pathlib import Path
+from impasto.studio.processes import Painting
+from impasto.studio.queue import Queue
+from impasto.studio.store import Store
+painting = Painting(Queue(Store(Path(sys.argv[1]))), ["cpu"])
+while not painting.alive[0]:
+    time.sleep(0.05)
+print(painting._running[0][0].pid)
+"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False, timeout=LIMIT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(int(done.stdout))

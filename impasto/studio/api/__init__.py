@@ -1,8 +1,8 @@
-"""The HTTP API, as its OpenAPI page describes it: uploads, styles, instant pictures, jobs, events."""
+"""The HTTP API, as its OpenAPI page describes it: uploads, styles, batches, instant pictures, jobs, events."""
 
-from impasto.studio.api import jobs, session, uploads
+from impasto.studio.api import batches, jobs, session, uploads
 from impasto.studio.api.context import Limits, Studio
 
-ROUTERS = (session.router, uploads.router, jobs.router)
+ROUTERS = (session.router, uploads.router, batches.router, jobs.router)
 
 __all__ = ["ROUTERS", "Limits", "Studio"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Depends, HTTPException, Query, Request, Response
 
+from impasto.errors import OptionError
 from impasto.inputs import built_in, style_names
+from impasto.options import Options
 from impasto.studio import shapes
 from impasto.studio.events import Events
 from impasto.studio.previewer import LARGEST_VIEW, Answer
@@ -117,3 +121,27 @@ def queued(studio: Studio, request: Request, kind: str, spec: Row) -> shapes.Job
     except FullError as error:
         raise Refused(429, str(error)) from error
     return shapes.job_of(row)
+
+
+def options_of(asked: Mapping[str, Any], studio: Studio, **fixed: Any) -> Options:
+    """Options that were asked for. Raises Refused."""
+    mine = {"device", "max_pixels", "max_memory", "blend", *fixed} & asked.keys()
+    if mine:
+        raise Refused(400, f"The server decides about {', '.join(sorted(mine))}.", sorted(mine)[0])
+    try:
+        return Options(**asked, **fixed, max_pixels=studio.limits.max_pixels)
+    except OptionError as error:
+        raise Refused(400, sentence(error), error.option or None) from error
+
+
+def job_of(studio: Studio, number: str) -> Row:
+    """A job's row. Raises Refused where there is none."""
+    row = studio.queue.get(number) if is_id(number) else None
+    if row is None:
+        raise Refused(404, "This job is not here any more.")
+    return row
+
+
+def attachment(name: str) -> str:
+    """The header of a download: its file's name, of any characters."""
+    return f"attachment; filename*=utf-8''{quote(name)}"

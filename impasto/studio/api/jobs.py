@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImpastoError
 from impasto.options import Options
 from impasto.studio import shapes
 from impasto.studio.api.context import (
@@ -20,7 +19,10 @@ from impasto.studio.api.context import (
     Refused,
     Studio,
     answered,
+    attachment,
     image_of,
+    job_of,
+    options_of,
     queued,
     style_of,
     view,
@@ -29,8 +31,7 @@ from impasto.studio.kinds import source_of
 from impasto.studio.previewer import LARGEST_VIEW
 from impasto.studio.processes import SupersededError
 from impasto.studio.queue import ConflictError
-from impasto.studio.store import Row, is_id
-from impasto.studio.words import sentence
+from impasto.studio.store import Row
 
 LARGEST_INSTANT = 1024  # pixels
 SHEET = {"quality": "instant", "size": 320}  # of a contact sheet, unless asked for otherwise, as `impasto sheet` makes it
@@ -38,17 +39,6 @@ MEDIA = {"png": "image/png", "mp4": "video/mp4", "webm": "video/webm", "gif": "i
 Weighted: TypeAlias = list[tuple[str | Path, float]]
 Masked: TypeAlias = list[tuple[str, str | Path | None]]
 router = APIRouter(prefix="/api", responses=PROBLEMS)
-
-
-def _options(asked: Mapping[str, Any], studio: Studio, **fixed: Any) -> Options:
-    """Options that were asked for. Raises Refused."""
-    mine = {"device", "max_pixels", "max_memory", "blend", *fixed} & asked.keys()
-    if mine:
-        raise Refused(400, f"The server decides about {', '.join(sorted(mine))}.", sorted(mine)[0])
-    try:
-        return Options(**asked, **fixed, max_pixels=studio.limits.max_pixels)
-    except OptionError as error:
-        raise Refused(400, sentence(error), error.option or None) from error
 
 
 def _spec(asked: shapes.Picture, studio: Studio) -> Row:
@@ -92,7 +82,7 @@ async def instant(asked: shapes.Instant, request: Request, studio: Here) -> Resp
     """Paint at once, with quality instant, at most 1024 pixels. The answer is a JPEG, or a PNG for a photograph with transparency."""
     _needs_style(asked)
     await asyncio.to_thread(_spec, asked, studio)
-    options = _options({name: value for name, value in asked.options.items() if name != "quality"}, studio, quality="instant")
+    options = options_of({name: value for name, value in asked.options.items() if name != "quality"}, studio, quality="instant")
     longer = LARGEST_INSTANT if options.size == "original" else min(int(options.size), LARGEST_INSTANT)
 
     place = studio.store.files
@@ -127,7 +117,7 @@ async def add_job(asked: shapes.NewJob, request: Request, studio: Here) -> shape
     if asked.kind != "video" and asked.video:
         raise Refused(400, "Only a job of kind video says how a clip is painted.")
     spec = await asyncio.to_thread(_spec, asked, studio)
-    options = _options(SHEET | asked.options if asked.kind == "sheet" else asked.options, studio)
+    options = options_of(SHEET | asked.options if asked.kind == "sheet" else asked.options, studio)
     kept = options.model_fields_set - (set() if asked.kind == "video" else {"max_pixels"})
     spec["options"] = options.model_dump(mode="json", include=kept)
     if asked.kind == "video":
@@ -155,33 +145,29 @@ def list_jobs(
     studio: Here,
     query: Annotated[str, Query(max_length=200)] = "",
     state: Annotated[str, Query(max_length=100, description="States, separated by commas.")] = "",
+    kind: Annotated[str, Query(max_length=20)] = "",
     result: Annotated[bool, Query(description="Only jobs that have a result.")] = False,
     before: Annotated[str, Query(max_length=16, description="Only jobs older than this one.")] = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> shapes.Jobs:
     """Jobs, the newest first."""
     states = tuple(one for one in state.split(",") if one)
-    rows = studio.queue.list(query=query, states=states, with_result=result, before=before, limit=limit + 1)
+    rows = studio.queue.list(query=query, states=states, kind=kind, with_result=result, before=before, limit=limit + 1)
     return shapes.Jobs(jobs=[shapes.job_of(row) for row in rows[:limit]], more=len(rows) > limit)
-
-
-def _job(studio: Studio, number: str) -> Row:
-    row = studio.queue.get(number) if is_id(number) else None
-    if row is None:
-        raise Refused(404, "This job is not here any more.")
-    return row
 
 
 @router.get("/jobs/{number}")
 def get_job(number: str, studio: Here) -> shapes.Job:
     """A job."""
-    return shapes.job_of(_job(studio, number))
+    return shapes.job_of(job_of(studio, number))
 
 
 @router.post("/jobs/{number}/{action}")
 def change_job(number: str, action: Literal["cancel", "pause", "resume", "retry"], studio: Here) -> shapes.Job:
-    """cancel: stop, and keep the best image or the frames so far. pause, resume. retry: a job that failed, was cancelled or is held."""
-    _job(studio, number)
+    """cancel: stop, and keep the best image, or the frames or images, so far. pause, resume. retry: a job that failed, was cancelled or
+    is held, or a batch of which images failed.
+    """
+    row = job_of(studio, number)
     try:
         match action:
             case "cancel":
@@ -191,34 +177,35 @@ def change_job(number: str, action: Literal["cancel", "pause", "resume", "retry"
             case "resume":
                 studio.queue.go_on(number, states=("paused",))
             case "retry":
-                studio.queue.go_on(number, states=("failed", "cancelled", "held"))
+                again = ("done",) if row["kind"] == "batch" else ()
+                studio.queue.go_on(number, states=("failed", "cancelled", "held", *again))
     except ConflictError as error:
         raise Refused(409, str(error)) from error
-    return shapes.job_of(_job(studio, number))
+    return shapes.job_of(job_of(studio, number))
 
 
 @router.put("/jobs/{number}/place")
 def move_job(number: str, body: shapes.Move, studio: Here) -> shapes.Job:
     """Give a job that waits another place in the queue."""
-    _job(studio, number)
+    job_of(studio, number)
     try:
         studio.queue.move(number, body.place)
     except ConflictError as error:
         raise Refused(409, str(error)) from error
-    return shapes.job_of(_job(studio, number))
+    return shapes.job_of(job_of(studio, number))
 
 
 @router.delete("/jobs/{number}", status_code=204)
 def remove_job(number: str, studio: Here) -> None:
     """Delete a job and what it made. A running one is stopped."""
-    _job(studio, number)
+    job_of(studio, number)
     studio.queue.remove(number)
 
 
 @router.get("/jobs/{number}/preview", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 def job_preview(number: str, studio: Here) -> Response:
     """The newest preview of a running job, a JPEG."""
-    _job(studio, number)
+    job_of(studio, number)
     try:
         data = studio.store.files.preview(
             number
@@ -239,8 +226,10 @@ async def job_result(
     download: bool = False,
 ) -> Response:
     """What a job made: an image as PNG, as JPEG, or smaller; a clip as it is stored, in ranges too, or its first frame, smaller."""
-    row = await asyncio.to_thread(_job, studio, number)
+    row = await asyncio.to_thread(job_of, studio, number)
     file = studio.store.files.result(number, row["spec"])
+    if row["kind"] == "batch":
+        raise Refused(409, "The results of a batch are at images.")
     if row["result"] is None or not file.exists():
         raise Refused(404, "There is no result yet.")
     if size:
@@ -259,7 +248,7 @@ async def job_result(
         )
     data = await answered(studio, studio.previewing.ask("as_jpeg", path=file))
     if download:
-        headers |= {"content-disposition": _attachment(name)}
+        headers |= {"content-disposition": attachment(name)}
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
@@ -271,14 +260,10 @@ def _stem(row: Row) -> str:
     return "".join(one if one.isalnum() or one in "-_" else "-" for one in text)[:100].strip("-") or "impasto"
 
 
-def _attachment(name: str) -> str:
-    return f"attachment; filename*=utf-8''{quote(name)}"
-
-
 @router.get("/jobs/{number}/record")
 async def job_record(number: str, studio: Here) -> dict[str, Any]:
     """How the result was made: inputs with their hashes, options, versions, losses, time."""
-    row = await asyncio.to_thread(_job, studio, number)
+    row = await asyncio.to_thread(job_of, studio, number)
     file = studio.store.files.result(number, row["spec"])
     settings: dict[str, Any]
     try:

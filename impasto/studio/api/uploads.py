@@ -31,7 +31,7 @@ BLOCK = 1 << 16  # bytes copied at once
 router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 
-async def _received(studio: Studio, upload: UploadFile, target: Path) -> None:
+async def received(studio: Studio, upload: UploadFile, target: Path) -> None:
     """Copy an upload into place. Raises Refused where there is no room for it."""
     if studio.store.free_disk() < LEAST_DISK + studio.limits.max_upload:
         raise Refused(503, "There is too little space on the server's disk.")
@@ -65,7 +65,7 @@ async def _checked(studio: Studio, path: Path, name: str, still: Path | None = N
     return found
 
 
-def _display(name: str | None) -> str:
+def display(name: str | None) -> str:
     """The name of an upload as people see it. It never becomes a path."""
     return one_line((name or "").replace("\\", "/").rsplit("/", 1)[-1]) or "picture"
 
@@ -73,9 +73,9 @@ def _display(name: str | None) -> str:
 @router.post("/images", status_code=201)
 async def add_image(file: Annotated[UploadFile, File()], studio: Here) -> shapes.Image:
     """Upload a photograph, a clip, or a mask. The content of the file decides which it is; its name does not matter."""
-    number, name = new_id(), _display(file.filename)
+    number, name = new_id(), display(file.filename)
     path = studio.store.files.image(number)
-    await _received(studio, file, path)
+    await received(studio, file, path)
     found = await _checked(studio, path, "picture", studio.store.files.still(number))
     row = await asyncio.to_thread(studio.store.add_image, number, name, found["size"], found["notes"], found["clip"])
     return shapes.Image(**{key: row[key] for key in shapes.Image.model_fields})
@@ -118,10 +118,10 @@ def list_styles(studio: Here) -> dict[str, list[shapes.Style]]:
 @router.post("/styles", status_code=201)
 async def add_style(file: Annotated[UploadFile, File()], studio: Here) -> shapes.Style:
     """Add a painting, or a style file."""
-    number, name = new_id(), _display(file.filename)
+    number, name = new_id(), display(file.filename)
     kind: Literal["file", "painting"] = "file" if name.lower().endswith(STYLE_SUFFIX) else "painting"
     path = studio.store.files.style(number, kind)
-    await _received(studio, file, path)
+    await received(studio, file, path)
     found = await _checked(studio, path, "painting")
     name = name.rsplit(".", 1)[0] or name
     row = await asyncio.to_thread(studio.store.add_style, number, name, kind, tuned=bool(found["tuned"]))

@@ -38,7 +38,7 @@ async function send(method, path, { json, signal } = {}) {
   throw failure(response.status, await response.json().catch(() => null), response.headers.get("Retry-After"));
 }
 
-async function json(method, path, body) {
+export async function json(method, path, body) {
   const response = await send(method, path, { json: body });
   return response.status === 204 ? null : response.json();
 }

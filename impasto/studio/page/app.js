@@ -18,7 +18,7 @@ import { startViewer } from "./viewer.js";
 import { bytes, count, title } from "./words.js";
 
 const LOW = 2e9; // bytes of free disk below which the page says so
-const VIEWS = ["studio", "queue", "gallery"];
+const VIEWS = ["studio", "batch", "queue", "gallery"];
 
 themeButton($("theme"));
 
@@ -44,6 +44,7 @@ function route() {
   if (view && view !== next) window.scrollTo(0, 0);
   view = next;
   if (next === "gallery") showGallery();
+  if (next === "batch") import("./batch.js").then((one) => one.show(), () => problem($("batch-problem"), UNREACHABLE));
 }
 window.addEventListener("hashchange", () => (tokenIn(location.hash) ? location.reload() : route()));
 

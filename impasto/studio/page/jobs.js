@@ -70,7 +70,7 @@ export async function remove(job) {
 
 /** The best picture there is of a job, or "". */
 export function pictureOf(job, size) {
-  if (job.result) return at.result(job, { size });
+  if (job.result && job.kind !== "batch") return at.result(job, { size });
   return job.preview && isOpen(job) ? at.preview(job) : "";
 }
 

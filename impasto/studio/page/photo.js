@@ -63,6 +63,7 @@ function show() {
 function take(files, onStyles) {
   const list = [...files];
   if (!list.length) return;
+  if (location.hash === "#batch") return editor.emit("files", list);
   if (location.hash.startsWith("#queue") || location.hash.startsWith("#gallery")) location.hash = "#studio";
   const styles = list.filter((file) => onStyles || isStyleFile(file));
   if (styles.length) addStyles(styles);

@@ -159,4 +159,4 @@ export function startViewer() {
   changes.on("removed", (id) => id === current?.id && $("viewer").open && $("viewer").close());
 }
 
-export const isPicture = (job) => Boolean(job.result) && ENDED.includes(job.state);
+export const isPicture = (job) => job.kind !== "batch" && Boolean(job.result) && ENDED.includes(job.state);

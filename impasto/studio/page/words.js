@@ -20,7 +20,8 @@ export function styleName(style) {
 export const stylesOf = (job) => job.styles.map(styleName).join(", ");
 
 export function title(job) {
-  const photo = job.photo?.name || "a photograph";
+  const photo = (job.photo || job.folder)?.name || "a photograph";
+  if (job.kind === "batch") return `Batch of ${photo}: ${stylesOf(job)}`;
   if (job.kind === "tune") return `Tuning ${stylesOf(job)}`;
   if (job.kind === "sheet") return `Sheet of styles of ${photo}`;
   return job.styles.length ? `${stylesOf(job)} on ${photo}` : `Regions of ${photo}`;
@@ -49,7 +50,7 @@ export function status(job) {
   if (job.state === "done") return job.seconds ? `Done in ${duration(job.seconds)}` : "Done";
   const at = job.progress;
   if (!at) return "Starting";
-  const parts = [at.frames ? `Frame ${at.frame} of ${at.frames}` : percent(job.done)];
+  const parts = [at.items ? `${at.painted + at.kept} of ${at.items} images` : at.frames ? `Frame ${at.frame} of ${at.frames}` : percent(job.done)];
   if (at.steps) parts.push(`step ${at.step} of ${at.steps}`);
   if (at.left !== null && at.left !== undefined) parts.push(`${duration(at.left)} left`);
   return parts.join(", ");
