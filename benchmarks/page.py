@@ -3,7 +3,8 @@
     python benchmarks/page.py [--sizes 256 512 1024] [--threads 2]
 
 Seconds of painting the sample photograph: the first picture, and the median of those after it, each in another style. Bytes that a
-first visit loads. Needs Chromium and onnxruntime-web (scripts/install-browser, scripts/install-page-runtime). Run it on an idle machine.
+first visit loads. Needs Chromium (scripts/install-browser) and onnxruntime-web (scripts/install-page-runtime).
+Run it on an idle machine.
 """
 
 from __future__ import annotations
