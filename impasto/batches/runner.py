@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from impasto.batches.ledger import NAME, Ledger
 from impasto.batches.order import Order
 from impasto.batches.work import Work, result_of
 from impasto.errors import OutputError, SaveError
-from impasto.extras import has_torch, needs_torch
+from impasto.extras import cores, has_torch, needs_torch
 from impasto.jobs import signals
 from impasto.jobs.events import Note
 from impasto.jobs.lock import alone
@@ -27,13 +26,6 @@ from impasto.jobs.lock import alone
 WAIT = 0.5  # seconds between reports of how far it is
 MOST_CRASHES = 2  # of workers on one item, after which it has failed
 LEAST_KNOWN = 2.0  # seconds of painting after which the rate is known
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    with contextlib.suppress(AttributeError, OSError):  # only on Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpus(work: Work) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from impasto import batches, files
+from impasto import batches, extras, files
 from impasto.batches import Item, Pairs, Settings, Status, Work, ledger, masks, names, work
 from impasto.batches.manifest import Row as Photo
 from impasto.batches.sources import Source
@@ -112,7 +112,7 @@ def events_of(store: Store, job: Row, device: str, painters: int) -> Generator[N
     found, known = work_of(store, job["spec"], output, device)
     output.mkdir(exist_ok=True, mode=0o700)
     files.write(output / NAMES, json.dumps(known).encode(), overwrite=True)
-    workers = None if painters == 1 else max(1, (runner.gpus(found) or runner.cores()) // painters)
+    workers = None if painters == 1 else max(1, (runner.gpus(found) or extras.cores()) // painters)
     try:
         with contextlib.closing(batches.run(found, workers=workers, retry_failed=True)) as events:
             for event in events:

@@ -10,7 +10,6 @@ import { changes, reload } from "./jobs.js";
 import { startPaint } from "./paint.js";
 import { restorePhoto, startPhoto } from "./photo.js";
 import { startQueue } from "./queue.js";
-import { startRegions } from "./regions.js";
 import { editor, restore, state } from "./state.js";
 import { loadStyles, startStyles } from "./styles.js";
 import { themeButton } from "./shared/theme-button.js";
@@ -46,6 +45,18 @@ function route() {
   if (next === "gallery") showGallery();
   if (next === "batch") import("./batch.js").then((one) => one.show(), () => problem($("batch-problem"), UNREACHABLE));
 }
+
+let brush = null;
+
+/** The brush for regions is loaded with the first photograph. */
+function startBrush() {
+  if (!state.photo) return;
+  brush ||= import("./regions.js").then((one) => one.startRegions(), () => {
+    brush = null;
+    problem($("regions-problem"), UNREACHABLE);
+  });
+}
+
 window.addEventListener("hashchange", () => (tokenIn(location.hash) ? location.reload() : route()));
 
 // ---------------------------------------- session
@@ -125,7 +136,7 @@ async function start() {
   startDials(limits);
   startPhoto(limits);
   startInstant();
-  startRegions();
+  editor.on("photo", startBrush);
   startPaint();
   startQueue();
   startViewer();

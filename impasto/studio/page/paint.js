@@ -6,7 +6,6 @@ import { controls } from "./controls.js";
 import { blame, unblame } from "./dials.js";
 import { stage } from "./easel.js";
 import { changes, create, isOpen, jobs } from "./jobs.js";
-import { stored } from "./regions.js";
 import { change, editor, masks, state, usable } from "./state.js";
 import { again, downloads, openViewer } from "./viewer.js";
 import { photoName, status, title } from "./words.js";
@@ -33,7 +32,7 @@ async function post(job, pressed) {
 }
 
 async function paint({ currentTarget: pressed }) {
-  if (!(await stored())) return;
+  if (state.regions.length && !(await (await import("./regions.js")).stored())) return;
   const { photo, styles, film } = state;
   const kind = photo.clip ? { kind: "video", video: film } : { kind: "paint" };
   post({ ...kind, photo: photo.id, styles, masks: masks(), options: usable() }, pressed);
