@@ -1,0 +1,35 @@
+"""A browser that gives pages less memory than a picture needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import launched, skip_without
+from playwright.sync_api import Browser, expect
+from static_server import Server
+
+skip_without()
+
+PAGES = 1400  # of 64 kB: enough for 256 pixels, too few for 512
+PATIENCE = 300_000  # milliseconds
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with launched(f"--js-flags=--wasm-max-mem-pages={PAGES}") as found:
+        yield found
+
+
+def test_the_page_says_so_and_paints_a_smaller_picture(browser: Browser, site: Path, photo: Path) -> None:
+    server = Server(site, "/")
+    page = browser.new_page(service_workers="block")
+    page.goto(server.page)
+    page.locator("#photo-file").set_input_files(photo)
+    expect(page.locator("#paint-problem")).to_have_text(
+        "512 pixels need more memory than this browser gives the page. The picture is painted at 256 pixels.", timeout=PATIENCE
+    )
+    expect(page.locator("#showing")).to_contain_text("256 × 170, painted in", timeout=PATIENCE)
+    expect(page.locator("[name=size][value='256']")).to_be_checked()
+    server.stop()
