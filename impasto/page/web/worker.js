@@ -32,19 +32,22 @@ async function styled(styles) {
   return looks.blend(styles);
 }
 
-/** Whether the graphics processor paints what the processor paints. */
-async function agrees(other) {
+/** A small test image, painted by a network. */
+async function trial(one) {
   const size = [120, 160];
   const count = size[0] * size[1];
   const wave = (pixel, channel) => 0.5 + 0.5 * Math.sin((pixel % 160) / (7 + 9 * channel) + Math.floor(pixel / 160) / (23 - 6 * channel));
   const data = Float32Array.from({ length: 3 * count }, (_, index) => wave(index % count, Math.floor(index / count)));
   const look = await styled([{ id: "great-wave", weight: 1 }]);
-  const results = [];
-  for (const one of [network, other]) {
-    for await (const { image } of painted(one, new Photo(one, { size, data }), look, { size: 192, strength: 0.5, scale: 1 })) results[+(one === other)] = image.data;
-  }
-  const apart = results[0].reduce((sum, value, index) => sum + Math.abs(value - results[1][index]), 0) / results[0].length;
-  return apart <= AGREES;
+  let found = null;
+  for await (const { image } of painted(one, new Photo(one, { size, data }), look, { size: 192, strength: 0.5, scale: 1 })) found = image.data;
+  return found;
+}
+
+/** Whether the graphics processor paints what the processor paints. */
+async function agrees(other) {
+  const [a, b] = [await trial(network), await trial(other)];
+  return a.reduce((sum, value, index) => sum + Math.abs(value - b[index]), 0) / a.length <= AGREES;
 }
 
 const CALLS = {
@@ -104,9 +107,9 @@ const CALLS = {
     return { bitmap: canvasOf(image).transferToImageBitmap() };
   },
 
-  /** Prepare what takes a moment before the first picture. */
+  /** Prepare what the first picture would wait for: sessions, and machine code for what is computed most. */
   async warm() {
-    for (const name of ["level", "colors", "modulation", "finish"]) await network.session(name);
+    await trial(network);
   },
 };
 
