@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from impasto import dials
 from impasto.ladder import SMALLEST, Size, level_sizes
-from impasto.portable import network
+from impasto.portable import colors, network
 from impasto.portable.network import SEEN, TAPS, Floats, resized
 from impasto.portable.styles import Look, Style
 
@@ -23,7 +23,7 @@ def paint(photo: Floats, size: Size, style: Style, strength: float, style_scale:
     for each in reversed(level_sizes(size)):
         photos.append(resized(photos[-1] if photos else photo, each))
     share, fade = dials.recolored(strength), dials.shown(strength)
-    (table,) = network.run("colors", photo=photo, palette=style.palette)
+    table = colors.table(photo, style.palette)
     image = colored = photos[-1]
     for level in reversed(photos):
         side = max(level.shape[2:])
