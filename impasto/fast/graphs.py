@@ -1,6 +1,7 @@
 """The ONNX graphs in the package, which paint without torch: in Python (`impasto.portable`) and in a web page (`impasto.page`).
 
-A graph is a part of the painter, so that whoever runs them chooses size, levels, strength and style. No weights are in them: they refer
+A graph is a part of the painter, so that whoever runs them chooses size, levels, strength and style. Colors are not among them: without
+tensors, `impasto.portable.colors` finds them ten times as fast. No weights are in them: they refer
 to the files of the network and of lite, which are in the same folder. All numbers are float32, except for sizes. Images are 1x3xHxW in
 0..1, RGB.
 """
@@ -21,12 +22,11 @@ from torch.nn import functional
 from impasto import palette
 from impasto.compute import settings
 from impasto.fast import net as nets
-from impasto.fast import recolor, searched
+from impasto.fast import recolor
 from impasto.fast.export import MODULATION, Packed, Portable
 from impasto.fast.moments import Moments, moments
 from impasto.fast.net import LARGEST
 from impasto.fast.onnxfile import FREE, IMAGE, SIZE, WIDE, Example, Parts, Shape, black, common_examples, padded_images
-from impasto.fast.searched import first_flow
 from impasto.portable.card import FILE as NETWORK
 from impasto.portable.network import KEPT, SEEN, TAPS
 
@@ -42,14 +42,6 @@ class Host(Portable):
         super().__init__(levels=1)
         for name in ("first", "second", "head"):
             self.own[name] = Packed(getattr(self.net, name).weight.data)
-
-    def flow(self, photo: Tensor) -> tuple[Tensor, ...]:
-        """The flow of a photograph's colors before its first step."""
-        return first_flow([photo])
-
-    def palette(self, painting: Tensor) -> Tensor:
-        """See `palette.quantiles`."""
-        return searched.quantiles(painting)
 
     def moments(self, painting: Tensor) -> tuple[Tensor, ...]:
         """Mean, K, and covariance, KxK, of the kept directions of each of the TAPS."""
@@ -69,7 +61,7 @@ class Host(Portable):
 
 
 def _examples() -> dict[str, Example]:
-    flow, Q = first_flow([black(0)]), torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES)
+    Q = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES)
     look = {tap: (torch.zeros(KEPT[tap]), torch.eye(KEPT[tap])) for tap in TAPS}
 
     def values(taps: tuple[str, ...]) -> list[Tensor]:
@@ -77,8 +69,6 @@ def _examples() -> dict[str, Example]:
 
     number = torch.tensor(0.5)
     return common_examples() | {
-        "flow": Example((black(0),), (FREE,), len(flow)),
-        "palette": Example((black(8),), (FREE,)),
         "moments": Example((black(9),), (FREE,), 2 * len(TAPS)),
         "modulation": Example((Q, number + 128, number.clone(), *values(TAPS)), ({},) * (3 + 2 * len(TAPS))),
         "paint_in": Example(
@@ -116,15 +106,6 @@ def _resize(parts: Parts) -> list[str]:
     return [parts.resized("image", SIZE)]
 
 
-def _colors(parts: Any) -> list[str]:
-    """Where the photograph's colors go. photo: of any size."""
-    colors, *known = parts.flow("photo")
-    for _ in range(palette.STEPS):
-        colors = parts.stepped("palette", colors, *known)
-    found: list[str] = parts.tables(colors)
-    return found
-
-
 def _level(parts: Any) -> list[str]:
     """One level.
 
@@ -139,14 +120,12 @@ def _level(parts: Any) -> list[str]:
 
 GRAPHS = {
     "resize": Graph({"image": IMAGE, SIZE: [2]}, ("resized",), _resize),
-    "palette": Graph({"painting": IMAGE}, ("palette",), lambda parts: [parts.palette("painting")]),
     "moments": Graph({"painting": IMAGE}, tuple(_look(TAPS)), lambda parts: parts.moments("painting")),
     "modulation": Graph(
         {"palette": Q, "side": [], "strength": [], **_look(TAPS)},
         ("modulation",),
         lambda parts: [parts.modulation("palette", "side", "strength", *_look(TAPS))],
     ),
-    "colors": Graph({"photo": IMAGE, "palette": Q}, ("table",), _colors),
     "level": Graph(
         {
             "photo": IMAGE,
@@ -178,8 +157,8 @@ def made() -> Iterator[tuple[str, bytes]]:
     parts = Parts(Host(), _examples())
     shared = _Shared(WEIGHTS)
     for name, graph in GRAPHS.items():
-        found = graph.build(parts)
-        model = parts.model(graph.inputs, dict(zip(graph.outputs, found, strict=True)), {})
+        found = zip(graph.outputs, graph.build(parts), strict=True)
+        model = parts.model(graph.inputs, {output: (value, None) for output, value in found}, {})
         for tensor in model.graph.initializer:
             shared.refer(tensor)
         yield name, model.SerializeToString(deterministic=True)

@@ -94,7 +94,8 @@ def made(painter: Portable, properties: dict[str, str], code: Tensor | None = No
         inputs["style"] = [painter.code_length]
     else:
         parts.constant("style", code)
-    data: bytes = parts.model(inputs, {"image": painted(parts, "photo", "style")}, properties).SerializeToString()
+    outputs = {"image": (painted(parts, "photo", "style"), IMAGE)}
+    data: bytes = parts.model(inputs, outputs, properties).SerializeToString()
     return data
 
 
@@ -132,10 +133,15 @@ class Parts:
         self.nodes.append(helper.make_node("Clip", ["stretched", zero, one], ["clipped"]))
         return "clipped"
 
-    def model(self, inputs: Mapping[str, Shape], outputs: Mapping[str, str], properties: Mapping[str, str]) -> Any:
-        """The model of the nodes that were added since the last one. outputs: the value that each shows. properties: its metadata."""
+    def model(
+        self, inputs: Mapping[str, Shape], outputs: Mapping[str, tuple[str, Shape]], properties: Mapping[str, str]
+    ) -> Any:
+        """The model of the nodes that were added since the last one. outputs: the value and the shape of each.
+
+        properties: metadata.
+        """
         onnx, helper = (importlib.import_module(name) for name in ("onnx", "onnx.helper"))
-        self.nodes += [helper.make_node("Identity", [value], [name]) for name, value in outputs.items()]
+        self.nodes += [helper.make_node("Identity", [value], [name]) for name, (value, _) in outputs.items()]
         nodes, self.nodes = self.nodes, []
         used = {name for node in nodes for name in node.input}
         constants = [constant for constant in self.constants if constant.name in used]  # one level has no use for some parts
@@ -147,7 +153,8 @@ class Parts:
                 for name in shapes
             ]
 
-        graph = helper.make_graph(nodes, "impasto", values(inputs), values(dict.fromkeys(outputs)), constants)
+        shapes = {name: shape for name, (_, shape) in outputs.items()}
+        graph = helper.make_graph(nodes, "impasto", values(inputs), values(shapes), constants)
         opset = helper.make_operatorsetid("", OPSET)
         model = helper.make_model(graph, producer_name="impasto", opset_imports=[opset], ir_version=IR_VERSION)
         helper.set_model_props(model, properties)
@@ -191,7 +198,10 @@ def _examples(painter: Portable) -> dict[str, Example]:
 
     Sizes that vary differ in the examples: torch takes equal ones for the same size.
     """
+    flow, Q = first_flow([black(0)]), torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES)
     return common_examples() | {
+        "stepped": Example((Q, *flow), ({},) * (1 + len(flow))),
+        "tables": Example((flow.colors.clone(),), ({},), 1),
         "split": Example((torch.zeros(painter.code_length),), ({},), 1 + painter.levels),
         "reduced": Example((black(0),), (FREE,), painter.levels + len(Flow._fields)),
         "paint": Example((*padded_images(), torch.zeros(LEVEL)), (WIDE, WIDE, {})),
@@ -201,10 +211,8 @@ def _examples(painter: Portable) -> dict[str, Example]:
 def common_examples() -> dict[str, Example]:
     """Those of parts that every painter has."""
     Q, table = torch.zeros(len(palette.DIRECTIONS), palette.QUANTILES), torch.zeros(3, recolor.GRID**3)
-    flow, share = first_flow([black(0)]), torch.tensor(1.0)
+    share = torch.tensor(1.0)
     return {
-        "stepped": Example((Q, *flow), ({},) * (1 + len(flow))),
-        "tables": Example((flow.colors.clone(),), ({},), 1),
         "colored": Example((black(1), table, share.clone()), (FREE, {}, {})),
         "start": Example((black(2), black(3), black(2)), (FREE, FREE, FREE)),
         "padded": Example((black(4),), (FREE,)),

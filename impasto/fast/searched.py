@@ -6,7 +6,6 @@ The results are those of `recolor` up to rounding.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,40 +53,21 @@ def tables(colors: Tensor) -> tuple[Tensor, ...]:
     return colors[..., : recolor.GRID**3].unbind()
 
 
-def quantiles(image: Tensor) -> Tensor:
-    """`palette.quantiles` without a region. image: 1x3xHxW, 0..1. Returns 7xQUANTILES."""
-    sides = _sides(image)
-    block = (torch.maximum(sides[0][-1], sides[1][-1]) + 1) // palette.PALETTE_SIDE
-    colors, inside = _averaged(image, sides, block.clamp_min(1), 2 * palette.PALETTE_SIDE)
-    along = palette.directions_on(image.dtype, image.device) @ colors
-    ordered = torch.where(inside, along, OUTSIDE).sort(1).values
-    below, above, share = (each[0] for each in _places(inside.sum()[None, None, None], len(palette.DIRECTIONS)))
-    return torch.lerp(ordered.gather(1, below), ordered.gather(1, above), share)
-
-
 def colors_of(image: Tensor) -> tuple[Tensor, Tensor]:
     """`recolor.colors_of` with a fixed count: the colors, 3xSIDE^2, and which of them there are, SIDE^2. image: 1x3xHxW."""
-    sides = _sides(image)
-    return _averaged(image, sides, torch.maximum(sides[0][-1], sides[1][-1]) // recolor.SIDE + 1, recolor.SIDE)
-
-
-def _sides(image: Tensor) -> list[Tensor]:
-    """The numbers of an image's rows and of its columns."""
-    return [torch.arange(length, device=image.device) for length in image.shape[-2:]]
-
-
-def _averaged(image: Tensor, sides: Sequence[Tensor], block: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Means over squares of `block` pixels, of which an image has at most `count` along a side. Returns as `colors_of`."""
-    rows, columns = (_means(side, block, count) for side in sides)
+    sides = [torch.arange(length, device=image.device) for length in image.shape[-2:]]
+    last = torch.maximum(sides[0][-1], sides[1][-1])
+    block = last // recolor.SIDE + 1
+    rows, columns = (_means(side, block) for side in sides)
     inside = (rows.sum(1) > 0)[:, None] & (columns.sum(1) > 0)
     return (rows @ image[0] @ columns.T).flatten(1), inside.flatten()
 
 
-def _means(places: Tensor, block: Tensor, count: int) -> Tensor:
-    """The matrix that takes means over parts of `block` places, or over all of fewer. places: L. Returns countxL."""
+def _means(places: Tensor, block: Tensor) -> Tensor:
+    """The matrix that takes means over parts of `block` places, or over all of fewer. places: L. Returns SIDExL."""
     length = places[-1] + 1
     block = torch.minimum(block, length)
-    parts = torch.arange(count, device=places.device)[:, None]
+    parts = torch.arange(recolor.SIDE, device=places.device)[:, None]
     belongs = (places // block == parts) & (parts < length // block)
     return belongs.float() / block
 
@@ -122,10 +102,11 @@ def _mapped(values: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
 def _counted(rows: Tensor, values: Tensor) -> Tensor:
     """How many of the sorted rows are below each value: both are sorted together, and rows are counted in that order.
 
+    Rows that equal a value count or not, as the runtime sorts. To `_mapped` both are the same, since equal rows go to equal places.
     rows: BxDxQUANTILES; values: BxDxM. Returns BxDxM, int64.
     """
     count = values.shape[2]
-    order = torch.cat([values, rows], 2).sort(2).indices  # of equal ones, values come first, as ONNX says of TopK
+    order = torch.cat([values, rows], 2).sort(2).indices
     below = (order >= count).long().cumsum(2)
     return torch.zeros_like(order).scatter(2, order, below)[..., :count]
 

@@ -13,10 +13,10 @@ from impasto import __version__, files
 from impasto.errors import OutputError
 from impasto.inputs import ASSETS, SAMPLE
 from impasto.page import WEB, runtime, styles
+from impasto.portable.network import GRAPHS
 
 LIST = "files.js"  # the list of all other files, by which the page knows what to keep for use offline
 PREFIX = "self.IMPASTO = "  # of that list
-GRAPHS = ("resize", "palette", "moments", "modulation", "colors", "level", "finish")
 WEIGHTS = ("instant.safetensors", "lite.safetensors")
 PACKED = ".packed"  # added to the names of files that the page unpacks itself (gzip), since few servers compress them
 

@@ -1,4 +1,4 @@
-"""Moving a photograph's colors to a painting's palette by a table of colors: `fast.recolor` in numpy."""
+"""The colors of images: a painting's palette, and the table that moves a photograph's colors to it (`fast.recolor`), in numpy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ STEPS = 8  # towards the palette
 TIED = 1e-5  # in 0..1: colors no further apart share a rank
 GRID = 17  # colors along each axis of the table
 SIDE = 48  # pixels: the photograph's colors are those of its means over squares that leave about so many
+PALETTE_SIDE = 64  # pixels: a painting's squares leave so many at least
 
 
 def table(photo: Floats, palette: Floats) -> Floats:
     """Where each color of a grid goes, 3xGRID^3; red varies fastest. photo: 1x3xHxW, 0..1; palette: 7xQUANTILES."""
     steps = np.linspace(0, 1, GRID, dtype=np.float32)
-    moved, found = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")[::-1]).reshape(3, -1), averaged(photo)
+    moved = np.stack(np.meshgrid(steps, steps, steps, indexing="ij")[::-1]).reshape(3, -1)
+    found = averaged(photo, -(-max(photo.shape[2:]) // SIDE))
     for _ in range(STEPS):
         rows = quantiles(found)
         wanted = at_middle_ranks(palette, rows)
@@ -26,19 +28,24 @@ def table(photo: Floats, palette: Floats) -> Floats:
     return moved
 
 
-def averaged(photo: Floats) -> Floats:
-    """The colors that count, 3xM: means over squares."""
-    height, width = photo.shape[2:]
-    block = -(-max(height, width) // SIDE)
+def palette_of(painting: Floats) -> Floats:
+    """A painting's colors along each direction, sorted: 7xQUANTILES, see `impasto.palette.quantiles`. painting: 1x3xHxW, 0..1."""
+    return quantiles(averaged(painting, max(1, max(painting.shape[2:]) // PALETTE_SIDE)))
+
+
+def averaged(image: Floats, block: int) -> Floats:
+    """The means over squares of `block` pixels, 3xM. image: 1x3xHxW."""
+    height, width = image.shape[2:]
     down, across = min(block, height), min(block, width)
-    whole = photo[0, :, : height // down * down, : width // across * across]
+    whole = image[0, :, : height // down * down, : width // across * across]
     return whole.reshape(3, height // down, down, width // across, across).mean((2, 4)).reshape(3, -1)
 
 
 def quantiles(colors: Floats) -> Floats:
     """The values in the middle of QUANTILES equal parts along each direction, sorted. colors: 3xM. Returns 7xQUANTILES."""
     count = colors.shape[1]
-    return np.stack([np.interp(middles(QUANTILES), middles(count), row) for row in np.sort(DIRECTIONS @ colors, 1)])
+    rows = [np.interp(middles(QUANTILES), middles(count), row) for row in np.sort(DIRECTIONS @ colors, 1)]
+    return np.stack(rows).astype(np.float32)
 
 
 def middles(count: int) -> Floats:

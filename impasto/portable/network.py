@@ -16,6 +16,7 @@ from impasto.portable.card import FILE, REMEDY
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
+GRAPHS = ("resize", "moments", "modulation", "level", "finish")  # in impasto/assets/instant-NAME.onnx
 KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 32}  # directions of each tap of lite
 TAPS = tuple(KEPT)
 SEEN = TAPS[:4]  # taps of which a level takes the style's moments
@@ -29,6 +30,10 @@ def _session(name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS
     options.intra_op_num_threads = threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to others
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    )  # the next level takes longer than it saves
     path = FILE.with_name(f"instant-{name}.onnx")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from impasto.ladder import SMALLEST, fit, position, rung
 from impasto.pictures import Still
-from impasto.portable import network
+from impasto.portable import colors, network
 from impasto.portable.network import TAPS, Floats, planes, resized
 from impasto.styles import remarks
 
@@ -85,7 +85,7 @@ class Painted(Style):
 
     def __init__(self, painting: Still) -> None:
         self.size, self.painting = painting.size, planes(painting.color)
-        (self.palette,) = network.run("palette", painting=self.painting)
+        self.palette = colors.palette_of(self.painting)
         self.longest = max(*self.size, SMALLEST)
         self._known: dict[int, Look] = {}
 

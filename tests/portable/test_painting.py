@@ -12,11 +12,11 @@ from PIL import Image
 
 from impasto import Stylizer, fast, palette, pictures, portable
 from impasto.errors import ImpastoError, UsageError
-from impasto.fast import graphs
+from impasto.fast import graphs, recolor
 from impasto.fast.moments import moments
 from impasto.inputs import Inputs
 from impasto.options import Options
-from impasto.portable import network, stored, styles
+from impasto.portable import colors, network, stored, styles
 from impasto.portable.network import TAPS
 
 # of 0..1, for single pixels; the mean is 1e-5. Sums are in another order, and steep colors enlarge that
@@ -79,8 +79,10 @@ def test_parts_are_those_of_torch(photo: Path) -> None:
         small = pictures.resize(pixels, size)
         (resized,) = network.run("resize", image=pixels, size=size)
         assert np.abs(resized - small.numpy()).max() < 1e-4
-        (Q,) = network.run("palette", painting=small)
+        Q = colors.palette_of(small.numpy())
         assert np.abs(Q - palette.quantiles(small).numpy()).max() < 1e-5
+        known = recolor.table(recolor.colors_of(small), palette.quantiles(small).flip(0))
+        assert np.abs(colors.table(small.numpy(), Q[::-1]) - known[0].flatten(1).numpy()).max() < 1e-4
         features = encoder(small)
         found = styles.look_of(network.run("moments", painting=small))
         for tap in TAPS:

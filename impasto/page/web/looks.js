@@ -1,5 +1,6 @@
 // What the network knows of styles: palettes, moments at any size, tunings; of built-in styles, own paintings and blends.
 
+import { paletteOf } from "./colors.js";
 import { parsed } from "./safetensors.js";
 import { SMALLEST, fit, rung, rungsAround } from "./sizes.js";
 
@@ -104,9 +105,8 @@ export class Looks {
   }
 
   /** image: {size, data}. */
-  async addPainting(id, image) {
-    const { palette } = await this.network.run("palette", { painting: this.network.tensor(image) });
-    this.styles.set(id, new Painted(this.network, image, palette.data));
+  addPainting(id, image) {
+    this.styles.set(id, new Painted(this.network, image, paletteOf(image)));
   }
 
   remove(id) {

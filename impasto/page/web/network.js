@@ -1,7 +1,7 @@
 // The network's graphs, run by ONNX Runtime Web: on the processor (WASM), or on the graphics processor (WebGPU).
 
 const PACKED = ".packed"; // added to the names of files that are compressed by gzip
-const GRAPHS = ["resize", "palette", "moments", "modulation", "colors", "level", "finish"];
+const GRAPHS = ["resize", "moments", "modulation", "level", "finish"];
 const WEIGHTS = ["instant.safetensors", "lite.safetensors"];
 
 /** The bytes of a file of the page, unpacked. progress(bytes): called while they come. */

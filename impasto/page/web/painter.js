@@ -1,5 +1,6 @@
 // The instant painter, level by level from coarse to fine; what impasto.fast.painter does with torch.
 
+import { tableOf } from "./colors.js";
 import { SMALLEST, fit, levelSizes } from "./sizes.js";
 
 const SEEN = ["relu1_1", "relu2_1", "relu3_1", "relu4_1"]; // taps of which a level takes the style's moments
@@ -29,12 +30,9 @@ export class Photo {
   }
 
   /** The table that moves the photograph's colors to a palette. */
-  async table(palette) {
-    if (!this.recolored || !same(this.recolored.palette, palette.data)) {
-      const { table } = await this.network.run("colors", { photo: this.network.tensor(this.image), palette });
-      this.recolored = { palette: palette.data, table };
-    }
-    return this.recolored.table;
+  table(palette) {
+    if (!this.recolored || !same(this.recolored.palette, palette)) this.recolored = { palette, table: tableOf(this.image, palette) };
+    return this.network.values(this.recolored.table, [3, this.recolored.table.length / 3]);
   }
 
   get size() {
@@ -73,7 +71,7 @@ export async function* painted(network, photo, look, { size, strength, scale }) 
   const palette = network.values(look.palette, [7, look.palette.length / 7]);
   const share = network.number(Math.min(1, 2 * strength));
   const fade = network.number(Math.min(1, strength / FAINT));
-  const table = await photo.table(palette);
+  const table = photo.table(look.palette);
   let [below, smaller] = [photos[0], photos[0]];
   for (const [index, level] of photos.entries()) {
     const side = Math.max(level.dims[2], level.dims[3]);

@@ -1,4 +1,4 @@
-// Sizes of images, and the ladder of scales on which styles are known; as impasto.ladder and impasto.pictures have them.
+// Sizes of images, and the ladder of scales on which styles are known; as impasto.ladder has them.
 
 const COARSEST = 128; // pixels: longer side of rung 0
 const RATIO = Math.SQRT2; // between neighboring rungs

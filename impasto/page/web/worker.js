@@ -74,7 +74,7 @@ const CALLS = {
   async painting({ id, blob }) {
     const image = await read(blob, LARGEST);
     const small = await network.resized(image, fit(image.size, Math.min(160, Math.max(...image.size))));
-    await looks.addPainting(id, image);
+    looks.addPainting(id, image);
     return { thumbnail: await canvasOf(small).convertToBlob({ type: "image/jpeg", quality: 0.9 }) };
   },
 
