@@ -38,7 +38,8 @@ def averaged(image: Floats, block: int) -> Floats:
     height, width = image.shape[2:]
     down, across = min(block, height), min(block, width)
     whole = image[0, :, : height // down * down, : width // across * across]
-    return whole.reshape(3, height // down, down, width // across, across).mean((2, 4)).reshape(3, -1)
+    squares = whole.reshape(3, height // down, down, width // across, across)
+    return np.asarray(squares.mean((2, 4)), np.float32).reshape(3, -1)
 
 
 def quantiles(colors: Floats) -> Floats:
