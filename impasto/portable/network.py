@@ -31,8 +31,8 @@ def _session(name: str) -> Any:
     options.log_severity_level = ERRORS
     options.intra_op_num_threads = threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # threads that wait leave the cores to others
-    # the highest level takes longer than it saves
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    # optimizing takes longer than it saves for an image
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     path = FILE.with_name(f"instant-{name}.onnx")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
