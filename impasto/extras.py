@@ -34,3 +34,15 @@ def threads() -> int:
     """How many threads to use: one for each core, and no more than OpenMP is allowed."""
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores(), int(allowed)) if allowed.isdecimal() and int(allowed) else cores()
+
+
+def on_one_gpu(device: str) -> str:
+    """The option `device` for a name such as "cuda:1": "cuda", and this process sees that GPU only. Other names stay.
+
+    It must be called before CUDA is used. Numbers count the GPUs that the process sees before.
+    """
+    kind, _, number = device.partition(":")
+    if number:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(number)] if visible != [""] and int(number) < len(visible) else number
+    return kind

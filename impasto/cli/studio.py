@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,8 +96,8 @@ def _settings(
     from impasto.studio.server import Settings
 
     for one in devices:
-        if one not in ("auto", "cpu", "mps") and not one.startswith("cuda"):
-            raise OptionError(f"must be auto, cpu, cuda or mps, not {one!r}", option="device")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", one):
+            raise OptionError(f"must be auto, cpu, cuda or mps, or cuda:1 for the second GPU, not {one!r}", option="device")
     place = data or Path(platformdirs.user_data_dir("impasto", appauthor=False)) / "studio"
     limits = Limits(max_upload=max_upload * 1_000_000, max_pixels=max_pixels, keep_days=keep_days)
     return Settings(place, host, port, names, devices, limits)

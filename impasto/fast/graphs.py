@@ -1,9 +1,8 @@
 """The ONNX graphs in the package, which paint without torch: in Python (`impasto.portable`) and in a web page (`impasto.page`).
 
-A graph is a part of the painter, so that whoever runs them chooses size, levels, strength and style. Colors are not among them: without
-tensors, `impasto.portable.colors` finds them ten times as fast. No weights are in them: they refer
+A graph is a part of the painter, so that whoever runs them chooses size, levels, strength and style. No weights are in them: they refer
 to the files of the network and of lite, which are in the same folder. All numbers are float32, except for sizes. Images are 1x3xHxW in
-0..1, RGB.
+0..1, RGB. There is no graph for colors, which `impasto.portable.colors` moves without tensors, ten times as fast.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import Any
 from impasto import files
 from impasto.batches import Status
 from impasto.errors import ImpastoError
+from impasto.extras import on_one_gpu
 from impasto.jobs.clock import Clock
 from impasto.jobs.events import Failed, Frame, Note, Preview, Progress, Saved, Tile
 from impasto.jobs.lock import state_of
@@ -40,7 +41,7 @@ def work(root: Path, device: str, server: Connection, painters: int) -> None:
     ended = _Ended(server)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    queue = Queue(Store(root))
+    queue, device = Queue(Store(root)), on_one_gpu(device)
     while not ended():
         try:
             job = queue.claim(os.getpid())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.errors import ImpastoError, OptionError
+from impasto.extras import on_one_gpu
 from impasto.inputs import SAMPLE, STYLE_SUFFIX, Inputs, Layer, StyleFile, built_in, style_names
 from impasto.studio.words import sentence
 
@@ -48,7 +49,7 @@ class Answer:
 def serve(max_pixels: int, device: str, requests: Connection) -> None:
     """The process: answer requests (name, arguments) until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
-    previewer = Previewer(max_pixels, device)
+    previewer = Previewer(max_pixels, on_one_gpu(device))
     while True:
         try:
             name, arguments = requests.recv()
