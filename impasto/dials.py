@@ -5,8 +5,8 @@ from __future__ import annotations
 FAINT = 0.1  # strength below which the result fades into the photograph; the network was trained above it
 
 
-def told(strength: float) -> float:
-    """The strength that the network is told for the option `strength`: less in the middle, 0.34 at 0.5, and 1 at 1.
+def for_network(strength: float) -> float:
+    """The strength that the network gets for the option `strength`: less in the middle, 0.34 at 0.5, and 1 at 1.
 
     At 0.5 it then keeps the photograph as well as other programs' fast networks do (docs/instant.md).
     """

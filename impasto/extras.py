@@ -39,10 +39,12 @@ def threads() -> int:
 def on_one_gpu(device: str) -> str:
     """The option `device` for a name such as "cuda:1": "cuda", and this process sees that GPU only. Other names stay.
 
-    It must be called before CUDA is used. Numbers count the GPUs that the process sees before.
+    It must be called before CUDA is used. Numbers count the GPUs that the process sees before. A number beyond them leaves
+    none, and CUDA says so.
     """
     kind, _, number = device.partition(":")
     if number:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(number)] if visible != [""] and int(number) < len(visible) else number
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        seen = None if visible is None else visible.split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = number if seen is None else (seen[int(number)] if int(number) < len(seen) else "")
     return kind

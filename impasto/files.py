@@ -184,7 +184,7 @@ def replacing(path: PathLike, suffixes: Collection[str] = (), *, overwrite: bool
 
 
 def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
-    """Write a folder whole or not at all: a new one beside it is filled, which then takes its place.
+    """Write a folder whole or not at all: a new one next to it is filled, which then takes its place.
 
     content: the bytes of every file by its path in the folder, with slashes. An existing folder is replaced. Raises SaveError.
     """
@@ -197,7 +197,12 @@ def write_folder(folder: Path, content: Mapping[str, bytes]) -> None:
                 (new / name).write_bytes(data)
             with contextlib.suppress(FileNotFoundError):
                 folder.replace(old)
-            new.replace(folder)
+            try:
+                new.replace(folder)
+            except BaseException:  # Ctrl-C too
+                if old.exists():
+                    old.replace(folder)
+                raise
     except OSError as error:
         raise SaveError(f"{printable(folder)} could not be written: {reason(error)}") from error
 

@@ -21,7 +21,8 @@ def stylize(photo: Source, style: StyleSource | Sequence[StyleSource] = (), **ch
     in 0..1. style: also a built-in name, a .style file, or a list of several styles, which are blended. changes: any of `Options`, and
     the other inputs of `Stylizer.run`. Returns an RGB image, or RGBA if the photograph has transparency. Raises ImpastoError.
 
-    Without torch there is only quality "instant", and not all of its options; what needs torch raises UsageError.
+    Without torch there is only quality "instant", which is then the default, and not all of its options. What needs torch raises
+    UsageError.
     """
     given = {name: changes.pop(name) for name in ("masks", "pair", "start") if name in changes}
     weights = changes.pop("weights", None)
@@ -30,6 +31,5 @@ def stylize(photo: Source, style: StyleSource | Sequence[StyleSource] = (), **ch
 
         return Stylizer(weights=weights, **changes).run(photo, style, **given).finish()
     inputs = Inputs.to_repaint(photo, style, **given, weights=weights)
-    options = Options(**changes)
-    portable.check(options)
+    options, _ = portable.settled(Options(**changes))
     return portable.Painting(options, inputs.load(options.max_pixels, stills=True)).image()

@@ -11,13 +11,16 @@ from impasto import extras
 
 def test_a_name_with_a_number_leaves_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for before, name, kind, after in [
-        ("", "cuda:1", "cuda", "1"),
+        (None, "cuda:1", "cuda", "1"),
+        ("", "cuda:1", "cuda", ""),
         ("4,6", "cuda:1", "cuda", "6"),
-        ("4", "cuda:3", "cuda", "3"),
+        ("4", "cuda:3", "cuda", ""),
         ("4,6", "cuda", "cuda", "4,6"),
         ("", "auto", "auto", ""),
     ]:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if before is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
         assert (extras.on_one_gpu(name), os.environ["CUDA_VISIBLE_DEVICES"]) == (kind, after)
 
 

@@ -62,7 +62,7 @@ def verdict_unmarked(data: bytes, wanted: str, made: Made | None) -> Verdict:
         return Verdict.CHANGED if _is_ours(data) else Verdict.FOREIGN
     if hashlib.sha256(data).hexdigest() == made.sha256:
         return Verdict.DONE if made.of == wanted else Verdict.CHANGED
-    return Verdict.FOREIGN if made.sha256 and is_whole(data) and not _is_ours(data) else Verdict.DAMAGED
+    return Verdict.FOREIGN if made.sha256 and not made.open and is_whole(data) and not _is_ours(data) else Verdict.DAMAGED
 
 
 def digest(options: Options, hashes: Mapping[str, str], depth: int) -> str:

@@ -13,10 +13,14 @@ State = Literal["painted", "kept", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Made:
-    """A result that stores no metadata. of: a digest of its inputs and options; sha256: of its file. Both are "" until it is there."""
+    """A result that stores no metadata. of: a digest of its inputs and options; sha256: of its file. Both are "" until it is there.
+
+    open: whether it was handed to a worker and did not come back, so that the file may be a later result.
+    """
 
     of: str = ""
     sha256: str = ""
+    open: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,18 +48,23 @@ class Journal:
         if known is None and self.writes and not os.path.lexists(self.folder.place_of(item.output)):
             known = Made()
             self._enter(item.output, known, sync=True)
+        elif known is not None and known.sha256 and self.writes:
+            self._enter(item.output, replace(known, open=True))
         return item if known is None else replace(item, made=known)
 
     def add(self, item: Item, result: Result) -> None:
         """A result. Raises SaveError."""
+        known = self._known.get(item.output)
         if self.writes and result.made:
             self._enter(item.output, result.made)
+        elif self.writes and known and known.open:  # it stayed as it was
+            self._enter(item.output, replace(known, open=False))
 
     def _enter(self, output: str, made: Made, *, sync: bool = False) -> None:
         if self.file is None:
             return
         self._known[output] = made
-        line = json.dumps({"output": output, "of": made.of, "sha256": made.sha256})
+        line = json.dumps({"output": output, "of": made.of, "sha256": made.sha256} | ({"open": True} if made.open else {}))
         try:
             with self.file.open("a", encoding="utf-8", newline="") as file:
                 file.write(f"\n{line}")  # the newline first: an earlier line may have been cut off
@@ -74,6 +79,6 @@ def _entry(line: str) -> _Entry | None:
     """The entry of a line; None for an empty or a damaged one."""
     try:
         found = json.loads(line)
-        return _Entry(str(found["output"]), Made(str(found["of"]), str(found["sha256"])))
+        return _Entry(str(found["output"]), Made(str(found["of"]), str(found["sha256"]), bool(found.get("open"))))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

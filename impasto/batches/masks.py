@@ -26,7 +26,7 @@ class _Of:
 class Masks:
     """The layers of a batch's photographs. layers: a mask, or a folder of masks, and a style or None, in words; later ones on top.
 
-    Raises PictureError for what is not there, and OptionError for a folder with two masks of one name.
+    Raises PictureError for what is not there and for a folder with two masks of one name, and OptionError for a pattern.
     """
 
     def __init__(self, layers: Sequence[Layer], leave_out: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -108,17 +108,13 @@ def find(words: Iterable[str], *, styles: bool = False, leave_out: str = "") -> 
         found, others = _of_word(word, styles=styles, leave_out=leave_out)
         if not found:
             what = "styles" if styles else "photographs"
-            more = f"; {len(others)} files are not images by their names" if others else ""
+            more = f"; {left_out(others)}" if others else ""
             raise PictureError(f"{files.printable(word)}: there are no {what} in it{more}")
         prefix = f"{PurePosixPath(key_of(word).rstrip('/')).name}/" if several and is_folder(word) else ""
         for place, path in sorted(found, key=lambda one: key_of(one[1])):
             sources.setdefault(place, Source(place, key_of(prefix + path)))
         if others:
-            count = f"{len(others)} files are" if len(others) > 1 else "1 file is"
-            notes.append(
-                f"{files.printable(word)}: {count} left out, which by name {'are' if len(others) > 1 else 'is'} no image, such as "
-                f"{files.printable(sorted(others)[0])}"
-            )
+            notes.append(f"{files.printable(word)}: {left_out(others)}")
     return Found(tuple(sources.values()), tuple(notes))
 
 
@@ -131,6 +127,12 @@ def is_folder(word: str) -> bool:
 
 def _is_pattern(word: str) -> bool:
     return any(character in word for character in MAGIC) and not os.path.lexists(word)
+
+
+def left_out(others: Sequence[str]) -> str:
+    """A note about files that are no images by their suffix."""
+    count, verb = ("1 file", "is") if len(others) == 1 else (f"{len(others)} files", "are")
+    return f"{count} without the suffix of an image {verb} left out, such as {files.printable(min(others))}"
 
 
 def _of_word(word: str, *, styles: bool, leave_out: str) -> tuple[list[tuple[str, str]], list[str]]:

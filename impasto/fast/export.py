@@ -81,7 +81,7 @@ def style_code(style: Style, size: int = 512, strength: float = 0.5, stored: Sto
     looked = partial(look_of, net, stored.digest, style)
     for height, width in level_sizes((size, size)):
         longer = max(height, width)
-        modulation = net.modulation(nets.code(looked(longer), quantiles, longer, dials.told(strength)))
+        modulation = net.modulation(nets.code(looked(longer), quantiles, longer, dials.for_network(strength)))
         look = looked(max(longer / 2, SMALLEST))
         parts += [modulation if tuning is None else modulation + tuning]
         parts += [value.flatten() for tap in SEEN for value in look[tap]]

@@ -102,16 +102,16 @@ Look = Mapping[str, Moments]  # of one painting at one size, B = 1
 
 
 def code(look: Look, Q: Tensor, side: float, strength: float) -> Tensor:
-    """What the network is told of a style: a vector of CODE numbers.
+    """What the network gets of a style: a vector of CODE numbers.
 
     look: the style's moments at the level's size; Q: 7xQUANTILES of its palette; side: the level's longer side in pixels.
-    strength: see `dials.told`.
+    strength: see `dials.for_network`.
     """
     return coded(look, Q, Q.new_tensor([math.log2(min(side, LARGEST) / 128) / 2, 8 * strength - 4]))
 
 
 def coded(look: Look, Q: Tensor, dials: Tensor) -> Tensor:
-    """The same. dials: what the network is told of side and strength, two numbers."""
+    """The same. dials: what the network gets of side and strength, two numbers."""
     parts = []
     for tap in TAPS:
         mean, covariance = (value[0] for value in look[tap])

@@ -1,6 +1,6 @@
 """ONNX files of the instant painter: making one, running it with ONNX Runtime, and comparing it with torch.
 
-This needs onnx, onnxscript and onnxruntime, which the extra `impasto[onnx]` installs. They are loaded when a file is made.
+This needs onnx and onnxscript, which the extra `impasto[onnx]` installs. They are loaded when a file is made.
 """
 
 from __future__ import annotations

@@ -102,7 +102,9 @@ class Instant(Session):
         options = self.problem.options
         longer = max(height, width) * options.style_scale
         style_at = partial(look_of, self.net, self.network, style)
-        code = nets.code(style_at(longer), style.quantiles().to(colored), max(height, width), dials.told(options.strength))
+        code = nets.code(
+            style_at(longer), style.quantiles().to(colored), max(height, width), dials.for_network(options.strength)
+        )
         modulation, tuning = self.net.modulation(code), tuning_of(self.network, style)
         own = self.net.filters(modulation if tuning is None else modulation + tuning, self.dtype)
         wide = _padded(colored), _padded(start)

@@ -87,10 +87,10 @@ def _tuned(
         if side == SIDES[1]:
             small = reduced(kept, SIDES[0])
             with torch.no_grad():
-                below = paint(small, small, target, dials.told(STRENGTH), tuning=tuning).clamp(0, 1)
+                below = paint(small, small, target, dials.for_network(STRENGTH), tuning=tuning).clamp(0, 1)
             start = nets.start(below, kept, small)
-        x = paint(kept, start, target, dials.told(STRENGTH), tuning=tuning)
-        loss = total(losses(x, kept, target, style.encoder, levels(side)), dials.told(STRENGTH), Weights())
+        x = paint(kept, start, target, dials.for_network(STRENGTH), tuning=tuning)
+        loss = total(losses(x, kept, target, style.encoder, levels(side)), dials.for_network(STRENGTH), Weights())
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, step / WARMUP, 0.02 + 2 * (1 - step / steps))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from impasto import pictures, portable
 from impasto.extras import has_torch
 from impasto.inputs import Inputs
-from impasto.jobs import torchless
 from impasto.ladder import Size
 from impasto.options import Options
 
@@ -102,7 +101,7 @@ class _ByGraphs:
     least = portable.NARROWEST
 
     def __init__(self, options: Options) -> None:
-        self.options, self.notes = torchless.settled(options)
+        self.options, self.notes = portable.settled(options)
 
     def load(self, inputs: Inputs) -> Inputs:
         return inputs.load(self.options.max_pixels, stills=True)

@@ -8,34 +8,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from impasto import __version__, pictures, portable
-from impasto.errors import OptionError, RunError
-from impasto.extras import INSTALL, needs_torch, threads
+from impasto.errors import RunError
+from impasto.extras import needs_torch, threads
 from impasto.inputs import Inputs
 from impasto.jobs import places, signals
 from impasto.jobs.events import Event, Failed, Note, Progress, Saved
 from impasto.jobs.job import BYTE_DEPTH, Job
 from impasto.jobs.records import Input, Previous, Record, digest_of_pixels, settings
-from impasto.options import Options
 from impasto.portable import card
-
-WITHOUT = f"torch is not installed, so quality 'instant' is used; for the other qualities, {INSTALL}"
-
-
-def settled(options: Options) -> tuple[Options, tuple[str, ...]]:
-    """The options without torch, and notes: quality "instant" where none was asked for. Raises UsageError for what needs torch."""
-    if "quality" not in options.model_fields_set:
-        try:
-            return options.changed(quality="instant"), (WITHOUT,)
-        except OptionError:  # an option of the optimizer is given
-            pass
-    portable.check(options)
-    return options, ()
 
 
 def events(job: Job, previous: Previous | None = None) -> Iterator[Event]:
     """Run a job. The last event is Saved or Failed. Arguments and errors: see `runner.run`; UsageError also for what needs torch."""
     started, output = time.monotonic(), job.output
-    options, notes = settled(job.options)
+    options, notes = portable.settled(job.options)
     for what, asked in {"a preview": output.preview, "a making-of": output.frames}.items():
         if asked:
             raise needs_torch(what)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from impasto import __version__, files
-from impasto.errors import OutputError
+from impasto.errors import OutputError, SaveError
 from impasto.inputs import ASSETS, SAMPLE
 from impasto.page import WEB, runtime, styles
 from impasto.portable.network import GRAPHS
@@ -49,7 +49,7 @@ def write(folder: Path, source: Path | None = None, *, overwrite: bool = False) 
     """
     check(folder, overwrite=overwrite)
     found = content(runtime.provide(source))
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir():
         _replace(folder, found)
     else:
         files.write_folder(folder, found)
@@ -110,7 +110,10 @@ def _replace(folder: Path, found: Mapping[str, bytes]) -> None:
             raise OutputError(f"the folder {files.printable(target.parent)}: {files.reason(error)}") from error
         files.write(target, found[name], overwrite=True)
     for name in before - set(found):
-        (folder / name).unlink(missing_ok=True)
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise SaveError(f"{files.printable(folder / name)} could not be removed: {files.reason(error)}") from error
 
 
 def _before(folder: Path) -> set[str]:
@@ -118,6 +121,10 @@ def _before(folder: Path) -> set[str]:
     try:
         text = (folder / LIST).read_text(encoding="utf-8")
         names = json.loads(text.removeprefix(PREFIX).rstrip().removesuffix(";"))["files"]
-        return {name for name in names if name.isprintable() and not {"..", ""} & set(name.split("/"))}
+        return {
+            name
+            for name in names
+            if name.isprintable() and not set(name) & set(":\\") and not {"..", ""} & set(name.split("/"))
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return set()

@@ -13,7 +13,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from impasto import files
-from impasto.errors import DownloadError, OptionError
+from impasto.errors import DownloadError, OptionError, SaveError
 from impasto.weights import home
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -47,7 +47,7 @@ def find() -> Path | None:
 def provide(source: Path | None = None) -> Path:
     """The folder with the files, which are got with npm unless they are on this machine.
 
-    source: the package from elsewhere, as its .tgz or unpacked. Raises OptionError, which names `runtime`, for anything else;
+    source: the package from elsewhere, as its .tgz or unpacked. Raises OptionError for anything else;
     DownloadError where npm is missing or fails; SaveError.
     """
     if source is not None:
@@ -88,7 +88,10 @@ def _from_npm() -> dict[str, bytes]:
         if done.returncode or len(found) != 1:
             said = [line for line in done.stderr.splitlines() if line.strip()] or [f"it ended with code {done.returncode}"]
             raise DownloadError(f"npm could not get {PACKAGE} {VERSION}: {files.one_line(said[0])}", remedy=remedy)
-        return _unpacked(found[0].read_bytes(), f"what npm delivered as {PACKAGE} {VERSION}")
+        try:
+            return _unpacked(found[0].read_bytes(), f"what npm delivered as {PACKAGE} {VERSION}")
+        except OptionError as error:
+            raise DownloadError(error.problem, remedy=remedy) from error
 
 
 def _unpacked(data: bytes, name: str) -> dict[str, bytes]:
@@ -111,5 +114,9 @@ def _kept(found: dict[str, bytes]) -> Path:
             raise OptionError(f"{name} is not that of {PACKAGE} {VERSION}: its SHA-256 is another")
     folder = cached()
     if find() is None:
-        files.write_folder(folder, found)
+        try:
+            files.write_folder(folder, found)
+        except SaveError:
+            if find() is None:  # no other process has filled the cache meanwhile
+                raise
     return folder

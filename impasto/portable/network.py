@@ -18,6 +18,8 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 
 GRAPHS = ("resize", "moments", "modulation", "level", "finish")  # in impasto/assets/instant-NAME.onnx
 KEPT = {"relu1_1": 16, "relu2_1": 32, "relu3_1": 48, "relu4_1": 64, "relu5_1": 32}  # directions of each tap of lite
+MODULATION = 2206  # values: what a style makes of the network
+PALETTE = (7, 256)  # shape of a painting's colors
 TAPS = tuple(KEPT)
 SEEN = TAPS[:4]  # taps of which a level takes the style's moments
 ERRORS = 3  # the level of what ONNX Runtime logs

@@ -44,7 +44,7 @@ def paint(photo: Floats, size: Size, style: Style, strength: float, style_scale:
 def _modulation(style: Style, side: int, longer: float, strength: float) -> Floats:
     """What the style makes of the network's filters. longer: the side in pixels at which the style is taken."""
     look = _words(style.look(longer), TAPS)
-    (found,) = network.run("modulation", palette=style.palette, side=side, strength=dials.told(strength), **look)
+    (found,) = network.run("modulation", palette=style.palette, side=side, strength=dials.for_network(strength), **look)
     return found if style.tuning is None else found + style.tuning
 
 

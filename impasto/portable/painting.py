@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from impasto import extent
-from impasto.extras import needs_torch
+from impasto.errors import OptionError
+from impasto.extras import INSTALL, needs_torch
 from impasto.inputs import Inputs, StyleFile
 from impasto.ladder import Size, level_sizes
 from impasto.options import Options, blend_shares
@@ -20,7 +21,13 @@ from impasto.portable.painter import paint
 from impasto.portable.styles import NARROWEST, Blend, Painted, Style
 
 ENCODER = "lite"
-USUAL = {"keep_colors": ("off",), "device": ("auto", "cpu"), "precision": ("auto", "fp32")}  # what is possible of these options
+WITHOUT = f"torch is not installed, so quality 'instant' is used; for the other qualities, {INSTALL}"
+USUAL = {  # what is possible of these options
+    "keep_colors": ("off",),
+    "device": ("auto", "cpu"),
+    "precision": ("auto", "fp32"),
+    "max_memory": (None,),
+}
 
 
 def check(options: Options) -> None:
@@ -40,6 +47,17 @@ class Level:
     count: int
     done: float
     image: Floats
+
+
+def settled(options: Options) -> tuple[Options, tuple[str, ...]]:
+    """The options without torch, and notes: quality "instant" where none was asked for. Raises UsageError for what needs torch."""
+    if "quality" not in options.model_fields_set:
+        try:
+            return options.changed(quality="instant"), (WITHOUT,)
+        except OptionError:  # an option of the optimizer is given
+            pass
+    check(options)
+    return options, ()
 
 
 class Painting:

@@ -14,7 +14,7 @@ from impasto.inputs import StyleFile
 from impasto.ladder import SMALLEST
 from impasto.pictures import load_still
 from impasto.portable.card import FILE
-from impasto.portable.network import KEPT, Floats
+from impasto.portable.network import KEPT, MODULATION, PALETTE, Floats
 from impasto.portable.styles import Look, Moments, Painted, Stored, Style
 from impasto.styles import card as style_cards
 from impasto.styles.card import COLORS, INSTANT, TUNING
@@ -41,7 +41,7 @@ def load(file: StyleFile) -> Style:
     if card.network == network_digest() and any(key != TUNING for key in kept) and palette is not None:
         looks = {number: _look(kept, number) for number in checked_rungs({key: one.shape for key, one in kept.items()})}
         longest = max(SMALLEST, min(max(card.size), card.sides[1]))
-        return Stored(file.path.stem, _finite(palette), looks, card.rungs, longest, _tuning(kept))
+        return Stored(file.path.stem, _checked(palette, PALETTE), looks, card.rungs, longest, _tuning(kept))
     if painting is None:
         raise needs_torch(f"{name} holds nothing for the network of quality 'instant': computing it")
     return Painted(load_still(painting, role=f"painting in {name}"))
@@ -66,7 +66,7 @@ def checked_rungs(shapes: Mapping[str, tuple[int, ...]]) -> set[int]:
 
 
 def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal() and len(text) < 5
+    return text.removeprefix("-").isdecimal() and len(text) < 5 and str(int(text)) == text
 
 
 def _look(kept: Mapping[str, Floats], number: int) -> Look:
@@ -75,17 +75,17 @@ def _look(kept: Mapping[str, Floats], number: int) -> Look:
     for tap, count in KEPT.items():
         full = np.zeros((count, count), np.float32)
         rows, columns = np.triu_indices(count)
-        full[rows, columns] = full[columns, rows] = _finite(kept[f"{number}/{tap}/covariance"])
-        found[tap] = Moments(_finite(kept[f"{number}/{tap}/mean"]), full)
+        full[rows, columns] = full[columns, rows] = _checked(kept[f"{number}/{tap}/covariance"])
+        found[tap] = Moments(_checked(kept[f"{number}/{tap}/mean"]), full)
     return found
 
 
 def _tuning(kept: Mapping[str, Floats]) -> Floats | None:
-    return _finite(kept[TUNING]) if TUNING in kept else None
+    return _checked(kept[TUNING], (MODULATION,)) if TUNING in kept else None
 
 
-def _finite(values: Floats) -> Floats:
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all():
+def _checked(values: Floats, shape: tuple[int, ...] | None = None) -> Floats:
+    """Values of this shape, or of any. Raises StyleFileError."""
+    if values.dtype.kind != "f" or (shape is not None and values.shape != shape) or not np.isfinite(values).all():
         raise StyleFileError(DAMAGED)
-    return values
+    return values.astype(np.float32)

@@ -157,7 +157,7 @@ def failures(output: Path) -> list[Row]:
 def _known(output: Path) -> dict[str, Row]:
     try:
         found: dict[str, Row] = json.loads((output / NAMES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # it has not begun
+    except (OSError, ValueError):  # it has not started yet
         return {}
     return found
 

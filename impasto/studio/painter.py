@@ -192,7 +192,7 @@ class _Work(_Reports):
             self._follow(kinds.events_of(self.queue.store, self.job, self.device, self.painters))
         except ImpastoError as error:
             self.queue.leave(self.number, "failed", error=self._words(error), notes=self.notes)
-        except Exception as error:  # a bug, or an image that no test foresaw: the queue goes on
+        except Exception as error:  # a bug, or an image that no test foresaw: the queue continues
             words = f"impasto failed ({type(error).__name__}: {files.one_line(str(error))})"
             self.queue.leave(self.number, "failed", error=self._words(words))
 

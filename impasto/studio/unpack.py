@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import lzma
 import shutil
 import stat
 import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from impasto import files
-from impasto.batches.sources import IMAGES
+from impasto.batches.sources import IMAGES, left_out
 from impasto.errors import PictureError
 from impasto.studio.folders import NAMES
 from impasto.studio.words import sentence
 
 MOST_FILES = 10_000  # entries of a zip
-MOST_LISTED = 10_000_000  # bytes of a zip's table of contents, which is read into memory
+MOST_LISTED = 4_000_000  # bytes of a zip's table of contents, which is read into memory
 MOST_TIMES = 100  # its own size, to which a zip may unpack, above SMALL
 SMALL = 50_000_000
 LONGEST = 200  # bytes of a name, and characters of a path
 BLOCK = 1 << 20
-END = b"PK\x05\x06"  # of a zip's last record, which says how long its table of contents is
-LARGE = b"PK\x06\x06"
-TAIL = 76 + 22 + 65_535
 
 
 def unpack(archive: Path, target: Path, most: int) -> dict[str, Any]:
@@ -40,12 +37,10 @@ def unpack(archive: Path, target: Path, most: int) -> dict[str, Any]:
     Returns how many they are, and notes. Raises PictureError, and then nothing is left.
     """
     try:
-        with archive.open("rb") as file:
-            _check_table(file)
-            with zipfile.ZipFile(file) as opened:
-                taken, notes = _chosen(opened.infolist())
-                _check_size([info for info, _ in taken], archive.stat().st_size, most)
-                _write(opened, taken, target)
+        with archive.open("rb") as file, zipfile.ZipFile(cast("IO[bytes]", _Bounded(file))) as opened:
+            taken, notes = _chosen(opened.infolist())
+            _check_size([info for info, _ in taken], archive.stat().st_size, most)
+            _write(opened, taken, target)
     except PictureError:
         shutil.rmtree(target, ignore_errors=True)
         raise
@@ -55,9 +50,11 @@ def unpack(archive: Path, target: Path, most: int) -> dict[str, Any]:
         RuntimeError,
         EOFError,
         zlib.error,
+        lzma.LZMAError,
         struct.error,
         ValueError,
         OSError,
+        MemoryError,
     ) as error:
         shutil.rmtree(target, ignore_errors=True)
         raise PictureError(f"this zip cannot be unpacked: {_why(error)}") from error
@@ -66,33 +63,33 @@ def unpack(archive: Path, target: Path, most: int) -> dict[str, Any]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, UnicodeError):
-        return "a name in it is no text"
+        return "a file name in it cannot be decoded"
     if isinstance(error, OSError) and error.strerror:
         return files.reason(error)
     if isinstance(error, zipfile.BadZipFile) and "not a zip file" in str(error):
-        return "it is no zip, or it is not whole"
+        return "it is not a zip file, or it is incomplete"
     return files.one_line(str(error)) or "it is damaged"
 
 
-def _check_table(file: BinaryIO) -> None:
-    """Raise PictureError for a table of contents that is too large, before it is read."""
-    length = file.seek(0, 2)
-    file.seek(max(0, length - TAIL))
-    end = file.read().rpartition(END)
-    if end[1] and len(end[2]) >= 18:
-        count, size = struct.unpack_from("<HI", end[2], 6)
-        large = end[0][-76:-20]  # the record of a zip64, which counts instead of the other where it is there
-        if large.startswith(LARGE):
-            count, size = struct.unpack_from("<QQ", large, 32)
-        if count > MOST_FILES or size > MOST_LISTED:
-            raise PictureError(f"this zip has more than {MOST_FILES:,} files; make several of it")
-    file.seek(0)
+class _Bounded:
+    """A file that gives no more than MOST_LISTED bytes at once, which is how zipfile reads the table of contents."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, count: int = -1) -> bytes:
+        """As a file's. Raises PictureError for more."""
+        if count > MOST_LISTED:
+            raise PictureError(f"this zip has more than {MOST_FILES:,} files or very long names; split it into several zips")
+        data = self._file.read(MOST_LISTED + 1 if count < 0 else count)
+        return data if len(data) <= MOST_LISTED else self.read(len(data))
 
 
 def _chosen(entries: list[zipfile.ZipInfo]) -> tuple[list[tuple[zipfile.ZipInfo, str]], list[str]]:
     """(entry, name) of the photographs, and notes on what is left out. Raises PictureError."""
     if len(entries) > MOST_FILES:
-        raise PictureError(f"this zip has more than {MOST_FILES:,} files; make several of it")
+        raise PictureError(f"this zip has more than {MOST_FILES:,} files; split it into several zips")
     taken, others, known = list[tuple[zipfile.ZipInfo, str]](), list[str](), dict[str, str]()
     for info in entries:
         if info.is_dir():
@@ -105,27 +102,17 @@ def _chosen(entries: list[zipfile.ZipInfo]) -> tuple[list[tuple[zipfile.ZipInfo,
             others.append(name)
             continue
         if info.flag_bits & 1:
-            raise PictureError(f"{files.one_line(name)} in this zip is encrypted; make one without a password")
+            raise PictureError(f"the file {files.one_line(name)} in this zip is encrypted; make one without a password")
         other = known.get(name.casefold())
         if other is not None:
             raise PictureError(f"this zip has two files of one name, {files.one_line(other)} and {files.one_line(name)}")
         known[name.casefold()] = name
         taken.append((info, name))
     if not taken:
-        more = f"; {len(others)} files are no images by their names" if others else ""
+        more = f"; {left_out(others)}" if others else ""
         raise PictureError(f"there are no photographs in this zip{more}")
     taken.sort(key=lambda one: one[1])
-    return taken, list(_notes(others))
-
-
-def _notes(others: list[str]) -> Iterator[str]:
-    if others:
-        some = (
-            "1 file is left out, which by name is no image"
-            if len(others) == 1
-            else f"{len(others)} files are left out, which by name are no images"
-        )
-        yield sentence(f"{some}, such as {files.one_line(min(others))}")
+    return taken, [sentence(left_out(others))] if others else []
 
 
 def _is_file(info: zipfile.ZipInfo) -> bool:
@@ -144,7 +131,7 @@ def _name(info: zipfile.ZipInfo) -> str:
     text = "".join(one if one.isprintable() and one not in ':*?"<>|' else "_" for one in text)
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts or text.startswith("/"):
-        raise PictureError(f"{files.one_line(text)} in this zip leads out of it")
+        raise PictureError(f"the file {files.one_line(text)} in this zip leads out of it")
     path = "/".join(parts)
     if len(path) > LONGEST or any(len(part.encode("utf-8", "replace")) > LONGEST for part in parts):
         raise PictureError(f"a name in this zip is too long: {files.one_line(path[:80])}...")
@@ -168,8 +155,8 @@ def _write(opened: zipfile.ZipFile, taken: list[tuple[zipfile.ZipInfo, str]], ta
         try:
             with opened.open(info) as source, (target / file).open("xb") as copy:
                 shutil.copyfileobj(source, copy, BLOCK)
-        except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+        except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
             why = "is packed in a way that is not supported" if isinstance(error, NotImplementedError) else "is damaged"
-            raise PictureError(f"{files.one_line(name)} in this zip {why}") from error
+            raise PictureError(f"the file {files.one_line(name)} in this zip {why}") from error
         named.append((file, name))
     (target / NAMES).write_text(json.dumps(named), encoding="utf-8")

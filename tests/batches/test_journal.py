@@ -74,6 +74,18 @@ def test_what_was_written_before_a_kill_is_known_as_the_batchs_own(here: Path) -
     assert states() == KEPT
 
 
+def test_a_kill_while_results_are_repainted_blocks_none_of_them(here: Path) -> None:
+    assert states() == PAINTED
+    before = (OUT / NAME).read_text()
+    assert states(strength=0.9) == PAINTED
+    added = (OUT / NAME).read_text().removeprefix(before).splitlines()
+    opened = [line for line in added if line and json.loads(line).get("open")]
+    assert len(opened) == 2
+    (OUT / NAME).write_text("\n".join([before, *opened]))  # killed after the files were there
+    assert states(strength=0.9) == PAINTED
+    assert states(strength=0.9) == KEPT
+
+
 def test_with_and_without_metadata_in_turn(here: Path) -> None:
     assert states(metadata=True) == PAINTED
     assert states() == PAINTED

@@ -29,7 +29,7 @@ def test_a_folder_is_searched_with_its_sub_folders_which_are_mirrored(here: Path
     found = work("in", "udnie", "style.png")
     names = ["a", "b", "raw", "sub/deep/c"]
     assert [item.output for item in found.items] == [f"{name}--{style}.png" for style in ("udnie", "style") for name in names]
-    assert found.notes == ("in: 1 file is left out, which by name is no image, such as labels.txt",)
+    assert found.notes == ("in: 1 file without the suffix of an image is left out, such as labels.txt",)
 
 
 def test_results_are_no_photographs_the_next_time(here: Path) -> None:
@@ -103,7 +103,12 @@ def test_rows_of_a_list_are_paired_unless_they_name_a_style(here: Path) -> None:
     [
         (("nowhere",), {}, PictureError, "^nowhere: no such file or folder$"),
         (("empty",), {}, PictureError, r"^empty: there are no photographs in it$"),
-        (("texts",), {}, PictureError, r"^texts: there are no photographs in it; 1 files are not images by their names$"),
+        (
+            ("texts",),
+            {},
+            PictureError,
+            r"^texts: there are no photographs in it; 1 file without the suffix of an image is left out, such as .*$",
+        ),
         (("*.gif",), {}, PictureError, r"^\*\.gif: there are no photographs in it$"),
         (("memory://nothing",), {}, PictureError, "^memory://nothing: no such file or folder$"),
         (("nosuch://a",), {}, UsageError, "^nosuch://a cannot be opened: Protocol not known: nosuch"),

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from command_line import ROOT
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save as serialize
 
+import impasto
 from impasto import Stylizer, fast, palette, pictures, portable
-from impasto.errors import ImpastoError, UsageError
-from impasto.fast import graphs, recolor
+from impasto.errors import ImpastoError, StyleFileError, UsageError
+from impasto.fast import export, graphs, recolor
 from impasto.fast.moments import moments
-from impasto.inputs import Inputs
+from impasto.inputs import Inputs, StyleFile, built_in
 from impasto.options import Options
 from impasto.portable import colors, network, stored, styles
 from impasto.portable.network import TAPS
@@ -139,7 +142,6 @@ def test_errors_are_those_of_torch(size: tuple[int, int], style: Any, changes: d
 
 def test_a_style_file_of_another_network_is_painted_from_its_painting(here: Path, photo: Path) -> None:
     from impasto import styles as with_torch
-    from impasto.inputs import StyleFile
 
     stylizer = Stylizer(quality="instant", precision="fp32", device="cpu")
     painting = stylizer.style(STROKES)
@@ -152,3 +154,34 @@ def test_a_style_file_of_another_network_is_painted_from_its_painting(here: Path
     problem = r"^bare\.style holds nothing for the network of quality 'instant': computing it needs torch; install"
     with pytest.raises(UsageError, match=problem):
         stored.load(StyleFile(Path("bare.style"), ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("quantiles", np.zeros((7, 5), np.float32)),
+        ("instant/tuning", np.zeros(5, np.float16)),
+        ("instant/01/relu1_1/mean", np.zeros(16)),
+    ],
+)
+def test_a_malformed_style_file_is_one_error(here: Path, name: str, value: np.ndarray[Any, Any]) -> None:
+    file = Path("odd.style")
+    with safe_open(built_in("udnie"), "np") as stored_file:
+        tensors, metadata = {key: stored_file.get_tensor(key) for key in stored_file.keys()}, stored_file.metadata()  # noqa: SIM118 (no dict)
+    file.write_bytes(serialize(tensors | {name: value}, metadata))
+    with pytest.raises(StyleFileError, match="is damaged: what it holds for quality 'instant' is malformed"):
+        stored.load(StyleFile(file, ""))
+
+
+def test_without_torch_stylize_paints_with_quality_instant(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = impasto.stylize(photo, "udnie", size=100, quality="instant", precision="fp32", device="cpu")
+    monkeypatch.setattr("impasto.front.has_torch", lambda: False)
+    found = impasto.stylize(photo, "udnie", size=100)
+    assert np.abs(np.subtract(found, expected, dtype=np.int16)).max() <= 2
+    with pytest.raises(UsageError, match="quality 'normal' needs torch"):
+        impasto.stylize(photo, "udnie", iterations=3)
+
+
+def test_the_sizes_that_are_known_without_torch() -> None:
+    assert (export.MODULATION, (len(palette.DIRECTIONS), palette.QUANTILES)) == (network.MODULATION, network.PALETTE)
+    assert tuple(graphs.GRAPHS) == network.GRAPHS

@@ -62,7 +62,7 @@ def test_a_zip_from_upload_to_download(studio: Studio) -> None:
     )
     folder = studio.upload(content, "../../My <photos>.zip", "/folders")
     assert (folder["name"], folder["kind"], folder["photos"]) == ("My <photos>.zip", "zip", 3)
-    assert folder["notes"] == ["1 file is left out, which by name is no image, such as readme.txt."]
+    assert folder["notes"] == ["1 file without the suffix of an image is left out, such as readme.txt."]
     assert folder in studio.json("GET", "/folders")["folders"]
     with studio.events() as events:
         job = add(studio, folder["id"], "udnie", "mondrian")
@@ -164,9 +164,12 @@ def test_a_batch_continues_after_the_server_was_killed(tmp_path: Path) -> None:
     assert "Traceback" not in studio.logged()
 
 
-def table(count: int, size: int) -> bytes:
-    """The end of a zip that says that it has so many entries."""
-    return b"x" * 100 + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, count, count, size, 0, 0)
+def table(disks: bytes) -> bytes:
+    """A zip that consists of a large table of contents. disks: 4 bytes that zipfile does not look at."""
+    name = b"a.png"
+    one = b"PK\1\2" + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, 0, 0, 0, 33, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0) + name
+    found = one * 90_000
+    return found + b"PK\5\6" + disks + struct.pack("<HHIIH", 1, 1, len(found), 0, 0)
 
 
 def entry(name: str, **more: Any) -> zipfile.ZipInfo:
@@ -184,24 +187,25 @@ def cut(data: bytes, old: bytes, new: bytes) -> bytes:
 PHOTO = png(24, 20)
 HOSTILE = {
     "empty": (zipped(), "There are no photographs in this zip."),
-    "no zip": (PHOTO, "This zip cannot be unpacked: it is no zip, or it is not whole."),
-    "cut": (zipped(("a.png", PHOTO))[:-40], "This zip cannot be unpacked: it is no zip, or it is not whole."),
+    "no zip": (PHOTO, "This zip cannot be unpacked: it is not a zip file, or it is incomplete."),
+    "cut": (zipped(("a.png", PHOTO))[:-40], "This zip cannot be unpacked: it is not a zip file, or it is incomplete."),
     "texts": (
         zipped(("a.txt", b"a"), ("b.zip", zipped())),
-        "There are no photographs in this zip; 2 files are no images by their names.",
+        "There are no photographs in this zip; 2 files without the suffix of an image are left out, such as a.txt.",
     ),
-    "up": (zipped(("../../a.png", PHOTO)), "../../a.png in this zip leads out of it."),
-    "absolute": (zipped(("/etc/a.png", PHOTO)), "/etc/a.png in this zip leads out of it."),
-    "backslashes": (zipped(("a\\..\\..\\a.png", PHOTO)), "A/../../a.png in this zip leads out of it."),
+    "up": (zipped(("../../a.png", PHOTO)), "The file ../../a.png in this zip leads out of it."),
+    "absolute": (zipped(("/etc/a.png", PHOTO)), "The file /etc/a.png in this zip leads out of it."),
+    "backslashes": (zipped(("a\\..\\..\\a.png", PHOTO)), "The file a/../../a.png in this zip leads out of it."),
     "twice": (zipped(("a.png", PHOTO), ("./a.png", PHOTO)), "This zip has two files of one name, a.png and a.png."),
     "case": (zipped(("a.png", PHOTO), ("A.PNG", PHOTO)), "This zip has two files of one name, a.png and A.PNG."),
     "long": (zipped((f"{'a' * 300}.png", PHOTO)), "A name in this zip is too long: aaa"),
     "link": (
         zipped((entry("a.png", create_system=3, external_attr=(stat.S_IFLNK | 0o777) << 16), b"/etc/passwd")),
-        "There are no photographs in this zip; 1 files are no images by their names.",
+        "There are no photographs in this zip; 1 file without the suffix of an image is left out, such as a.png.",
     ),
-    "many": (table(0xFFFF, 0xFFFFFFFF), "This zip has more than 10,000 files; make several of it."),
-    "damaged": (cut(zipped(("a.png", PHOTO)), PHOTO[40:60], b"\0" * 20), "A.png in this zip is damaged."),
+    "a large table": (table(bytes(4)), "This zip has more than 10,000 files or very long names; split it into several zips."),
+    "a large table with a false end": (table(b"PK\5\6"), "This zip has more than 10,000 files or very long names; split"),
+    "damaged": (cut(zipped(("a.png", PHOTO)), PHOTO[40:60], b"\0" * 20), "The file a.png in this zip is damaged."),
 }
 
 
@@ -242,7 +246,7 @@ def test_bombs_are_refused_before_they_are_unpacked(studio: Studio, tmp_path: Pa
     assert lying.count(size) == 2
     file = tmp_path / "lying.zip"
     file.write_bytes(lying.replace(size, struct.pack("<I", 1000)))
-    with pytest.raises(PictureError, match=r"^0\.bmp in this zip is damaged$"):
+    with pytest.raises(PictureError, match=r"^the file 0\.bmp in this zip is damaged$"):
         unpack.unpack(file, tmp_path / "lying", 10_000_000)
     assert not (tmp_path / "lying").exists()
     assert time.monotonic() - began < PATIENCE
@@ -254,7 +258,7 @@ def test_encrypted_files_and_odd_names(tmp_path: Path) -> None:
         data[data.index(start) + place] |= 1
     file = tmp_path / "a.zip"
     file.write_bytes(data)
-    with pytest.raises(PictureError, match=r"^a\.png in this zip is encrypted; make one without a password$"):
+    with pytest.raises(PictureError, match=r"^the file a\.png in this zip is encrypted; make one without a password$"):
         unpack.unpack(file, tmp_path / "out", 10_000_000)
     names = ("\u00fcber/\u6f22.png", "cafe\u0301.png", "a:b?.png", "line\nbreak.png")
     raw = zipped(*((name, PHOTO) for name in names))
@@ -309,7 +313,7 @@ def test_the_zip_is_sent_while_it_is_made(studio: Studio) -> None:
         assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''one-painted.zip"
     assert studio.json("POST", f"/jobs/{number}/retry")["state"] == "queued"
     other = studio.add(studio.upload(png(24, 20))["id"], "udnie", **QUICK)["id"]
-    assert studio.json("GET", f"/jobs/{other}/images", 409)["error"] == "This job is no batch."
+    assert studio.json("GET", f"/jobs/{other}/images", 409)["error"] == "This job is not a batch."
     for one in (number, other):
         studio.json("DELETE", f"/jobs/{one}", 204)
     assert httpx.get(f"{studio.base}/api/folders").status_code == 401

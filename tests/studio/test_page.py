@@ -418,7 +418,7 @@ def test_a_batch(show: Open, wrong: list[str], tmp_path: Path) -> None:
     go, batch = page.get_by_role("button", name="Paint all"), page.locator("#view-batch")
     expect(go).to_be_disabled()
     page.locator("#batch-file").set_input_files(FilePayload(name="none.zip", mimeType="application/zip", buffer=b"no zip"))
-    expect(batch.locator(".problem:visible")).to_contain_text("it is no zip")
+    expect(batch.locator(".problem:visible")).to_contain_text("it is not a zip file")
     assert len(wrong) == 1
     assert "415" in wrong.pop()
     name = "<b>Holidays.zip"

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/api", responses=PROBLEMS)
 
 @router.post("/folders", status_code=201)
 async def add_folder(file: Annotated[UploadFile, File()], studio: Here) -> shapes.Folder:
-    """Upload a zip of photographs, with folders or without. Files in it that are no images by their names are left out."""
+    """Upload a zip of photographs, with folders or without. Files in it without the suffix of an image are left out."""
     number, name = new_id(), display(file.filename)
     target = folders.place_of(studio.store, number)
     archive = target.with_suffix(".part")
@@ -144,5 +144,5 @@ async def job_images(number: str, studio: Here) -> Response:
 async def _batch_of(studio: Studio, number: str) -> Row:
     row = await asyncio.to_thread(job_of, studio, number)
     if row["kind"] != "batch":
-        raise Refused(409, "This job is no batch.")
+        raise Refused(409, "This job is not a batch.")
     return row
