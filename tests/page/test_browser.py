@@ -37,6 +37,7 @@ WEBGPU = (
     else ()
 )
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+NO_PICTURE: FilePayload = {"name": "text.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
 Open = Callable[..., Page]
 
 expect.set_options(timeout=PATIENCE)
@@ -184,6 +185,10 @@ def test_a_phone_with_a_transparent_and_a_rotated_photograph(show: Open, server:
     assert same(page, photo, "starry-night").mode == "RGBA"
     assert saved(page, "JPEG").getpixel((5, 5)) == (255, 255, 255)
 
+    choose(page, NO_PICTURE)  # leaves the photograph and its picture
+    expect(page.locator("#photo-problem")).to_contain_text("cannot read the file as a picture")
+    assert same(page, photo, "starry-night").mode == "RGBA"
+
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     turned = file("turned.jpg", cat.resize((240, 160)), "JPEG", quality=95, exif=exif.tobytes())
@@ -252,7 +257,7 @@ def test_webgpu_where_it_agrees(browser: Browser, server: Server, cat: Image.Ima
 
 def test_sizes_are_those_of_python_and_a_file_is_no_picture(show: Open, server: Server) -> None:
     page = show(server)
-    choose(page, {"name": "text.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+    choose(page, NO_PICTURE)
     expect(page.locator("#photo-problem")).to_contain_text("cannot read the file as a picture")
     expect(page.locator("#empty")).to_be_visible()
 

@@ -35,4 +35,12 @@ def test_the_page_says_so_and_paints_a_smaller_picture(browser: Browser, site: P
     )
     expect(page.locator("#showing")).to_contain_text("256 × 256, painted in", timeout=PATIENCE)
     expect(page.locator("[name=size][value='256']")).to_be_checked()
+
+    # a worker that ends while the page asks it nothing, or for a thumbnail
+    worker = next(one for one in page.workers if one.url.endswith("/worker.js"))
+    with worker.expect_event("close"):
+        worker.evaluate("setTimeout(() => { throw new Error('The worker ends.') })")
+    page.locator(".tile", has_text="Udnie").click()
+    expect(page.locator("#say")).to_contain_text("Painted in the style of Udnie", timeout=PATIENCE)
+    expect(page.locator("#paint-problem")).to_be_hidden()
     server.stop()

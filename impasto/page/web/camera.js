@@ -2,7 +2,7 @@
 
 import { Cancelled, call, failed } from "./engine.js";
 import { namesOf, takePhoto, teachAll } from "./paint.js";
-import { $, h, problem, say } from "./shared/dom.js";
+import { $, act, h, problem, say } from "./shared/dom.js";
 import { change, editor, state } from "./state.js";
 import { number } from "./shared/words.js";
 
@@ -12,19 +12,34 @@ const SAID_EVERY = 500; // milliseconds between changes of the rate that is show
 
 const video = h("video", { muted: true, playsinline: true });
 let stream = null;
+let starting = false;
 let side = 192;
 
+/** Let go of the camera. */
+function release(tracks) {
+  for (const track of tracks) track.stop();
+  video.srcObject = null;
+}
+
 async function start() {
+  if (starting || stream) return;
+  starting = true;
   problem($("photo-problem"), null);
+  let found = null;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+    found = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
+    video.srcObject = found;
+    await video.play();
   } catch (error) {
+    release(found?.getTracks() ?? []);
     const words = { NotAllowedError: "The browser does not let the page use the camera.", NotFoundError: "No camera was found." };
     return problem($("photo-problem"), words[error.name] || `The camera cannot be used: ${error.message}`);
+  } finally {
+    starting = false;
   }
-  stream.getVideoTracks()[0].addEventListener("ended", stop);
-  video.srcObject = stream;
-  await video.play();
+  if (document.hidden) return release(found.getTracks());
+  stream = found;
+  found.getVideoTracks()[0].addEventListener("ended", () => stream === found && stop());
   change("camera", { camera: true });
   $("camera").hidden = false;
   $("camera-take").focus({ preventScroll: true });
@@ -34,8 +49,8 @@ async function start() {
 
 function stop() {
   if (!stream) return;
-  for (const track of stream.getTracks()) track.stop();
-  stream = video.srcObject = null;
+  release(stream.getTracks());
+  stream = null;
   $("camera").hidden = true;
   change("camera", { camera: false });
   ($("empty").hidden ? $("replace") : $("choose")).focus({ preventScroll: true });
@@ -69,17 +84,21 @@ async function run() {
       $("camera-canvas").setAttribute("aria-label", `The camera in the style of ${namesOf(state.styles)}`);
       $("camera-rate").textContent = `${number(Number((1000 / mean).toPrecision(2)))} frames per second, ${options.size} pixels`;
     } catch (error) {
-      if (!(error instanceof Cancelled)) failed(error);
-      return stop();
+      if (error instanceof Cancelled) continue;
+      if (stream !== mine) return;
+      failed(error);
+      stop();
     }
   }
 }
 
 async function take() {
+  const mine = stream;
   const bitmap = await grabbed(Infinity);
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
   const blob = await canvas.convertToBlob({ type: "image/png" });
+  if (stream !== mine) return;
   stop();
   await takePhoto({ blob, name: "camera" });
 }
@@ -92,7 +111,7 @@ export function startCamera() {
   }
   const radios = SIDES.map((value) => h("input", { type: "radio", class: "unseen", name: "camera-size", value, checked: value === side, on: { change: () => (side = value) } }));
   $("camera-sizes").append(...radios.map((radio) => h("label", {}, radio, h("span", { text: radio.value }))));
-  $("camera-take").addEventListener("click", take);
+  $("camera-take").addEventListener("click", () => act($("camera-take"), $("photo-problem"), take));
   $("camera-stop").addEventListener("click", stop);
   document.addEventListener("visibilitychange", () => document.hidden && stop());
   editor.emit("camera");

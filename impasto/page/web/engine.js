@@ -1,6 +1,6 @@
 // The network, once for the page: when it is loaded, what it computes with, and starting it again when memory ran out.
 
-import { Cancelled, OutOfMemory, call as asked } from "./client.js";
+import { Cancelled, OutOfMemory, call as asked, onEnd } from "./client.js";
 import { $, problem } from "./shared/dom.js";
 import { keep } from "./offline.js";
 import { bytes } from "./shared/words.js";
@@ -11,6 +11,9 @@ const VERDICT = "impasto.webgpu"; // what the comparison of WebGPU with the proc
 const { version, files } = self.IMPASTO;
 let loading = null;
 let known = new Set(); // own paintings that the worker has
+
+/** Workers that ended: what an earlier one was given, the present one does not have. */
+export let generation = 0;
 
 export { Cancelled, OutOfMemory };
 
@@ -71,27 +74,39 @@ async function load() {
 
 /** Load the network, once. */
 export function ready() {
-  loading ||= load().catch((error) => {
-    loading = null;
-    throw error;
+  if (loading) return loading;
+  const mine = load();
+  loading = mine;
+  mine.catch(() => {
+    if (loading === mine) loading = null;
   });
-  return loading;
+  return mine;
 }
 
 /** Forget a worker that ended. */
-export function lost() {
+function lost() {
+  generation++;
   loading = null;
   known = new Set();
 }
 
+onEnd(lost);
+
 /** Call the worker, with the network loaded. */
 export async function call(name, values, more) {
   await ready();
-  try {
-    return await asked(name, values, more);
-  } catch (error) {
-    if (error instanceof OutOfMemory) lost();
-    throw error;
+  return asked(name, values, more);
+}
+
+/** Do what needs several calls; again where the worker ended before it came to one of them. */
+export async function together(action) {
+  for (;;) {
+    const before = generation;
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof Cancelled) || generation === before) throw error;
+    }
   }
 }
 

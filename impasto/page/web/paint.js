@@ -1,21 +1,20 @@
 // Painting: always the newest state, one picture at a time. A change cancels what is being painted at its next level.
 
 import { progress, stage } from "./easel.js";
-import { Cancelled, OutOfMemory, call, computesOn, failed, teach } from "./engine.js";
+import { Cancelled, OutOfMemory, call, computesOn, failed, generation, teach, together } from "./engine.js";
 import { $, problem, say } from "./shared/dom.js";
 import { SIZES, change, editor, state, styles } from "./state.js";
 import { number } from "./shared/words.js";
 
 let wanted = false;
 let running = null; // the AbortController of the picture in progress
-let sent = null; // the photograph that the worker has
-let photograph = null; // {blob, name}
+let sent = []; // [photograph, generation]: what the worker was given, and which worker
+let photograph = null; // {blob, name}: the last one that could be read
+let newest = null; // the last one that was taken
 const idlers = [];
 
 /** The last picture, {blob, name}; null while there is none. */
 export let picture = null;
-
-export const hasPhoto = () => photograph !== null;
 
 /** Resolves when nothing is to be painted: thumbnails are painted in between. */
 export const idle = () => (wanted || running || !photograph || state.camera ? new Promise((done) => idlers.push(done)) : Promise.resolve());
@@ -24,13 +23,11 @@ function settle() {
   if (!wanted && !running && photograph && !state.camera) for (const done of idlers.splice(0)) done();
 }
 
-/** Have the worker know the photograph. */
-export async function sendPhoto() {
-  if (sent === photograph) return;
-  const mine = photograph;
+/** Have the worker know a photograph. Returns what it says of one that it did not have. */
+export async function sendPhoto(mine = photograph) {
+  if (sent[0] === mine && sent[1] === generation) return null;
   const size = await call("photo", { blob: mine.blob });
-  if (mine !== photograph) throw new Cancelled();
-  sent = mine;
+  sent = [mine, generation];
   return size;
 }
 
@@ -67,7 +64,6 @@ const stem = (name) => name.replace(/\.\w{1,5}$/, "").trim().toLowerCase().repla
 
 /** After the worker ran out of memory: a smaller size, and say so. */
 function smaller() {
-  sent = null;
   const { size } = state.options;
   const next = [...SIZES].reverse().find((one) => one < size);
   const words = `${size} pixels need more memory than this browser gives the page.`;
@@ -85,7 +81,7 @@ async function run() {
     $("showing").textContent = "Painting";
     progress(0);
     try {
-      await paintOnce(running.signal);
+      await together(() => paintOnce(running.signal));
     } catch (error) {
       if (error instanceof OutOfMemory) smaller();
       else if (!(error instanceof Cancelled)) {
@@ -106,26 +102,25 @@ export function update() {
   run();
 }
 
-/** Take a photograph, {blob, name}. */
+/** Take a photograph, {blob, name}. One that cannot be read leaves the one before. */
 export async function takePhoto(taken) {
   running?.abort();
-  const before = photograph;
-  photograph = taken;
-  picture = null;
+  newest = taken;
   problem($("photo-problem"), null);
   $("showing").textContent = "Reading the photograph";
   try {
-    const size = await sendPhoto();
-    if (photograph !== taken) return;
+    const size = await together(() => sendPhoto(taken));
+    if (newest !== taken) return;
     await stage.show(1, "");
     stage.size(size.width, size.height);
     await stage.showBlob(0, taken.blob, `The photograph ${taken.name}`);
+    photograph = taken;
+    picture = null;
     change("photo", { photo: { name: taken.name, ...size } });
   } catch (error) {
-    if (photograph !== taken) return;
-    photograph = before;
+    if (newest !== taken) return;
     $("showing").textContent = "";
-    if (error instanceof OutOfMemory) sent = null;
+    if (photograph) update(); // what was being painted was aborted
     if (!(error instanceof Cancelled)) problem($("photo-problem"), error);
   }
 }

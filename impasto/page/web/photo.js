@@ -1,8 +1,8 @@
 // The photograph: dropped, pasted, picked, from the camera, or the sample.
 
-import { $, say } from "./shared/dom.js";
+import { $, act, say } from "./shared/dom.js";
 import { dropping, picker } from "./shared/dropping.js";
-import { hasPhoto, takePhoto } from "./paint.js";
+import { takePhoto } from "./paint.js";
 import { editor, state } from "./state.js";
 import { addPaintings } from "./styles.js";
 
@@ -15,6 +15,7 @@ function take(files, onStyles) {
 
 async function sample() {
   const answer = await fetch(new URL("sample.jpg", import.meta.url));
+  if (!answer.ok) throw new Error(`The page could not load the sample: the server answered ${answer.status}.`);
   await takePhoto({ blob: await answer.blob(), name: "Chelsea" });
 }
 
@@ -30,12 +31,10 @@ function show() {
 
 export function startPhoto() {
   for (const id of ["choose", "replace"]) $(id).addEventListener("click", () => $("photo-file").click());
-  $("sample").addEventListener("click", sample);
+  $("sample").addEventListener("click", () => act($("sample"), $("photo-problem"), sample));
   picker($("photo-file"), false, take);
   picker($("style-file"), true, take);
   dropping(take, { photo: "Drop the photograph", style: "Drop the painting: it becomes a style" });
   editor.on("photo", show);
   editor.on("camera", show);
 }
-
-export { hasPhoto };

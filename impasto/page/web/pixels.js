@@ -2,7 +2,7 @@
 
 import { encoded } from "./png.js";
 
-export const LARGEST = 4096; // pixels: longer side of what is read of a photograph; the browser reduces larger ones first
+const LARGEST = 4096; // pixels: longer side of what is read of a photograph; the browser reduces larger ones first
 
 /**
  * A file as {size, data, alpha}: [height, width]; 3xHxW in 0..1, sRGB, upright; HxW in 0..1, or null if nothing is transparent.

@@ -1,6 +1,6 @@
 // The styles: a grid to choose from, thumbnails of the photograph in each, own paintings, blends of two.
 
-import { Cancelled, call, forget, teach } from "./engine.js";
+import { Cancelled, call, forget, teach, together } from "./engine.js";
 import * as kept from "./kept.js";
 import { idle, nameOf, sendPhoto, teachAll } from "./paint.js";
 import { $, act, ask, button, h, icon, problem, say } from "./shared/dom.js";
@@ -140,7 +140,7 @@ export async function addPaintings(files) {
     const name = (file.name || "A painting").replace(/\.\w{1,5}$/, "");
     try {
       const painting = { id: identity(), name, blob: file, added: Date.now() };
-      painting.thumbnail = (await teach(painting)).thumbnail;
+      painting.thumbnail = (await together(() => teach(painting))).thumbnail;
       lasting = (await kept.put(painting)) && lasting;
       enter(painting);
       draw();

@@ -6,7 +6,7 @@
 import { Looks } from "./looks.js";
 import { Network, fetched } from "./network.js";
 import { Photo, painted } from "./painter.js";
-import { LARGEST, canvasOf, fromBitmap, png, read } from "./pixels.js";
+import { canvasOf, fromBitmap, png, read } from "./pixels.js";
 import { fit } from "./sizes.js";
 
 const SHOWN = 512; // pixels: levels up to this size are shown while the next one is painted
@@ -72,7 +72,7 @@ const CALLS = {
 
   /** Take a painting as a style. Gives a JPEG of at most 160 pixels. */
   async painting({ id, blob }) {
-    const image = await read(blob, LARGEST);
+    const image = await read(blob);
     const small = await network.resized(image, fit(image.size, Math.min(160, Math.max(...image.size))));
     looks.addPainting(id, image);
     return { thumbnail: await canvasOf(small).convertToBlob({ type: "image/jpeg", quality: 0.9 }) };
@@ -85,11 +85,7 @@ const CALLS = {
   /** Paint the photograph. Gives {blob, width, height, seconds, on}: a PNG, and what computed it. */
   async paint(request, { level }) {
     const began = performance.now();
-    const image = await painting(request, level).catch((error) => {
-      if (network.on === "wasm") throw error;
-      settle(network.computedOn("wasm")); // the graphics processor has less memory, or is gone
-      return painting(request, level);
-    });
+    const image = await anyhow(() => painting(request, level));
     if (!image) return null;
     const [, , height, width] = image.dims;
     return { blob: await finished(image), width, height, seconds: (performance.now() - began) / 1000, on: network.on };
@@ -102,7 +98,9 @@ const CALLS = {
     const frame = new Photo(network, fromBitmap(bitmap), now < filmed.until ? filmed.recolored : null);
     bitmap.close();
     let image = null;
-    for await (const one of painted(network, frame, look, options)) image = one.image;
+    await anyhow(async () => {
+      for await (const one of painted(network, frame, look, options)) image = one.image;
+    });
     if (frame.recolored !== filmed.recolored) filmed = { recolored: frame.recolored, until: now + COLORS_FOR };
     return { bitmap: canvasOf(image).transferToImageBitmap() };
   },
@@ -112,6 +110,17 @@ const CALLS = {
     await trial(network);
   },
 };
+
+/** Paint with what computes now; if that is the graphics processor and it fails, with the processor from now on. */
+async function anyhow(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (network.on === "wasm") throw error;
+    settle(network.computedOn("wasm")); // the graphics processor has less memory, or is gone
+    return action();
+  }
+}
 
 /** The picture that a request of `paint` asks for; null if it was cancelled. */
 async function painting({ number, styles, options, levels }, level) {

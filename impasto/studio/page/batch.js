@@ -8,6 +8,7 @@ import { editor, state, styles } from "./state.js";
 import { QUALITIES, bytes, count, percent, status, styleName, title } from "./words.js";
 
 const MOST = 100; // batches that are listed
+const MOST_FAILURES = 1000; // that the server lists of a batch
 const SIZES = [256, 512, 768, 1024, 1536, 2048, "original"];
 const EVERY = { all: "every style", "random:1": "one style, at random" };
 const FORMATS = { png: "PNG", jpg: "JPEG", webp: "WebP", tif: "TIFF" };
@@ -170,7 +171,7 @@ function draw(job) {
   bin.hidden = !(job.result && !isOpen(job));
   failed.hidden = !lost;
   failed.firstChild.textContent = count(lost, "image failed", "images failed");
-  if (failed.open && bad.children.length !== lost) listFailures(job.id, bad);
+  if (failed.open && bad.children.length !== Math.min(lost, MOST_FAILURES)) listFailures(job.id, bad);
 }
 
 function gone(id) {
