@@ -139,9 +139,9 @@ def test_recoloring_reaches_the_palette_of_the_painting_in_the_region() -> None:
 
 
 def test_the_tint_of_an_image_in_numpy() -> None:
-    image, target = picture(130, 90, 1), picture(65, 45, 2)
-    W = torch.rand(1, 1, 65, 45, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    small = image[0].numpy().reshape(3, 65, 2, 45, 2).mean((2, 4))
+    image, target = picture(130, 6, 1), picture(65, 3, 2)
+    W = torch.rand(1, 1, 65, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    small = image[0].numpy().reshape(3, 65, 2, 3, 2).mean((2, 4))
     expected = (W[0].numpy() * (small - target[0].numpy()) ** 2).mean() / target[0].numpy().var((1, 2)).mean()
     assert float(palette.tint_loss(image, target, W)) == pytest.approx(expected, rel=1e-12)
     assert torch.autograd.gradcheck(lambda x: palette.tint_loss(x, target, W), image.requires_grad_())

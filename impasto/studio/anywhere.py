@@ -9,7 +9,7 @@ import threading
 from fastapi import APIRouter, HTTPException, Response
 from fastapi.responses import RedirectResponse
 
-from impasto.page import folder, runtime
+from impasto.page import runtime
 
 router = APIRouter(include_in_schema=False)
 _lock = threading.Lock()
@@ -48,5 +48,7 @@ def _files() -> dict[str, bytes]:
     with _lock:
         place = None if _content else runtime.find()
         if place:
+            from impasto.page import folder  # it loads Pillow, which the server has no other use for
+
             _content.update(folder.content(place))
         return _content
