@@ -611,12 +611,12 @@ def test_tuning_a_painting(show: Open, page_studio: Studio) -> None:
 
 
 def mask(page: Page) -> npt.NDArray[np.uint8]:
-    """HxW: the last mask that was uploaded, as the studio has it; empty if there is none."""
+    """HxW: the last mask that was uploaded, as the studio has it; empty if there is none, or if another has replaced it meanwhile."""
     number = kept(page)["regions"][-1]["mask"]
     if number is None:
         return np.zeros((0, 0), np.uint8)
     answer = page.request.get(f"{page.url.partition('#')[0]}api/images/{number}/picture?size=1024")
-    return np.asarray(Image.open(io.BytesIO(answer.body())).convert("L"))
+    return np.asarray(Image.open(io.BytesIO(answer.body())).convert("L")) if answer.ok else np.zeros((0, 0), np.uint8)
 
 
 def masked(page: Page, fits: Callable[[npt.NDArray[np.uint8]], bool]) -> None:
