@@ -3,7 +3,7 @@
 `runtime` gets onnxruntime-web, `styles` writes the built-in styles as browsers read them, `folder` writes the whole. The page itself is
 in `web/`: no build step makes it. `web/shared/` is part of the studio's page too.
 
-Importing this package loads neither torch nor numpy.
+Importing this package does not load torch or NumPy.
 """
 
 from pathlib import Path

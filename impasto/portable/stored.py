@@ -33,18 +33,18 @@ def load(file: StyleFile) -> Style:
 
     Raises StyleFileError, and UsageError for a file with neither of these, from which only torch can compute a style.
     """
-    name = files.printable(file.path)
     with style_cards.opened(file.path, "np") as (card, content):
-        kept = {key.removeprefix(INSTANT): content.get_tensor(key) for key in content.keys() if key.startswith(INSTANT)}  # noqa: SIM118
+        names = set(content.keys())
+        kept = {name.removeprefix(INSTANT): content.get_tensor(name) for name in names if name.startswith(INSTANT)}
         painting = style_cards.image_in(content, "painting")
-        palette = content.get_tensor(COLORS) if COLORS in set(content.keys()) else None
+        palette = content.get_tensor(COLORS) if COLORS in names else None
     if card.network == network_digest() and any(key != TUNING for key in kept) and palette is not None:
         looks = {number: _look(kept, number) for number in checked_rungs({key: one.shape for key, one in kept.items()})}
         longest = max(SMALLEST, min(max(card.size), card.sides[1]))
         return Stored(file.path.stem, _checked(palette, PALETTE), looks, card.rungs, longest, _tuning(kept))
     if painting is None:
-        raise needs_torch(f"{name} holds nothing for the network of quality 'instant': computing it")
-    return Painted(load_still(painting, role=f"painting in {name}"))
+        raise needs_torch(f"{files.printable(file.path)} holds nothing for the network of quality 'instant': computing it")
+    return Painted(load_still(painting, role=f"painting in {files.printable(file.path)}"))
 
 
 def checked_rungs(shapes: Mapping[str, tuple[int, ...]]) -> set[int]:

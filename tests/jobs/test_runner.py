@@ -87,7 +87,9 @@ def test_closing_saves_a_state_that_ends_in_the_same_pixels(here: Path) -> None:
     for steps in (1, 4, STEPS):
         leave(job(**blend), steps)
         assert names(here) == {"whole.png", STATE.name}
-        assert unfinished.read(STATE).position.step == steps  # type: ignore[union-attr]
+        position = unfinished.read(STATE).position
+        assert position is not None
+        assert position.step == steps
         events = list(jobs.run(job(**blend), resume=True))
         assert [event.count for event in events if isinstance(event, Progress)] == list(range(steps + 1, STEPS + 1))
         assert same(OUT, "whole.png")

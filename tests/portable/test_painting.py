@@ -167,7 +167,8 @@ def test_a_style_file_of_another_network_is_painted_from_its_painting(here: Path
 def test_a_malformed_style_file_is_one_error(here: Path, name: str, value: np.ndarray[Any, Any]) -> None:
     file = Path("odd.style")
     with safe_open(built_in("udnie"), "np") as stored_file:
-        tensors, metadata = {key: stored_file.get_tensor(key) for key in stored_file.keys()}, stored_file.metadata()  # noqa: SIM118 (no dict)
+        metadata, names = stored_file.metadata(), set(stored_file.keys())
+        tensors = {key: stored_file.get_tensor(key) for key in names}
     file.write_bytes(serialize(tensors | {name: value}, metadata))
     with pytest.raises(StyleFileError, match="is damaged: what it holds for quality 'instant' is malformed"):
         stored.load(StyleFile(file, ""))
